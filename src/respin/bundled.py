@@ -1,0 +1,29 @@
+"""Where the files that come with Respin lie: in the checkout, or beside the installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from respin.errors import InternalError
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def bundled(name: str) -> Path:
+    """The folder of a bundled thing.
+
+    Args:
+        name: path from the project's root: "model_repository", "models/mini", "examples".
+
+    Raises:
+        InternalError: it is in neither place: the installation is broken.
+    """
+    ensemble = importlib.util.find_spec("respin_ensemble")
+    roots = [_CHECKOUT]
+    if ensemble is not None and ensemble.submodule_search_locations:
+        roots.append(Path(ensemble.submodule_search_locations[0]) / "bundled")
+    for root in roots:
+        if (root / name).is_dir():
+            return root / name
+    raise InternalError(f"'{name}' did not come with this installation; install respin again")

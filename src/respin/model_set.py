@@ -1,0 +1,150 @@
+"""A set: one complete choice of weights for the ten networks, and the sizes that it fixes.
+
+On disk a set is a folder: `manifest.json` and `<network>/<file>` for each network. Everything above the contracts
+reads what differs between sets from the manifest, so that nothing else can tell them apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from respin.errors import ContractMismatch
+from respin.specs import Axis, ModelSpec
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a set fixes about its images, in pixels but for the share.
+
+    Args:
+        sam_side: side of SAM's square input; 1024 for the published weights.
+        view_side: side of Zero123's square view; 256.
+        inpaint_side: longest side of what the inpainting works on; 512.
+        detection_short_side: short side of GroundingDINO's input; 800.
+        detection_long_side: its long side at most; 1333.
+        object_share: share of the view's side that the object's longer side fills; 0.75 (One-2-3-45).
+    """
+
+    sam_side: int = 1024
+    view_side: int = 256
+    inpaint_side: int = 512
+    detection_short_side: int = 800
+    detection_long_side: int = 1333
+    object_share: float = 0.75
+
+    def fixed_length(self, axis: Axis) -> int | None:
+        """The length that the set gives an axis, or None where the axis stays free."""
+        if axis.set_size is None:
+            return None
+        return int(getattr(self, axis.set_size)) // axis.ratio
+
+    def shape(self, lengths: tuple[int | Axis, ...]) -> tuple[int | Axis, ...]:
+        """A contract's shape with the axes that the set fixes replaced by their lengths."""
+        return tuple(
+            fixed if isinstance(length, Axis) and (fixed := self.fixed_length(length)) is not None else length
+            for length in lengths
+        )
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """One network's file: path within the set's folder, SHA-256 in hex, size in bytes."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """The manifest of a set.
+
+    Args:
+        name: "mini", "full", ...
+        precision: in which the graphs compute, "fp32" or "fp16"; the contracts' tensors are float32 either way.
+        sizes: what the set fixes.
+        networks: the file of each network by name.
+        origin: where the weights come from, and the versions of the tools that made the files.
+    """
+
+    name: str
+    precision: str
+    sizes: Sizes
+    networks: Mapping[str, NetworkFile]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelSet:
+        """Read a set's manifest.
+
+        Raises:
+            ContractMismatch: there is none, or it is not of this version's form.
+        """
+        path = folder / MANIFEST
+        try:
+            raw = json.loads(path.read_text())
+            return cls(
+                name=raw["name"],
+                precision=raw["precision"],
+                sizes=Sizes(**raw["sizes"]),
+                networks={name: NetworkFile(**record) for name, record in raw["networks"].items()},
+                origin=raw.get("origin", {}),
+            )
+        except FileNotFoundError:
+            raise ContractMismatch(
+                f"no {MANIFEST} in '{folder.name}'; name the folder of a set, e.g. models/mini"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ContractMismatch(
+                f"{MANIFEST} of '{folder.name}' cannot be read ({error!r}); export the set again"
+            ) from None
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest into the set's folder."""
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    def file(self, folder: Path, spec: ModelSpec) -> Path:
+        """The path of a network's file.
+
+        Raises:
+            ContractMismatch: the set lacks the network.
+        """
+        if spec.name not in self.networks:
+            raise ContractMismatch(f"set '{self.name}' has no {spec.name}; it has {', '.join(self.networks)}")
+        return folder / self.networks[spec.name].path
+
+    def verify(self, folder: Path) -> None:
+        """Compare every file with its recorded size and SHA-256.
+
+        Raises:
+            ContractMismatch: a file is missing or not the one that the manifest speaks of.
+        """
+        for name, record in self.networks.items():
+            path = folder / record.path
+            if not path.is_file():
+                raise ContractMismatch(f"set '{self.name}': {record.path} is missing; export {name} again")
+            if path.stat().st_size != record.size_bytes or sha256_of(path) != record.sha256:
+                raise ContractMismatch(
+                    f"set '{self.name}': {record.path} is not the file that the manifest records; export {name} again"
+                )
+
+
+def record_of(folder: Path, path: Path) -> NetworkFile:
+    """The manifest's record of a file that lies in the set's folder."""
+    return NetworkFile(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex, read piece by piece."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while piece := file.read(2**20):
+            digest.update(piece)
+        return digest.hexdigest()

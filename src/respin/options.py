@@ -1,0 +1,141 @@
+"""How one field of a request travels, what it may hold, and what it means.
+
+A field is declared once, as a dataclass field of `respin.request.RotationRequest` that carries an `Option`. The wire
+tensor, the checks, the `--help` text and the table in the docs are derived from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from respin.errors import InvalidInput
+from respin.specs import Array, Axis, DType, TensorSpec
+
+MAX_VIEWS = 64
+"""Most camera moves that one request may ask for."""
+
+VIEWS = Axis("views", 0, 1, MAX_VIEWS)
+
+Kind = Literal["image", "text", "choice", "integer", "number", "angles", "box"]
+
+_DTYPES: dict[Kind, DType] = {
+    "image": DType.BYTES,
+    "text": DType.BYTES,
+    "choice": DType.BYTES,
+    "integer": DType.INT64,
+    "number": DType.FP32,
+    "angles": DType.FP32,
+    "box": DType.FP32,
+}
+_SHAPES: dict[Kind, tuple[int | Axis, ...]] = {"angles": (VIEWS,), "box": (4,)}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of a request.
+
+    Args:
+        kind: how it travels.
+        meaning: one line, with unit and sign.
+        smallest: least number, or least count of characters or bytes.
+        largest: greatest number, or greatest count of characters or bytes.
+        choices: the words a choice may be.
+        required: whether a request must carry it.
+    """
+
+    kind: Kind
+    meaning: str
+    smallest: float = 0
+    largest: float = 0
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def range_text(self) -> str:
+        """The range as the docs and `--help` print it."""
+        if self.kind == "choice":
+            return " | ".join(self.choices)
+        unit = {"image": " bytes", "text": " characters"}.get(self.kind, "")
+        return f"{self.smallest:g}..{self.largest:g}{unit}"
+
+    def tensor(self, name: str) -> TensorSpec:
+        """The wire tensor that carries the field called `name`."""
+        return TensorSpec(
+            name, _DTYPES[self.kind], _SHAPES.get(self.kind, (1,)), self.meaning, optional=not self.required
+        )
+
+    def to_array(self, value: Any) -> Array:
+        """Encode a checked value as its wire tensor."""
+        dtype = _DTYPES[self.kind].numpy
+        if dtype == np.object_:
+            return np.array([value.encode() if isinstance(value, str) else value], dtype=dtype)
+        return np.atleast_1d(np.asarray(value, dtype=dtype))
+
+    def from_array(self, name: str, array: Array) -> Any:
+        """Decode a wire tensor of the field called `name`; `check` still has to see the value.
+
+        Raises:
+            InvalidInput: text that is not UTF-8, or another number of elements than the contract's.
+        """
+        shape = _SHAPES.get(self.kind, (1,))
+        if isinstance(shape[0], int) and array.shape != shape:
+            raise InvalidInput(f"{name} has shape {list(array.shape)}; send shape {list(shape)}")
+        if self.kind in ("angles", "box"):
+            return tuple(float(number) for number in array.ravel())
+        value = array.ravel()[0]
+        if self.kind == "image":
+            return bytes(value)
+        if self.kind in ("text", "choice"):
+            return _decoded(name, bytes(value))
+        return int(value) if self.kind == "integer" else float(value)
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value that the field called `name` may not hold.
+
+        Raises:
+            InvalidInput: with what was got, what is wanted and what to do.
+        """
+        if self.kind in ("image", "text"):
+            self._check_length(name, value)
+        elif self.kind == "choice":
+            if value not in self.choices:
+                raise InvalidInput(f"{name} is {value!r}; choose one of {', '.join(self.choices)}")
+        elif self.kind in ("angles", "box"):
+            _check_count(name, value, _SHAPES[self.kind][0])
+            for number in value:
+                self._check_number(name, number)
+        else:
+            self._check_number(name, value)
+
+    def _check_length(self, name: str, value: Sequence[Any]) -> None:
+        unit = "bytes" if self.kind == "image" else "characters"
+        if not self.smallest <= len(value) <= self.largest:
+            raise InvalidInput(f"{name} has {len(value)} {unit}; send {self.smallest:g} to {self.largest:g}")
+
+    def _check_number(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise InvalidInput(f"{name} is {value}; send a finite number from {self.smallest:g} to {self.largest:g}")
+        if not self.smallest <= value <= self.largest:
+            raise InvalidInput(f"{name} is {value:g}; send {self.smallest:g} to {self.largest:g}")
+
+
+def _decoded(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{name} is not UTF-8 (byte {raw[error.start]:#04x} at position {error.start}); encode it as UTF-8"
+        ) from None
+
+
+def _check_count(name: str, values: Sequence[float], wanted: int | Axis) -> None:
+    if isinstance(wanted, Axis):
+        if len(values) > wanted.largest:
+            raise InvalidInput(f"{name} has {len(values)} angles; send at most {wanted.largest} a request")
+    elif len(values) != wanted:
+        raise InvalidInput(f"{name} has {len(values)} numbers; send {wanted}")
