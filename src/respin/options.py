@@ -74,7 +74,8 @@ class Option:
         dtype = _DTYPES[self.kind].numpy
         if dtype == np.object_:
             return np.array([value.encode() if isinstance(value, str) else value], dtype=dtype)
-        return np.atleast_1d(np.asarray(value, dtype=dtype))
+        encoded: Array = np.atleast_1d(np.asarray(value, dtype=dtype))
+        return encoded
 
     def from_array(self, name: str, array: Array) -> Any:
         """Decode a wire tensor of the field called `name`; `check` still has to see the value.

@@ -46,10 +46,9 @@ def render(spec: ModelSpec, profile: Profile) -> str:
             parts.append(_parameter("intra_op_num_threads", "0"))
         else:
             parts.append(f'default_model_filename: "{profile.network_file}"')
-    else:
-        if spec.decoupled:
-            parts.append("model_transaction_policy { decoupled: true }")
-            parts.append(_parameter("networks", profile.networks))
+    elif spec.decoupled:
+        parts.append("model_transaction_policy { decoupled: true }")
+        parts.append(_parameter("networks", profile.networks))
     return "\n".join(parts) + "\n"
 
 
