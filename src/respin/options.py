@@ -87,13 +87,13 @@ class Option:
         if isinstance(shape[0], int) and array.shape != shape:
             raise InvalidInput(f"{name} has shape {list(array.shape)}; send shape {list(shape)}")
         if self.kind in ("angles", "box"):
-            return tuple(float(number) for number in array.ravel())
+            return tuple(map(_as_written, array.ravel()))
         value = array.ravel()[0]
         if self.kind == "image":
             return bytes(value)
         if self.kind in ("text", "choice"):
             return _decoded(name, bytes(value))
-        return int(value) if self.kind == "integer" else float(value)
+        return int(value) if self.kind == "integer" else _as_written(value)
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that the field called `name` may not hold.
@@ -123,6 +123,11 @@ class Option:
             raise InvalidInput(f"{name} is {value}; send a finite number from {self.smallest:g} to {self.largest:g}")
         if not self.smallest <= value <= self.largest:
             raise InvalidInput(f"{name} is {value:g}; send {self.smallest:g} to {self.largest:g}")
+
+
+def _as_written(number: np.float32) -> float:
+    """The shortest decimal that the float32 stands for: 0.35 stays 0.35 over the wire."""
+    return float(str(number))
 
 
 def _decoded(name: str, raw: bytes) -> str:

@@ -1,0 +1,44 @@
+# From a clean clone, with python3 and make: `make demo` does the main job, `make test` passes the tests.
+PYTHON ?= python3
+DEMO := .venv
+TEST := .venv-test
+PIP := -m pip --disable-pip-version-check
+
+.PHONY: help demo test lint mini config clean
+
+help:  ## show what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(DEMO)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python $(PIP) install --quiet --editable '.[serve]'
+	touch $@
+
+# torch comes first and by itself: anything else that asks for it may bring gigabytes of CUDA.
+$(TEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python $(PIP) install --quiet torch==2.13.0
+	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,test]'
+	touch $@
+
+demo: $(DEMO)/.installed  ## set up, start the embedded server, turn the cup of examples/coffee.png
+	$(DEMO)/bin/respin demo --output demo-output
+
+test: $(TEST)/.installed  ## set up, and run every test that needs no GPU
+	$(TEST)/bin/python -m pytest
+
+lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs
+	$(TEST)/bin/ruff format --check
+	$(TEST)/bin/ruff check
+	$(TEST)/bin/mypy
+	$(TEST)/bin/pyright
+	$(TEST)/bin/python -m respin.pbtxt --check
+
+mini: $(TEST)/.installed  ## build the mini set again: models/mini
+	$(TEST)/bin/python -m respin_export.mini
+
+config: $(TEST)/.installed  ## render every config.pbtxt again from the contracts
+	$(TEST)/bin/python -m respin.pbtxt
+
+clean:  ## remove both environments and what the demo made
+	rm -rf $(DEMO) $(TEST) demo-output

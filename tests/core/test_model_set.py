@@ -1,0 +1,62 @@
+"""Sets of weights and their manifests."""
+
+import json
+
+import pytest
+
+from respin.contracts.networks import EDSR, SAM_ENCODER, VAE_ENCODER
+from respin.errors import ContractMismatch
+from respin.model_set import MANIFEST, ModelSet, Sizes, record_of
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "edsr" / "model.onnx"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    ModelSet("tiny", "fp32", Sizes(sam_side=256), {"edsr": record_of(tmp_path, path)}).save(tmp_path)
+    return tmp_path
+
+
+def test_a_manifest_survives_the_disk(folder):
+    loaded = ModelSet.load(folder)
+    assert loaded.sizes.sam_side == 256
+    assert loaded.file(folder, EDSR).read_bytes() == b"weights"
+    loaded.verify(folder)
+
+
+def test_a_changed_file_is_noticed(folder):
+    (folder / "edsr/model.onnx").write_bytes(b"WEIGHTS")
+    with pytest.raises(ContractMismatch, match="is not the file that the manifest records"):
+        ModelSet.load(folder).verify(folder)
+
+
+def test_a_missing_file_is_noticed(folder):
+    (folder / "edsr/model.onnx").unlink()
+    with pytest.raises(ContractMismatch, match=r"edsr/model\.onnx is missing; export edsr again"):
+        ModelSet.load(folder).verify(folder)
+
+
+def test_a_network_that_the_set_lacks_is_named(folder):
+    with pytest.raises(ContractMismatch, match="no sam_encoder; it has edsr"):
+        ModelSet.load(folder).file(folder, SAM_ENCODER)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", json.dumps({"name": "x", "precision": "fp32", "sizes": {"side": 1}, "networks": {}})]
+)
+def test_a_manifest_of_another_form_is_refused(tmp_path, text):
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(ContractMismatch, match="cannot be read"):
+        ModelSet.load(tmp_path)
+
+
+def test_a_folder_that_is_no_set_is_refused(tmp_path):
+    with pytest.raises(ContractMismatch, match="name the folder of a set"):
+        ModelSet.load(tmp_path)
+
+
+def test_a_set_fixes_some_axes_and_leaves_others_free():
+    sizes = Sizes(sam_side=512)
+    assert sizes.shape(SAM_ENCODER.outputs[0].shape) == (256, 32, 32)
+    assert sizes.shape(VAE_ENCODER.inputs[0].shape) == VAE_ENCODER.inputs[0].shape
