@@ -1,0 +1,65 @@
+"""The seam between the stages and the networks: `networks(contract, **arrays) -> arrays`.
+
+Two implementations, which no stage can tell apart: `networks.onnx` runs ONNX Runtime sessions in this process,
+`networks.triton` calls models of the same Triton server by BLS.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import numpy as np
+
+from respin.model_set import Sizes
+from respin.specs import Array, ModelSpec
+
+
+class Networks(Protocol):
+    """The ten networks of one set."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the set fixes about its images."""
+        ...
+
+    def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
+        """Run one network.
+
+        Args:
+            spec: its contract.
+            **arrays: every input, with a leading batch axis of any length.
+
+        Returns:
+            Every output by name, with the same batch axis.
+
+        Raises:
+            ContractMismatch: the arrays are not what the contract says.
+            InternalError: the network failed.
+        """
+        ...
+
+
+class BatchedNetworks(ABC):
+    """What both implementations share: the check of the contract, and batches no larger than it allows."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Networks of a set with these sizes."""
+        self.sizes = sizes
+
+    def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
+        """See `Networks`."""
+        spec.check_inputs(arrays)
+        count = len(arrays[spec.inputs[0].name])
+        most = spec.max_batch_size
+        batches = [
+            self._run(spec, {name: array[start : start + most] for name, array in arrays.items()})
+            for start in range(0, count, most)
+        ]
+        if len(batches) == 1:
+            return batches[0]
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+    @abstractmethod
+    def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
+        """Run one batch that the contract allows."""

@@ -1,0 +1,25 @@
+"""Networks as models of the same Triton server, called by BLS. Imports only inside a Python-backend stub."""
+
+from __future__ import annotations
+
+import triton_python_backend_utils as pb_utils
+
+from respin.errors import InternalError
+from respin.specs import Array, ModelSpec
+from respin_ensemble.networks import BatchedNetworks
+
+
+class TritonNetworks(BatchedNetworks):
+    """The ten networks of the server that this process belongs to."""
+
+    def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
+        request = pb_utils.InferenceRequest(
+            model_name=spec.name,
+            requested_output_names=[output.name for output in spec.outputs],
+            inputs=[pb_utils.Tensor(name, array) for name, array in arrays.items()],
+        )
+        response = request.exec()
+        if response.has_error():
+            raise InternalError(f"{spec.name} failed: {response.error().message()}")
+        # The tensors lie in shared memory that is reused once the response is gone.
+        return {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}

@@ -1,0 +1,52 @@
+"""Resizing and the tensor forms of pictures, each as the network it serves was trained."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from respin.geometry import Size
+from respin.specs import Array
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+Mask = NDArray[np.bool_]
+"""(H, W) bool."""
+
+Alpha = NDArray[np.float32]
+"""(H, W) float32, 0..1."""
+
+LANCZOS = Image.Resampling.LANCZOS
+BILINEAR = Image.Resampling.BILINEAR
+
+
+def resized(picture: Picture, size: Size, resample: Image.Resampling) -> Picture:
+    """A picture at another size, by Pillow's area-aware filters.
+
+    OpenCV's and PyTorch's filters of the same names do not average when they shrink, and give other pixels.
+    """
+    if Size.of(picture) == size:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size.width, size.height), resample))
+
+
+def channels_first(picture: Array) -> NDArray[np.float32]:
+    """(H, W, 3) to (3, H, W), contiguous float32."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)
+
+
+def channels_last(picture: Array) -> Array:
+    """(3, H, W) to (H, W, 3)."""
+    return picture.transpose(1, 2, 0)
+
+
+def signed(picture: Picture) -> NDArray[np.float32]:
+    """(H, W, 3) 0..255 to (3, H, W) -1..1: the range of Stable Diffusion's VAE."""
+    return channels_first(picture.astype(np.float32) / 127.5 - 1)
+
+
+def unsigned(tensor: Array) -> NDArray[np.float32]:
+    """(3, H, W) about -1..1 to (H, W, 3) float32 within 0..255, not rounded: the inverse of `signed`."""
+    return np.asarray(np.clip((channels_last(tensor) + 1) / 2, 0, 1) * 255, np.float32)

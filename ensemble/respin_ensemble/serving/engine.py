@@ -1,0 +1,117 @@
+"""The engine: `rotate_object_stream`, the one process that holds the story."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import triton_python_backend_utils as pb_utils
+
+from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
+from respin.errors import Busy, RespinError
+from respin.model_set import ModelSet
+from respin.request import RotationRequest
+from respin.specs import Array
+from respin_ensemble.networks import Networks
+from respin_ensemble.rotate_object import Workshop, rotate_object
+from respin_ensemble.sampling import Lockstep
+from respin_ensemble.serving.job import Job
+from respin_ensemble.serving.replies import (
+    FINAL,
+    error_for_caller,
+    error_response,
+    read_inputs,
+    read_parameters,
+    tensors,
+)
+
+MAX_JOBS = 64
+"""Jobs that the engine holds at once, at work or waiting; one more is refused."""
+
+WORKERS = 4
+"""Jobs at work at once."""
+
+PARAMETERS = ("job", "in_band", "cancel")
+"""How the unary fronts talk to the engine: the job's name; errors as data; stop the job of this name."""
+
+
+class Engine:
+    """Answers each request with a stream: progress, results as they are made, the end."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Find the set's manifest and the networks."""
+        version = Path(args["model_repository"]) / args["model_version"]
+        parameters = json.loads(args["model_config"])["parameters"]
+        networks = _networks(parameters["networks"]["string_value"], version)
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
+        # Each job at work has one branch: with as many threads as workers, none ever waits for another job's.
+        self._branches = ThreadPoolExecutor(WORKERS, thread_name_prefix="branch")
+        self._workshop = Workshop(networks, Lockstep(networks), self._branches)
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
+        """Take requests in and return at once; their answers follow through their response senders."""
+        for request in requests:
+            sender = request.get_response_sender()
+            try:
+                parameters = read_parameters(request, PARAMETERS, ROTATE_OBJECT_STREAM)
+                if "cancel" in parameters:
+                    self._cancel(parameters["cancel"])
+                    # A final response without data would hang the BLS caller (Triton 2.51).
+                    sender.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"stage": "done"})), FINAL)
+                    continue
+                self._admit(Job(request, sender, parameters), read_inputs(request))
+            except RespinError as error:
+                # Nothing was sent before it: a plain error reaches every caller.
+                sender.send(error_response(error_for_caller(error)), FINAL)
+
+    def finalize(self) -> None:
+        """Stop every job at its next report, and wait for them."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+        self._workers.shutdown(cancel_futures=True)
+        self._branches.shutdown()
+
+    def _admit(self, job: Job, arrays: dict[str, Array]) -> None:
+        with self._lock:
+            if len(self._jobs) >= MAX_JOBS:
+                raise Busy(
+                    f"{len(self._jobs)} jobs wait already, the most this server holds; try again in a few seconds"
+                )
+            self._jobs[job.name] = job
+        self._workers.submit(self._work, job, arrays)
+
+    def _work(self, job: Job, arrays: dict[str, Array]) -> None:
+        try:
+            rotate_object(self._workshop, RotationRequest.from_arrays(arrays), job.report)
+            job.end()
+        except Exception as error:  # a bug becomes a logged reference for the caller, and the engine lives on
+            job.fail(error_for_caller(error))
+        finally:
+            with self._lock:
+                del self._jobs[job.name]
+
+    def _cancel(self, name: str) -> None:
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is not None:
+            job.cancel()
+
+
+def _networks(kind: str, version: Path) -> Networks:
+    """The networks that the profile names: models of this server, or sessions in this process."""
+    sizes = ModelSet.load(version).sizes
+    if kind == "triton":
+        from respin_ensemble.networks.triton import TritonNetworks  # noqa: PLC0415
+
+        return TritonNetworks(sizes)
+    from respin_ensemble.networks.onnx import OnnxNetworks  # noqa: PLC0415
+
+    files = {name: version / "networks" / name / "model.onnx" for name in NETWORKS}
+    return OnnxNetworks.from_files(files, sizes)

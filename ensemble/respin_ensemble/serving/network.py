@@ -1,0 +1,65 @@
+"""A network as a Triton model of the `cpu` profile: ONNX Runtime behind the Python backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from respin.contracts import NETWORKS
+from respin.errors import RespinError
+from respin.specs import Array
+from respin_ensemble.networks.onnx import open_session, run_session
+from respin_ensemble.serving.replies import error_for_caller, error_response, read_inputs, tensors
+
+Arrays = Mapping[str, Array]
+
+
+class OnnxNetwork:
+    """Serves whichever network its folder in the model repository is named after."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Load `model.onnx` from the version folder."""
+        self._spec = NETWORKS[args["model_name"]]
+        parameters = json.loads(args["model_config"])["parameters"]
+        path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self._session = open_session(path, threads=int(parameters["intra_op_num_threads"]["string_value"]))
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
+        """Answer requests in as few runs as their shapes allow; one that fails, fails alone."""
+        asked = [read_inputs(request) for request in requests]
+        responses: dict[int, pb_utils.InferenceResponse] = {}
+        by_shape = sorted(range(len(asked)), key=lambda index: _shapes(asked[index]))
+        for _, group in groupby(by_shape, key=lambda index: _shapes(asked[index])):
+            members = list(group)
+            responses.update(zip(members, self._answer([asked[index] for index in members]), strict=True))
+        return [responses[index] for index in range(len(asked))]
+
+    def _answer(self, asked: list[Arrays]) -> list[pb_utils.InferenceResponse]:
+        """Run requests of one shape together; on failure each by itself."""
+        try:
+            answers = self._run_together(asked)
+        except RespinError as error:
+            if len(asked) == 1:
+                return [error_response(error_for_caller(error))]
+            return [self._answer([alone])[0] for alone in asked]
+        return [pb_utils.InferenceResponse(tensors(self._spec, answer)) for answer in answers]
+
+    def _run_together(self, asked: list[Arrays]) -> list[dict[str, Array]]:
+        names = [spec.name for spec in self._spec.inputs]
+        stacked = {name: np.concatenate([arrays[name] for arrays in asked]) for name in names}
+        self._spec.check_inputs(stacked)
+        outputs = run_session(self._session, self._spec, stacked)
+        ends = np.cumsum([len(arrays[names[0]]) for arrays in asked])[:-1]
+        pieces = {name: np.split(array, ends) for name, array in outputs.items()}
+        return [{name: pieces[name][index] for name in outputs} for index in range(len(asked))]
+
+
+def _shapes(arrays: Arrays) -> list[tuple[Any, ...]]:
+    """What requests must share to be run together: the shape of one sample of each input."""
+    return [(name, array.shape[1:]) for name, array in sorted(arrays.items())]

@@ -1,0 +1,97 @@
+"""Errors and results in Triton's terms."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from respin.errors import BY_GRPC_CODE, InternalError, InvalidInput, RespinError
+from respin.specs import Array, ModelSpec
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+_CODES = {
+    "INVALID_ARGUMENT": pb_utils.TritonError.INVALID_ARG,
+    "NOT_FOUND": pb_utils.TritonError.NOT_FOUND,
+    "UNAVAILABLE": pb_utils.TritonError.UNAVAILABLE,
+    "CANCELLED": pb_utils.TritonError.CANCELLED,
+}
+
+_log = logging.getLogger(__name__)
+
+
+def error_for_caller(error: Exception) -> RespinError:
+    """What the caller may know of an error.
+
+    Our own errors are written for the caller. Anything else is a bug: its traceback goes to the log under a reference,
+    and the caller gets the reference, no paths and no code.
+    """
+    if isinstance(error, RespinError) and not isinstance(error, InternalError):
+        return error
+    reference = uuid.uuid4().hex[:8]
+    _log.error("job failed, reference %s", reference, exc_info=error)
+    if isinstance(error, InternalError) and "/" not in str(error):
+        return error
+    return InternalError(f"the server failed at this job; its log tells more under reference {reference}")
+
+
+def error_response(error: RespinError) -> pb_utils.InferenceResponse:
+    """An error as Triton's own, with the gRPC status of its class."""
+    code = _CODES.get(error.grpc_code, pb_utils.TritonError.INTERNAL)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
+
+
+def status_from_error(error: RespinError) -> Array:
+    """An error as the value of the `status` output.
+
+    A caller within the server needs it there: an error that follows data is lost on BLS, or hangs it (Triton 2.51).
+    """
+    return np.array([json.dumps({"code": error.grpc_code, "message": str(error)}).encode()], np.object_)
+
+
+def error_from_status(status: Array) -> RespinError:
+    """The inverse of `status_from_error`."""
+    told = json.loads(bytes(status[0]))
+    return BY_GRPC_CODE[told["code"]](told["message"])
+
+
+def read_inputs(request: pb_utils.InferenceRequest) -> dict[str, Array]:
+    """Every input that the request carries, copied: Triton reuses the memory once `execute` returns."""
+    return {tensor.name(): tensor.as_numpy().copy() for tensor in request.inputs()}
+
+
+def read_parameters(request: pb_utils.InferenceRequest, known: tuple[str, ...], spec: ModelSpec) -> dict[str, str]:
+    """The request's parameters.
+
+    Raises:
+        InvalidInput: one that the model does not know; a typing error must not pass unseen.
+    """
+    parameters: dict[str, str] = json.loads(request.parameters() or "{}")
+    # Triton's own front ends add parameters that begin with its name.
+    ours = {name: value for name, value in parameters.items() if not name.startswith("triton_")}
+    if unknown := sorted(set(ours) - set(known)):
+        raise InvalidInput(
+            f"{spec.name}: unknown parameter {unknown[0]!r}; options are input tensors: "
+            f"{', '.join(tensor.name for tensor in spec.inputs)}"
+        )
+    return ours
+
+
+def tensors(spec: ModelSpec, values: Mapping[str, Array | bytes | str | float]) -> list[pb_utils.Tensor]:
+    """Results as the output tensors of a contract.
+
+    Args:
+        spec: the job.
+        values: by output name; a single value becomes a tensor of one element.
+    """
+    dtypes = {output.name: output.dtype.numpy for output in spec.outputs}
+    made = []
+    for name, value in values.items():
+        single = value.encode() if isinstance(value, str) else value
+        made.append(pb_utils.Tensor(name, np.atleast_1d(np.asarray(single, dtypes[name]))))
+    return made

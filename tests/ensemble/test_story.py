@@ -1,0 +1,218 @@
+"""The story, told in process with simple networks: what is made, in what order, and how it ends."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from respin.errors import Cancelled, InternalError, InvalidInput, ObjectNotFound
+from respin.request import RotationRequest
+from respin_ensemble.rotate_object import Workshop, rotate_object
+from respin_ensemble.sampling import Lockstep
+
+
+def photo_bytes(height=120, width=160):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def request_for(**fields):
+    fields = {"image": photo_bytes(), "class_name": "laptop", "steps": 3, "background_steps": 2, **fields}
+    return RotationRequest(**fields)
+
+
+def pixels_of(encoded):
+    return np.asarray(Image.open(BytesIO(encoded)))
+
+
+class Listener:
+    """Keeps events, and makes everything that they offer."""
+
+    def __init__(self):
+        self.events = []
+        self.made = {}
+        self.lock = threading.Lock()
+
+    def __call__(self, event):
+        with self.lock:
+            self.events.append(event)
+        for name, make in event.made.items():
+            self.made[name, event.view] = make()
+
+
+@pytest.fixture
+def workshop(networks):
+    with ThreadPoolExecutor(2) as branches:
+        yield Workshop(networks, Lockstep(networks), branches)
+
+
+@pytest.fixture
+def tell(workshop):
+    def run(request):
+        listener = Listener()
+        rotate_object(workshop, request, listener)
+        return listener
+
+    return run
+
+
+def test_one_photo_in_one_photo_out(tell):
+    told = tell(request_for(azimuth=(80.0,)))
+    assert set(told.made) == {
+        *[(name, -1) for name in ("mask", "cut_out", "box", "score", "phrase", "background", "notes")],
+        ("image", 0),
+        ("novel_view", 0),
+    }
+    assert told.events[-1].stage == "done"
+    assert pixels_of(told.made["image", 0]).shape == (120, 160, 3)
+
+
+def test_pixels_that_nothing_touched_are_bit_identical(tell):
+    request = request_for(azimuth=(80.0,), dilate_px=10, fit="box")
+    told = tell(request)
+    before, after = pixels_of(request.image), pixels_of(told.made["image", 0])
+    mask = pixels_of(told.made["mask", -1]) > 0
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    untouched = np.ones(mask.shape, np.bool_)
+    # The hole is the mask and 5 px round it; the object is pasted within its box and an edge of some pixels.
+    untouched[rows[0] - 8 : rows[-1] + 9, columns[0] - 8 : columns[-1] + 9] = False
+    np.testing.assert_array_equal(after[untouched], before[untouched])
+    assert (after != before).any()
+
+
+def test_without_angles_the_cut_out_is_the_answer_and_nothing_is_denoised(tell, networks):
+    request = request_for()
+    told = tell(request)
+    assert not networks.fed["zero123_unet"]
+    assert not networks.fed["inpaint_unet"]
+    mask = pixels_of(told.made["mask", -1]) > 0
+    image = pixels_of(told.made["image", -1])
+    np.testing.assert_array_equal(image[mask], pixels_of(request.image)[mask])
+    assert (image[~mask] == 255).all()
+    assert (pixels_of(told.made["cut_out", -1])[..., 3] > 0).sum() == mask.sum()
+
+
+def test_a_given_box_spares_the_detection_of_the_photo(tell, networks):
+    told = tell(request_for(box=(40.0, 30.0, 120.0, 90.0)))
+    assert not networks.fed["grounding_dino"]
+    np.testing.assert_array_equal(told.made["box", -1], [40, 30, 120, 90])
+    assert (told.made["score", -1], told.made["phrase", -1]) == (1.0, "")
+
+
+def test_mask_and_background_are_made_once_for_all_views(tell, networks):
+    told = tell(request_for(azimuth=(10.0, 20.0, 30.0)))
+    assert len(networks.fed["inpaint_unet"]) == 2
+    assert [event.view for event in told.events if "image" in event.made] == [0, 1, 2]
+    assert len(networks.fed["edsr"]) == 3
+
+
+def test_both_branches_run_at_the_same_time(workshop, networks):
+    meeting = threading.Barrier(2, timeout=20)
+    met = set()
+
+    def wait_for_the_other(spec):
+        if spec.name in ("zero123_unet", "inpaint_unet") and spec.name not in met:
+            met.add(spec.name)
+            meeting.wait()
+
+    networks.before_run = wait_for_the_other
+    rotate_object(workshop, request_for(azimuth=(80.0,)), Listener())
+    assert met == {"zero123_unet", "inpaint_unet"}
+
+
+def test_progress_tells_every_step_of_both_branches(tell):
+    told = tell(request_for(azimuth=(80.0,)))
+    steps = {
+        stage: [event.step for event in told.events if event.stage == stage and event.steps]
+        for stage in ("novel_view", "background")
+    }
+    assert steps == {"novel_view": [1, 2, 3], "background": [1, 2]}
+
+
+def test_the_same_seed_is_the_same_picture_and_another_is_not(tell, networks):
+    first, again = (tell(request_for(azimuth=(80.0,), seed=1)) for _ in range(2))
+    tell(request_for(azimuth=(80.0,), seed=2))
+    assert first.made["image", 0] == again.made["image", 0]
+    latents = [call["latents"] for call in networks.fed["inpaint_unet"][::2]]
+    assert not np.array_equal(latents[0], latents[2])
+
+
+def test_a_view_in_which_nothing_is_recognised_is_cut_out_by_its_colour_and_says_so(tell, networks):
+    photo_only = networks.grounding_dino
+
+    def finds_nothing_in_views(image, **text):
+        networks.score = 0.9 if not networks.fed["zero123_unet"] else 0.1
+        return photo_only(image, **text)
+
+    networks.grounding_dino = finds_nothing_in_views
+    told = tell(request_for(azimuth=(80.0,)))
+    assert b"view 0: no 'laptop' recognised in it" in told.made["notes", -1][0]
+
+
+def test_a_blank_view_is_never_pasted(tell, networks):
+    networks.decoded = 1.0
+    networks.sam_decoder_of_photo = networks.sam_decoder
+
+    def empty_in_views(embedding, box):
+        answer = networks.sam_decoder_of_photo(embedding, box)
+        if networks.fed["zero123_unet"]:
+            answer["masks"] = answer["masks"] * 0 - 5
+        return answer
+
+    networks.sam_decoder = empty_in_views
+    with pytest.raises(InternalError, match="came out blank"):
+        tell(request_for(azimuth=(80.0,)))
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ((100.0, 10.0, 300.0, 60.0), "the photo 160 x 120 px"),
+        ((60.0, 20.0, 20.0, 60.0), "send .* with x1 > x0"),
+        ((10.0, 10.0, 10.0, 60.0), "0 px wide and 50 px high"),
+    ],
+    ids=["outside", "inverted", "no area"],
+)
+def test_a_box_that_is_none_is_told_in_words(tell, box, told):
+    with pytest.raises(InvalidInput, match=told):
+        tell(request_for(box=box))
+
+
+def test_a_box_with_no_shape_in_it_is_told_in_words(tell, networks):
+    networks.sam_decoder = lambda embedding, box: {
+        "masks": np.full((1, 4, 64, 64), -5, np.float32),
+        "predicted_iou": np.zeros((1, 4), np.float32),
+    }
+    with pytest.raises(ObjectNotFound, match="no shape of a 'laptop' in its box"):
+        tell(request_for(azimuth=(80.0,)))
+
+
+@pytest.mark.parametrize("stage", ["novel_view", "background"])
+def test_cancelling_one_branch_ends_the_other(workshop, networks, stage):
+    listener = Listener()
+
+    def cancelled_in(event):
+        listener(event)
+        if event.stage == stage:
+            raise Cancelled("gone")
+
+    with pytest.raises(Cancelled):
+        rotate_object(workshop, request_for(azimuth=(80.0,), steps=200, background_steps=200), cancelled_in)
+    steps = len(networks.fed["zero123_unet"]) + len(networks.fed["inpaint_unet"])
+    assert steps < 400
+    calls = networks.fed["zero123_unet"] if stage == "novel_view" else networks.fed["inpaint_unet"]
+    assert len(calls) == 1
+
+
+def test_a_background_that_fails_fails_the_job_with_its_own_words(tell, networks):
+    def broken(**arrays):
+        raise InternalError("inpaint_unet failed: no memory")
+
+    networks.inpaint_unet = broken
+    with pytest.raises(InternalError, match="inpaint_unet failed"):
+        tell(request_for(azimuth=(80.0,)))
