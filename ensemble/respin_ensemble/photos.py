@@ -30,9 +30,6 @@ LARGEST_AREA_PX = 50_000_000
 LARGEST_ASPECT = 8
 """Longer side over shorter side at most: what GroundingDINO's image takes."""
 
-LARGEST_WEBP_SIDE_PX = 16383
-"""Longest side that the WebP format knows."""
-
 LARGEST_PROFILE_BYTES = 2**20
 """A longer ICC profile is dropped: Pillow would refuse to read it back from a PNG."""
 
@@ -102,16 +99,7 @@ def encode(pixels: Picture, output_format: str, icc_profile: bytes | None = None
         pixels: (H, W, 3) uint8 RGB.
         output_format: "png", "jpeg" or "webp".
         icc_profile: the colour space of `pixels`; None writes none, which means sRGB.
-
-    Raises:
-        InvalidInput: the picture is larger than WebP can be.
     """
-    longest = max(pixels.shape[:2])
-    if output_format == "webp" and longest > LARGEST_WEBP_SIDE_PX:
-        raise InvalidInput(
-            f"output_format is webp and the longer side {longest} px, WebP ends at {LARGEST_WEBP_SIDE_PX} px; "
-            "ask for png or jpeg"
-        )
     return _file(Image.fromarray(pixels), output_format, icc_profile)
 
 
@@ -207,7 +195,7 @@ def _rgb(image: ImageFile) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
         return white.convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _rgb_from_16_bit_grey(image: ImageFile) -> Image.Image:
@@ -227,7 +215,7 @@ def _rgb_from_cmyk(image: ImageFile) -> Image.Image:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError):
-            # Not a profile, or not one of CMYK: the file's other reader is Pillow's plain formula.
+            # Not a profile, or not one of CMYK: Pillow's plain formula is the next best.
             converted = None
         if converted is not None:
             return converted

@@ -22,6 +22,7 @@ from respin_ensemble.pictures import Picture
 from respin_ensemble.sampling import Stepper
 from respin_ensemble.scene import Scene, look_at, shape_of_view
 from respin_ensemble.super_resolution import enlarge
+from respin_ensemble.tokens import prompt_ids
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ def rotate_object(workshop: Workshop, request: RotationRequest, report: Report) 
     scene = look_at(workshop.networks, request, report)
     notes: list[str] = []
     if request.views > 0:
+        if prompt_ids(request.background_prompt)[1]:
+            notes.append("background_prompt is longer than CLIP reads; its end was cut off")
         paint = partial(paint_background, workshop, scene, request)
         with alongside(workshop.branches, paint, report) as background:
-            notes = list(turn_views(workshop, scene, request, background, report))
+            notes += list(turn_views(workshop, scene, request, background, report))
     report(Event("done", made={"notes": lambda: np.array([note.encode() for note in notes], np.object_)}))
 
 

@@ -130,7 +130,7 @@ def _results(scene: Scene, request: RotationRequest) -> Made:
     photo, mask = scene.photo, scene.mask
     made: Made = {
         "mask": lambda: encode_mask(mask),
-        "cut_out": lambda: encode_cut_out(photo.pixels, mask.astype(np.float32)),
+        "cut_out": lambda: encode_cut_out(photo.pixels, mask.astype(np.float32), photo.icc_profile),
         "box": scene.found.box.to_array,
         "score": lambda: scene.found.score,
         "phrase": lambda: scene.found.phrase,

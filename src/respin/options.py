@@ -103,6 +103,7 @@ class Option:
         """
         if self.kind in ("image", "text"):
             self._check_length(name, value)
+            _refuse_lone_surrogates(name, value)
         elif self.kind == "choice":
             if value not in self.choices:
                 raise InvalidInput(f"{name} is {value!r}; choose one of {', '.join(self.choices)}")
@@ -123,6 +124,11 @@ class Option:
             raise InvalidInput(f"{name} is {value}; send a finite number from {self.smallest:g} to {self.largest:g}")
         if not self.smallest <= value <= self.largest:
             raise InvalidInput(f"{name} is {value:g}; send {self.smallest:g} to {self.largest:g}")
+
+
+def _refuse_lone_surrogates(name: str, value: str | bytes) -> None:
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidInput(f"{name} holds half of a surrogate pair; send text that can be written as UTF-8")
 
 
 def _as_written(number: np.float32) -> float:

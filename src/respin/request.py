@@ -13,8 +13,8 @@ from respin.specs import Array, TensorSpec
 MAX_IMAGE_BYTES = 64 * 2**20
 """Most bytes of an encoded photo."""
 
-LARGEST_SIDE_PX = 16384
-"""Longest side of a photo that a box may lie in; the limit of pixels is the decoder's."""
+LARGEST_SIDE_PX = 8192
+"""Longest side of a photo: the square that is cut round an object as long still fits into memory many times."""
 
 
 def _required(kind: Any, meaning: str, **limits: Any) -> Any:

@@ -50,6 +50,7 @@ def test_the_shorter_list_of_angles_is_repeated(azimuth, polar, moves):
         ({"azimuth": (0.0,) * 1000}, "azimuth has 1000 angles; send at most 64"),
         ({"azimuth": (1.0, 2.0), "polar": (1.0, 2.0, 3.0)}, "lists of equal length"),
         ({"class_name": ""}, "class_name has 0 characters"),
+        ({"class_name": "lap\ud800top"}, "class_name holds half of a surrogate pair"),
         ({"class_name": "   "}, "class_name is blank"),
         ({"class_name": "x" * 10_000}, "class_name has 10000 characters; send 1 to 200"),
         ({"background_prompt": "x" * 10_000}, "background_prompt has 10000 characters"),
