@@ -57,11 +57,13 @@ class Option:
 
     @property
     def range_text(self) -> str:
-        """The range as the docs and `--help` print it."""
+        """The range as errors, docs and `--help` print it."""
         if self.kind == "choice":
             return " | ".join(self.choices)
-        unit = {"image": " bytes", "text": " characters"}.get(self.kind, "")
-        return f"{self.smallest:g}..{self.largest:g}{unit}"
+        if self.kind == "image":
+            return f"{self.smallest:.0f} byte to {self.largest / 2**20:.0f} MiB"
+        unit = " characters" if self.kind == "text" else ""
+        return f"{_plain(self.smallest)} to {_plain(self.largest)}{unit}"
 
     def tensor(self, name: str) -> TensorSpec:
         """The wire tensor that carries the field called `name`."""
@@ -117,13 +119,18 @@ class Option:
     def _check_length(self, name: str, value: Sequence[Any]) -> None:
         unit = "bytes" if self.kind == "image" else "characters"
         if not self.smallest <= len(value) <= self.largest:
-            raise InvalidInput(f"{name} has {len(value)} {unit}; send {self.smallest:g} to {self.largest:g}")
+            raise InvalidInput(f"{name} has {len(value)} {unit}; send {self.range_text}")
 
     def _check_number(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise InvalidInput(f"{name} is {value}; send a finite number from {self.smallest:g} to {self.largest:g}")
+            raise InvalidInput(f"{name} is {value}; send a finite number from {self.range_text}")
         if not self.smallest <= value <= self.largest:
-            raise InvalidInput(f"{name} is {value:g}; send {self.smallest:g} to {self.largest:g}")
+            raise InvalidInput(f"{name} is {_plain(value)}; send {self.range_text}")
+
+
+def _plain(number: float) -> str:
+    """Without an exponent: 9223372036854775807, not 9.22e+18."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _refuse_lone_surrogates(name: str, value: str | bytes) -> None:

@@ -1,0 +1,197 @@
+"""The client: a request in, a result out, with a deadline on every call."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from types import TracebackType
+
+from respin.contracts import JOBS, ROTATE_OBJECT, ROTATE_OBJECT_STREAM, SEGMENT_OBJECT
+from respin.errors import ContractMismatch, InvalidInput
+from respin.request import RotationRequest
+from respin.specs import Array, ModelSpec
+from respin_client.results import PROGRESS, Event, RotationResult, SegmentationResult
+from respin_client.transport import MAX_RETRIES, TLS, GrpcTransport, Transport
+from respin_client.wire import Interface, Tensor
+
+DEFAULT_URL = "127.0.0.1:8001"
+DEFAULT_TIMEOUT_S = 120.0
+
+_READY_TIMEOUT_S = 5.0
+
+
+class Client:
+    """A Respin server, for as long as the `with` lasts. Several threads may use it at once.
+
+    Nothing is sent before the first call; that one compares the server's tensors with `respin.contracts` first.
+
+    Args:
+        url: host:port of the server's gRPC port.
+        timeout_s: deadline of a call that names none, in seconds.
+        retries: how often a call is made again where the server is unreachable or full, 0..4.
+        tls: None = no encryption; `TLS()` trusts the authorities that gRPC comes with.
+        headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
+        transport: how calls travel; None = gRPC. Given, the other arguments but `timeout_s` play no part.
+
+    Raises:
+        InvalidInput: an argument holds what it may not.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: int = MAX_RETRIES,
+        tls: TLS | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self._timeout_s = _deadline(timeout_s)
+        self._transport = transport or GrpcTransport(url, retries=retries, tls=tls, headers=headers)
+        self._url = url
+        self._compared = False
+        self._comparing = threading.Lock()
+
+    def __enter__(self) -> Client:
+        """Send nothing yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls in flight are cancelled, here and on the server."""
+        self._transport.close()
+
+    def is_ready(self) -> bool:
+        """Whether a server answers and would take every job now."""
+        return all(self._transport.ready(name, _READY_TIMEOUT_S) for name in JOBS)
+
+    def rotate_object(
+        self, request: RotationRequest, *, outputs: Sequence[str] = ("image",), timeout_s: float | None = None
+    ) -> RotationResult:
+        """Turn the object, and wait for every view.
+
+        Args:
+            request: photo, object and angles; no angles = segmentation only.
+            outputs: which fields of the result to fill; what is not asked for is not made.
+            timeout_s: deadline in seconds; None = the client's own.
+
+        Raises:
+            InvalidInput: the request cannot be carried out as it stands.
+            ObjectNotFound: the photo does not show the object.
+            Busy: nobody answers, or the server has no room.
+            DeadlineExceeded: the answer did not come in time; the server stops the work.
+            ContractMismatch: server and client are of different versions.
+            InternalError: the server's fault.
+        """
+        return RotationResult.from_arrays(self._infer(ROTATE_OBJECT, request, outputs, timeout_s))
+
+    def segment_object(
+        self, request: RotationRequest, *, outputs: Sequence[str] = ("mask", "cut_out"), timeout_s: float | None = None
+    ) -> SegmentationResult:
+        """Find the object and cut it out; angles, if the request has any, play no part.
+
+        Args:
+            request: photo and object.
+            outputs: which fields of the result to fill.
+            timeout_s: deadline in seconds; None = the client's own.
+
+        Raises:
+            RespinError: as `rotate_object`.
+        """
+        return SegmentationResult.from_arrays(self._infer(SEGMENT_OBJECT, request, outputs, timeout_s))
+
+    def stream(
+        self, request: RotationRequest, *, outputs: Sequence[str] = ("image",), timeout_s: float | None = None
+    ) -> Generator[Event, None, None]:
+        """Turn the object, and hear of every step and view as it is done.
+
+        The call begins with the first event that is asked for. Closing the generator, or leaving the client's
+        `with`, cancels it on the server.
+
+        Args:
+            request: photo, object and angles; no angles = segmentation only.
+            outputs: which fields of the events to fill beside stage, view, step and steps.
+            timeout_s: deadline of the whole in seconds; None = the client's own.
+
+        Raises:
+            RespinError: as `rotate_object`; also while iterating.
+        """
+        spec = ROTATE_OBJECT_STREAM
+        wanted = (*PROGRESS, *_known(spec, outputs, hidden=(*PROGRESS, "status")))
+        timeout_s = self._timeout_s if timeout_s is None else _deadline(timeout_s)
+        self._compare_contracts(timeout_s)
+        return self._events(_inputs(spec, request), wanted, timeout_s)
+
+    def _events(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
+    ) -> Generator[Event, None, None]:
+        with closing(self._transport.stream(ROTATE_OBJECT_STREAM.name, inputs, outputs, timeout_s)) as responses:
+            for response in responses:
+                yield Event.from_arrays(_checked(ROTATE_OBJECT_STREAM, response))
+
+    def _infer(
+        self, spec: ModelSpec, request: RotationRequest, outputs: Sequence[str], timeout_s: float | None
+    ) -> Mapping[str, Array]:
+        wanted = _known(spec, outputs)
+        timeout_s = self._timeout_s if timeout_s is None else _deadline(timeout_s)
+        self._compare_contracts(timeout_s)
+        return _checked(spec, self._transport.infer(spec.name, _inputs(spec, request), wanted, timeout_s))
+
+    def _compare_contracts(self, timeout_s: float) -> None:
+        """Compare the server's tensors with ours, once."""
+        with self._comparing:
+            if self._compared:
+                return
+            for spec in JOBS.values():
+                served = self._transport.metadata(spec.name, timeout_s)
+                if parting := next(_differences(Interface.of_contract(spec), served), None):
+                    raise ContractMismatch(
+                        f"the server at {self._url} is of another version: {spec.name} has {parting}; "
+                        "install the same version of Respin on both sides"
+                    )
+            self._compared = True
+
+
+def _deadline(timeout_s: float) -> float:
+    if not 0 < timeout_s < math.inf:
+        raise InvalidInput(f"timeout_s is {timeout_s}; send a number of seconds above 0")
+    return timeout_s
+
+
+def _known(spec: ModelSpec, outputs: Sequence[str], hidden: Sequence[str] = ()) -> tuple[str, ...]:
+    names = [output.name for output in spec.outputs if output.name not in hidden]
+    if not outputs or not set(outputs) <= set(names):
+        raise InvalidInput(f"outputs is {outputs!r}; {spec.name} makes {', '.join(names)}: name one or more of them")
+    return tuple(outputs)
+
+
+def _inputs(spec: ModelSpec, request: RotationRequest) -> dict[str, Array]:
+    """The tensors that a job takes; an empty list says what leaving it out says."""
+    taken = {tensor.name for tensor in spec.inputs}
+    return {name: array for name, array in request.to_arrays().items() if name in taken and array.size}
+
+
+def _checked(spec: ModelSpec, response: Mapping[str, Array]) -> Mapping[str, Array]:
+    known = {tensor.name: tensor for tensor in spec.outputs}
+    for name, array in response.items():
+        known[name].check(array, batched=False, owner=f"the server's {spec.name}")
+    return response
+
+
+def _differences(ours: Interface, theirs: Interface) -> Iterator[str]:
+    for kind, here, there in (("input", ours.inputs, theirs.inputs), ("output", ours.outputs, theirs.outputs)):
+        for name in sorted({*here, *there}):
+            if here.get(name) != there.get(name):
+                yield f"{kind} '{name}' as {_words(there.get(name))} there and as {_words(here.get(name))} here"
+
+
+def _words(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tensor[0]} {list(tensor[1])}"

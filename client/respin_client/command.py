@@ -1,0 +1,160 @@
+"""The `respin` command.
+
+Exit codes: 0; 2 where the caller can mend it (a flag, the photo, the version); 1 where the server has to.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound, RespinError
+from respin_client.contributed import GROUP, add_contributed
+from respin_client.doctor import doctor
+from respin_client.files import RotationFiles, format_of, refuse_without_folder, write
+from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
+from respin_client.progress import StageBars
+
+CALLERS_MISTAKES = (InvalidInput, ObjectNotFound, ContractMismatch)
+
+SEGMENTATION_OPTIONS = ("image", "class_name", "box", "box_threshold", "text_threshold", "mask_choice")
+"""The fields of a request that a mask depends on."""
+
+EXAMPLES = """\b
+Examples:
+  respin doctor                                      what is installed, and what can run here
+  respin serve                                       start a server on this machine
+  respin rotate --image laptop.jpg --class-name laptop --azimuth +80
+  respin segment --image laptop.jpg --class-name laptop
+"""
+
+ROTATE_EXAMPLES = """\b
+Examples:
+  respin rotate --image laptop.jpg --class-name laptop --azimuth +80 --polar +0 --output generated.png
+  respin rotate --image laptop.jpg --class-name laptop --azimuth -40 --azimuth 40     two views
+  respin rotate --image laptop.jpg --class-name laptop --azimuth 80 --save parts      every part as well
+  respin rotate --image laptop.jpg --class-name laptop                                the object on white
+"""
+
+SEGMENT_EXAMPLES = """\b
+Example:
+  respin segment --image laptop.jpg --class-name laptop --output mask.png --cut-out laptop.png
+"""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"respin {metadata.version('respin')}")
+        raise typer.Exit
+
+
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave")
+    ] = False,
+) -> None:
+    """Turn the object in a photograph."""
+
+
+@with_flags(request_flags(), CONNECTION_FLAGS)
+def rotate(
+    *,
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="PNG, JPEG or WebP by its suffix; of several views NAME-0, NAME-1, ...")
+    ] = Path("generated.png"),
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For the mask, the cut-out, the novel views and the background as well"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
+    **flags: Any,
+) -> None:
+    """Turn the object of a photo.
+
+    Each view is written as soon as it is done. Without angles, the object is cut out onto white.
+    """
+    flags["output_format"] = flags["output_format"] or format_of(output)
+    request = request_from_flags(flags)
+    outputs = ["image", "notes"]
+    if save is not None:
+        outputs += ["mask", "cut_out"] if request.views == 0 else ["mask", "cut_out", "novel_view", "background"]
+    files = RotationFiles(output, save, output_format=request.output_format, views=max(1, request.views))
+    with (
+        client_from_flags(flags) as client,
+        StageBars(Console(stderr=True), quiet=quiet) as bars,
+        closing(client.stream(request, outputs=outputs)) as events,
+    ):
+        for event in events:
+            bars.show(event)
+            files.take(event)
+            _tell(event.notes)
+    files.refuse_incomplete()
+
+
+@with_flags(request_flags(SEGMENTATION_OPTIONS), CONNECTION_FLAGS)
+def segment(
+    *,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="For the mask, a PNG")] = Path("mask.png"),
+    cut_out: Annotated[Path | None, typer.Option(metavar="FILE", help="For the object on transparency, a PNG")] = None,
+    **flags: Any,
+) -> None:
+    """Write the mask of an object."""
+    request = request_from_flags(flags)
+    destinations = {"mask": output} if cut_out is None else {"mask": output, "cut_out": cut_out}
+    for path in destinations.values():
+        refuse_without_folder(path)
+    with client_from_flags(flags) as client:
+        result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
+    for name, path in destinations.items():
+        write(path, getattr(result, name))
+    if result.box is not None:
+        typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in result.box)} px, score {result.score:.2f}")
+    _tell(result.notes)
+
+
+def _tell(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}")
+
+
+def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
+    """The command with its sub-commands.
+
+    Args:
+        entry_points: sub-commands that other parts of Respin add.
+    """
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        epilog=EXAMPLES,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_before_any_command)
+    app.command(epilog=ROTATE_EXAMPLES)(rotate)
+    app.command(epilog=SEGMENT_EXAMPLES)(segment)
+    app.command()(doctor)
+    add_contributed(app, entry_points)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None, entry_points: Iterable[metadata.EntryPoint] | None = None) -> None:
+    """Run what the arguments say, and leave with its exit code.
+
+    Args:
+        arguments: without the program's name; None = those of this process.
+        entry_points: sub-commands that other parts of Respin add; None = those that are installed.
+    """
+    app = command_line(metadata.entry_points(group=GROUP) if entry_points is None else entry_points)
+    try:
+        app(arguments, prog_name="respin")
+    except RespinError as error:
+        typer.echo(f"respin: {error}", err=True)
+        sys.exit(2 if isinstance(error, CALLERS_MISTAKES) else 1)

@@ -1,0 +1,205 @@
+"""`respin doctor`: what is installed, what can run here, and who answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from respin.bundled import bundled
+from respin.errors import RespinError
+from respin.model_set import ModelSet
+from respin.profiles import PROFILES, Profile
+from respin_client.client import DEFAULT_URL, Client
+
+BASE = "client"
+"""The install without extras."""
+
+PORTS = {8000: "HTTP", 8001: "gRPC", 8002: "metrics"}
+"""Triton's own defaults."""
+
+TRITON_CONTAINER = Path("/opt/tritonserver")
+"""Where the official container keeps the server and its backends."""
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Triton and its Python models hand tensors to each other."""
+
+LEAST_SHARED_MEMORY_MIB = 64
+"""Docker's default: room for the models and small photos; a photo takes two to three times its size."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: what was looked at, whether it is as the job needs it, and what that means."""
+
+    topic: str
+    good: bool
+    sentence: str
+
+
+def doctor(
+    url: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of a server to ask whether it is ready")] = DEFAULT_URL,
+) -> None:
+    """Look at this machine: what is installed, what can run, who answers."""
+    installed = list(installation(metadata.requires("respin") or []))
+    graphics, answering = gpu(), server(url)
+    findings = [
+        Finding("python", sys.version_info >= (3, 10), f"{sys.version.split()[0]} at {sys.executable}"),
+        *installed,
+        *machine(),
+        graphics,
+        mini_set(),
+        *profiles(serving=_good(installed, "extra serve"), graphics=graphics.good),
+        answering,
+    ]
+    if not answering.good:
+        findings += [port(number, use) for number, use in PORTS.items()]
+    _print(findings)
+    if not _good(installed, BASE):
+        raise typer.Exit(1)
+
+
+def _good(findings: Iterable[Finding], topic: str) -> bool:
+    return all(finding.good for finding in findings if finding.topic == topic)
+
+
+def _print(findings: Iterable[Finding]) -> None:
+    table = Table("what", "", "finding", title=f"respin {metadata.version('respin')}", title_justify="left")
+    for finding in findings:
+        mark = Text("ok", "green") if finding.good else Text("no", "yellow")
+        table.add_row(Text(finding.topic), mark, Text(finding.sentence))
+    Console().print(table)
+
+
+def installation(requirements: Iterable[str]) -> Iterator[Finding]:
+    """What is installed: the client, and each extra.
+
+    Args:
+        requirements: as a package's metadata lists them, e.g. "psutil==7.2.2; extra == 'serve'".
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for requirement in requirements:
+        extra = re.search(r"extra == ['\"]([\w-]+)", requirement)
+        name = re.match(r"[\w.-]+", requirement)
+        if name:
+            names[f"extra {extra[1]}" if extra else BASE].append(name[0])
+    for topic, packages in names.items():
+        versions = {name: _version(name) for name in packages}
+        missing = [name for name, version in versions.items() if version is None]
+        present = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        install = "respin" if topic == BASE else f"respin[{topic.removeprefix('extra ')}]"
+        lacking = f"lacks {', '.join(missing)}: pip install '{install}'"
+        yield Finding(topic, not missing, lacking if missing else present)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def profiles(*, serving: bool, graphics: bool, container: Path = TRITON_CONTAINER) -> Iterator[Finding]:
+    """Which profiles can run here.
+
+    Args:
+        serving: whether the extra `serve` is installed.
+        graphics: whether there is a GPU.
+        container: where the official container keeps the server.
+    """
+    for each in PROFILES.values():
+        lacking = _lacking(each, serving=serving, graphics=graphics, container=container)
+        yield Finding(
+            f"profile {each.name}", not lacking, f"needs {' and '.join(lacking)}" if lacking else each.summary
+        )
+
+
+def _lacking(profile: Profile, *, serving: bool, graphics: bool, container: Path) -> list[str]:
+    lacking = []
+    if profile.network_backend in (None, "python"):
+        if not serving and not container.is_dir():
+            lacking.append("pip install 'respin[serve]'")
+    elif not (container / "backends" / profile.network_backend).is_dir():
+        lacking.append(f"the official Triton container, whose {profile.network_backend} backend pip does not bring")
+    if profile.instance_kind == "KIND_GPU" and not graphics:
+        lacking.append("an NVIDIA GPU")
+    return lacking
+
+
+def server(url: str) -> Finding:
+    """Whether a Respin server is ready."""
+    with Client(url) as client:
+        if client.is_ready():
+            return Finding("server", True, f"a Respin server is ready at {url}")
+    return Finding("server", False, f"no Respin server is ready at {url}; start one with `respin serve`")
+
+
+def port(number: int, use: str, host: str = "127.0.0.1") -> Finding:
+    """Whether a port is free for a server of ours."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = probe.connect_ex((host, number)) == 0
+    state = f"taken by another program; serve {use} on another port" if taken else f"free for {use}"
+    return Finding(f"port {number}", not taken, state)
+
+
+def machine(shared_memory: Path = SHARED_MEMORY) -> Iterator[Finding]:
+    """Processor cores, memory, and the shared memory that Triton's Python models need."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    total = os.sysconf("SC_PHYS_PAGES") * page_bytes
+    yield Finding("cpu", True, f"{cores} cores")
+    yield Finding("memory", True, f"{total / 2**30:.1f} GiB")
+    if not shared_memory.is_dir():
+        yield Finding("shared memory", False, f"no {shared_memory}; a server runs on Linux")
+        return
+    usage = shutil.disk_usage(shared_memory)
+    enough = usage.free >= LEAST_SHARED_MEMORY_MIB * 2**20
+    advice = "" if enough else f"; a server wants {LEAST_SHARED_MEMORY_MIB} MiB free (docker run --shm-size)"
+    yield Finding(
+        "shared memory",
+        enough,
+        f"{usage.free // 2**20} of {usage.total // 2**20} MiB free in {shared_memory}{advice}",
+    )
+
+
+def gpu(program: str = "nvidia-smi") -> Finding:
+    """What NVIDIA's own tool says."""
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except FileNotFoundError:
+        return Finding("gpu", False, "no nvidia-smi; the CPU profiles run without")
+    except (subprocess.SubprocessError, OSError) as error:
+        return Finding("gpu", False, f"nvidia-smi does not answer ({error}); look at the driver")
+    return Finding("gpu", True, "; ".join(answer.stdout.strip().splitlines()))
+
+
+def mini_set(locate: Callable[[str], Path] = bundled) -> Finding:
+    """Whether the mini set came along whole.
+
+    Args:
+        locate: finds what comes with Respin by its path from the project's root.
+    """
+    try:
+        folder = locate("models/mini")
+        found = ModelSet.load(folder)
+        found.verify(folder)
+    except RespinError as error:
+        return Finding("mini set", False, str(error))
+    size_bytes = sum(record.size_bytes for record in found.networks.values())
+    return Finding("mini set", True, f"{len(found.networks)} networks, {size_bytes / 2**20:.1f} MiB, checksums right")

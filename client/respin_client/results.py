@@ -1,0 +1,149 @@
+"""What comes back: frozen, typed, and only what was asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from respin.specs import Array
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) px of the upright photo."""
+
+A = TypeVar("A", bound="Answer")
+
+
+class Picture(bytes):
+    """An encoded picture, as a file holds it: `path.write_bytes(picture)`."""
+
+    def pil(self) -> Image.Image:
+        """Decode it."""
+        image = Image.open(io.BytesIO(self))
+        image.load()
+        return image
+
+    def __repr__(self) -> str:
+        """Its size: nobody wants to read the bytes."""
+        return f"Picture({len(self)} bytes)"
+
+
+def _picture(array: Array) -> Picture:
+    return Picture(array.item())
+
+
+def _pictures(array: Array) -> tuple[Picture, ...]:
+    return tuple(map(Picture, array))
+
+
+def _text(array: Array) -> str:
+    return bytes(array.item()).decode()
+
+
+def _texts(array: Array) -> tuple[str, ...]:
+    return tuple(bytes(text).decode() for text in array)
+
+
+def _box(array: Array) -> Box:
+    x0, y0, x1, y1 = map(float, array)
+    return x0, y0, x1, y1
+
+
+def _view(array: Array) -> int | None:
+    return None if array.item() < 0 else int(array.item())
+
+
+def _integer(array: Array) -> int:
+    return int(array.item())
+
+
+def _number(array: Array) -> float:
+    return float(array.item())
+
+
+def _by(decode: Callable[[Array], Any]) -> dict[str, Any]:
+    return {"decode": decode}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What every answer may hold; the fields are the job's outputs, by their names on the wire.
+
+    Args:
+        mask: PNG, 8-bit grey, the photo's size: 255 on the object, 0 elsewhere.
+        cut_out: PNG, RGBA, the photo's size: the object, transparent elsewhere.
+        box: where the object was found, px of the upright photo.
+        score: of the detection, 0..1; 1 where the box was given.
+        phrase: the words of the class name that were found; empty for a given box.
+        notes: sentences about choices made on the way.
+    """
+
+    mask: Picture | None = field(default=None, metadata=_by(_picture))
+    cut_out: Picture | None = field(default=None, metadata=_by(_picture))
+    box: Box | None = field(default=None, metadata=_by(_box))
+    score: float | None = field(default=None, metadata=_by(_number))
+    phrase: str | None = field(default=None, metadata=_by(_text))
+    notes: tuple[str, ...] = field(default=(), metadata=_by(_texts))
+
+    @classmethod
+    def from_arrays(cls: type[A], arrays: Mapping[str, Array]) -> A:
+        """Read a response that keeps to the job's contract; what it lacks stays None, or empty."""
+        return cls(
+            **{each.name: each.metadata["decode"](arrays[each.name]) for each in fields(cls) if each.name in arrays}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotationResult(Answer):
+    """The answer of `Client.rotate_object`.
+
+    Args:
+        image: each view composed, in the order of the angles; without angles the object on white.
+        novel_view: each view's object alone, on white.
+        background: the photo without the object; None without angles.
+    """
+
+    image: tuple[Picture, ...] = field(default=(), metadata=_by(_pictures))
+    novel_view: tuple[Picture, ...] = field(default=(), metadata=_by(_pictures))
+    background: Picture | None = field(default=None, metadata=_by(_picture))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationResult(Answer):
+    """The answer of `Client.segment_object`.
+
+    Args:
+        image: the object on white.
+    """
+
+    image: Picture | None = field(default=None, metadata=_by(_picture))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Answer):
+    """One message of `Client.stream`.
+
+    Args:
+        stage: detection, segmentation, novel_view, super_resolution, background, or done, which is the last.
+        view: which camera move it speaks of, from 0; None = all.
+        step: denoising steps done.
+        steps: denoising steps in all; 0 where the stage has none.
+        image: one view composed; without angles the object on white.
+        novel_view: that view's object alone, on white.
+        background: the photo without the object.
+    """
+
+    stage: str = field(default="", metadata=_by(_text))
+    view: int | None = field(default=None, metadata=_by(_view))
+    step: int = field(default=0, metadata=_by(_integer))
+    steps: int = field(default=0, metadata=_by(_integer))
+    image: Picture | None = field(default=None, metadata=_by(_picture))
+    novel_view: Picture | None = field(default=None, metadata=_by(_picture))
+    background: Picture | None = field(default=None, metadata=_by(_picture))
+
+
+PROGRESS = ("stage", "view", "step", "steps")
+"""Outputs that every message of a stream carries."""

@@ -1,0 +1,55 @@
+"""gRPC's statuses as Respin's errors."""
+
+from __future__ import annotations
+
+from respin.errors import (
+    BY_GRPC_CODE,
+    Busy,
+    ContractMismatch,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    RespinError,
+)
+
+_OTHER_CODES: dict[str, type[RespinError]] = {
+    "UNIMPLEMENTED": ContractMismatch,
+    "PERMISSION_DENIED": InvalidInput,
+    "UNAUTHENTICATED": InvalidInput,
+}
+"""Statuses that no error of Respin's carries, but that a server or a proxy may send."""
+
+# gRPC's own words for "there is nobody": they come with UNAVAILABLE, as a full server's answer does.
+_NOBODY_THERE = (
+    "failed to connect",
+    "errors resolving",
+    "DNS resolution failed",
+    "connections to all backends failing",
+)
+
+# Triton's words for a model that it does not have; they come with NOT_FOUND, as an object that is not there does.
+_NO_SUCH_MODEL = "Request for unknown model"
+
+
+def error_from_status(code: str, details: str, *, url: str, timeout_s: float) -> RespinError:
+    """The error to raise for a call's status.
+
+    Args:
+        code: gRPC's name of the status, e.g. "INVALID_ARGUMENT".
+        details: the server's sentence, or gRPC's own.
+        url: of the server.
+        timeout_s: that the call was given, in seconds.
+    """
+    if code == "DEADLINE_EXCEEDED":
+        return DeadlineExceeded(
+            f"no answer from {url} within {timeout_s:g} s; allow more time, or ask for fewer steps or views"
+        )
+    if code == "UNAVAILABLE" and details.startswith(_NOBODY_THERE):
+        reason = details.rpartition("last error: ")[2]
+        return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
+    if code == "RESOURCE_EXHAUSTED":
+        return InvalidInput(f"{details}; ask for fewer views or outputs in one call")
+    if code == "NOT_FOUND" and details.startswith(_NO_SUCH_MODEL):
+        return ContractMismatch(f"the server at {url} is no Respin server, or has not loaded it all: {details}")
+    kind = BY_GRPC_CODE.get(code) or _OTHER_CODES.get(code, InternalError)
+    return kind(details or f"the server at {url} answered {code} without a word")

@@ -1,0 +1,217 @@
+"""How a call travels: a small protocol, and gRPC as what the client uses.
+
+The stubs are those that tritonclient ships. Used directly they give true iterators, cancellation, and several streams
+at once on one channel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from respin.errors import InternalError, InvalidInput
+from respin.specs import Array
+from respin_client.status import error_from_status
+from respin_client.wire import Interface, arrays_from_message, message_from_arrays
+
+MAX_MESSAGE_BYTES = 128 * 2**20
+"""Longest message either way: a photo has at most 64 MiB, and several pictures come back."""
+
+MAX_RETRIES = 4
+"""gRPC makes at most five attempts of a call, whatever it is told."""
+
+# Triton's default tolerates a ping in 300 s on a silent connection, and hangs up on a client that sends more.
+_KEEPALIVE_MS = 310_000
+
+# Asks Triton to end a stream that failed with the error's own status; without it the error is a text without a code.
+_TRUE_STATUS = ("triton_grpc_error", "true")
+
+_SERVICE = "inference.GRPCInferenceService"
+
+
+class Transport(Protocol):
+    """What the client needs of a connection. All raise `RespinError`, and every call has a deadline in seconds."""
+
+    def infer(
+        self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
+    ) -> Mapping[str, Array]:
+        """Ask a model once."""
+        ...
+
+    def stream(
+        self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
+    ) -> Generator[Mapping[str, Array], None, None]:
+        """Ask a model that answers many times; closing the generator cancels the call on the server."""
+        ...
+
+    def metadata(self, model: str, timeout_s: float) -> Interface:
+        """The tensors that the server says a model has."""
+        ...
+
+    def ready(self, model: str, timeout_s: float) -> bool:
+        """Whether a model would take a request now; False where no server answers."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection; calls in flight are cancelled."""
+        ...
+
+
+@dataclass(frozen=True)
+class TLS:
+    """How to trust the server, and how to prove who we are.
+
+        TLS()                                          # the authorities that gRPC comes with
+        TLS(Path("authority.pem"))                     # that authority alone
+        TLS(certificate=Path("me.pem"), key=Path("me.key"))  # and show a certificate of our own
+
+    Args:
+        root: PEM file of the authorities to trust; None = those that gRPC comes with.
+        certificate: PEM file of the client's certificate chain; None = none is shown.
+        key: PEM file of that certificate's private key.
+
+    Raises:
+        InvalidInput: certificate without key, or key without certificate.
+    """
+
+    root: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half a pair."""
+        if (self.certificate is None) != (self.key is None):
+            given = "certificate" if self.key is None else "key"
+            raise InvalidInput(f"TLS has a {given} only; give both certificate and key, or neither")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """For a gRPC channel.
+
+        Raises:
+            InvalidInput: a file cannot be read.
+        """
+        return grpc.ssl_channel_credentials(_content(self.root), _content(self.key), _content(self.certificate))
+
+
+def _content(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"cannot read '{path}' ({error.strerror}); give the PEM file for TLS") from None
+
+
+class GrpcTransport:
+    """Triton's gRPC service over one channel, which may serve several threads at once.
+
+    Args:
+        url: host:port of the server's gRPC port.
+        retries: how often a call is made again where the server is unreachable or full, 0..4.
+        tls: None = no encryption.
+        headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
+
+    Raises:
+        InvalidInput: an argument holds what it may not.
+    """
+
+    def __init__(
+        self, url: str, *, retries: int = MAX_RETRIES, tls: TLS | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if url.startswith(("http://", "https://")):
+            raise InvalidInput(f"url is '{url}'; give host:port of the server's gRPC port, e.g. 127.0.0.1:8001")
+        if not 0 <= retries <= MAX_RETRIES:
+            raise InvalidInput(f"retries is {retries}; send 0 to {MAX_RETRIES}, more gRPC does not make")
+        self._url = url
+        self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
+        options = _channel_options(retries)
+        self._channel = (
+            grpc.insecure_channel(url, options) if tls is None else grpc.secure_channel(url, tls.credentials(), options)
+        )
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def infer(
+        self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
+    ) -> Mapping[str, Array]:
+        """Ask a model once."""
+        message = message_from_arrays(model, inputs, outputs)
+        with self._errors_in_words(timeout_s):
+            answer = self._stub.ModelInfer(message, timeout=timeout_s, metadata=self._headers)
+        return arrays_from_message(answer)
+
+    def stream(
+        self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
+    ) -> Generator[Mapping[str, Array], None, None]:
+        """Ask a model that answers many times; the call begins with the first answer that is asked for."""
+        message = message_from_arrays(model, inputs, outputs)
+        metadata = (*self._headers, _TRUE_STATUS)
+        # One request and no more to come: the server ends the stream after the last answer to it.
+        call = self._stub.ModelStreamInfer(iter([message]), timeout=timeout_s, metadata=metadata)
+        try:
+            with self._errors_in_words(timeout_s):
+                for answer in call:
+                    if answer.error_message:
+                        raise InternalError(answer.error_message)
+                    if answer.infer_response.outputs:
+                        yield arrays_from_message(answer.infer_response)
+        finally:
+            call.cancel()
+
+    def metadata(self, model: str, timeout_s: float) -> Interface:
+        """The tensors that the server says a model has."""
+        message = service_pb2.ModelMetadataRequest(name=model)
+        with self._errors_in_words(timeout_s):
+            return Interface.of_metadata(self._stub.ModelMetadata(message, timeout=timeout_s, metadata=self._headers))
+
+    def ready(self, model: str, timeout_s: float) -> bool:
+        """Whether a model would take a request now; False where no server answers."""
+        message = service_pb2.ModelReadyRequest(name=model)
+        try:
+            return bool(self._stub.ModelReady(message, timeout=timeout_s, metadata=self._headers).ready)
+        except grpc.RpcError:
+            return False
+
+    def close(self) -> None:
+        """Let go of the connection; calls in flight are cancelled."""
+        self._channel.close()
+
+    @contextmanager
+    def _errors_in_words(self, timeout_s: float) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise error_from_status(
+                error.code().name, error.details() or "", url=self._url, timeout_s=timeout_s
+            ) from error
+
+
+def _channel_options(retries: int) -> list[tuple[str, int | str]]:
+    return [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # gRPC keeps 256 KiB of a call for another attempt unless told otherwise, and never repeats a larger one.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.service_config", json.dumps(_service_config(retries))),
+    ]
+
+
+def _service_config(retries: int) -> dict[str, object]:
+    """Retries by gRPC itself; readiness is left out, since "no" is an answer to it."""
+    if retries == 0:
+        return {}
+    policy = {
+        "maxAttempts": retries + 1,
+        "initialBackoff": "0.2s",
+        "maxBackoff": "5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    methods = ("ModelInfer", "ModelStreamInfer", "ModelMetadata")
+    names = [{"service": _SERVICE, "method": method} for method in methods]
+    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}

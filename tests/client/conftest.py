@@ -1,0 +1,63 @@
+"""Servers to talk to, and an address where there is none."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from scripted_triton import WAIT_S, ScriptedTriton, serve
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Self-signed, for 127.0.0.1; it is its own authority."""
+
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture
+def triton() -> Iterator[ScriptedTriton]:
+    scripted = ScriptedTriton()
+    server = serve(scripted)
+    yield scripted
+    server.stop(None).wait(WAIT_S)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    folder = tmp_path_factory.mktemp("tls")
+    pair = Certificate(folder / "certificate.pem", folder / "key.pem")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=respin-test", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(pair.key), "-out", str(pair.certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return pair
+
+
+@pytest.fixture
+def tls_triton(certificate: Certificate) -> Iterator[ScriptedTriton]:
+    """A server that shows a certificate and asks the client for one."""
+    pem, key = certificate.certificate.read_bytes(), certificate.key.read_bytes()
+    scripted = ScriptedTriton()
+    server = serve(scripted, grpc.ssl_server_credentials([(key, pem)], pem, require_client_auth=True))
+    yield scripted
+    server.stop(None).wait(WAIT_S)
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"

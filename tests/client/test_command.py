@@ -1,0 +1,250 @@
+"""The `respin` command: flags, files, words and exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from scripted_triton import event, texts
+
+from respin.contracts import ROTATE_OBJECT
+from respin.request import DEFAULTS, OPTIONS, RotationRequest
+from respin_client.command import main
+from respin_client.options_table import requests_page
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder with a photo in it, as the working directory."""
+    (tmp_path / "laptop.jpg").write_bytes(b"a photo")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def respin(capsys):
+    """Run the command: exit code, what it printed, what it complained."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as leaving:
+            main(arguments, entry_points=())
+        printed = capsys.readouterr()
+        return leaving.value.code, printed.out, printed.err
+
+    return run
+
+
+def views(count: int):
+    """An engine's answer of so many views."""
+    parts = {"mask": texts(b"mask"), "cut_out": texts(b"cut-out")}
+    each = [
+        event(view=view, image=texts(f"image {view}"), novel_view=texts(f"novel view {view}")) for view in range(count)
+    ]
+    background = event("background", background=texts(b"background"))
+    done = event("done", notes=texts("view 0 was found by its colour"))
+    return lambda arrays, context: [event("segmentation", **parts), background, *each, done]
+
+
+PHOTO = ("--image", "laptop.jpg", "--class-name", "laptop")
+
+
+def test_the_flags_of_the_script_that_it_replaces_work(here, triton, respin):
+    triton.events = views(1)
+    angles = ("--azimuth", "+80", "--polar", "+0")
+    code, printed, complained = respin("rotate", *PHOTO, *angles, "--output", "generated.png", "--url", triton.url)
+    assert (code, complained) == (0, "")
+    assert printed.splitlines() == ["wrote generated.png", "note: view 0 was found by its colour"]
+    assert (here / "generated.png").read_bytes() == b"image 0"
+    sent = RotationRequest.from_arrays(triton.heard[0].arrays)
+    assert sent == RotationRequest(b"a photo", "laptop", (80.0,), (0.0,))
+
+
+def test_several_angles_make_several_files(here, triton, respin):
+    triton.events = views(2)
+    code, *_ = respin("rotate", *PHOTO, "--azimuth", "-40", "--azimuth", "40", "--polar", "-5", "--url", triton.url)
+    assert code == 0
+    assert [(here / f"generated-{view}.png").read_bytes() for view in (0, 1)] == [b"image 0", b"image 1"]
+    assert triton.heard[0].arrays["azimuth"].tolist() == [-40, 40]
+    assert triton.heard[0].arrays["polar"].tolist() == [-5, -5]
+
+
+def test_without_angles_the_object_is_cut_out_onto_white(here, triton, respin):
+    triton.events = lambda arrays, context: [event("segmentation", image=texts(b"on white")), event("done")]
+    code, *_ = respin("rotate", *PHOTO, "--save", "parts", "--url", triton.url)
+    assert code == 0
+    assert (here / "generated.png").read_bytes() == b"on white"
+    assert "azimuth" not in triton.heard[0].arrays
+    assert not {"novel_view", "background"} & set(triton.heard[0].outputs)
+
+
+def test_the_parts_are_saved_too(here, triton, respin):
+    triton.events = views(2)
+    code, *_ = respin("rotate", *PHOTO, "--azimuth=1", "--azimuth=2", "--save", "deep/parts", "--url", triton.url)
+    assert code == 0
+    assert {path.name: path.read_bytes() for path in (here / "deep/parts").iterdir()} == {
+        "mask.png": b"mask",
+        "cut_out.png": b"cut-out",
+        "background.png": b"background",
+        "novel_view-0.png": b"novel view 0",
+        "novel_view-1.png": b"novel view 1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        (("--output", "turned.JPG"), "jpeg"),
+        (("--output", "turned.webp"), "webp"),
+        (("--output", "turned.data", "--output-format", "webp"), "webp"),
+        ((), "png"),
+    ],
+)
+def test_the_suffix_chooses_the_format_unless_a_flag_does(here, triton, respin, flags, wanted):
+    triton.events = views(1)
+    code, *_ = respin("rotate", *PHOTO, "--azimuth", "80", *flags, "--url", triton.url)
+    assert code == 0
+    assert triton.heard[0].arrays["output_format"].tolist() == [wanted.encode()]
+
+
+def test_every_option_of_a_request_reaches_the_server(here, triton, respin):
+    triton.events = views(1)
+    other = {"text": "a word", "integer": 77, "number": 1.0, "angles": 5.0, "box": (1.0, 2.0, 3.0, 4.0)}
+    wanted = {
+        name: option.choices[-1] if option.kind == "choice" else other[option.kind]
+        for name, option in OPTIONS.items()
+        if option.kind != "image"
+    }
+    flags = [
+        word
+        for name, value in wanted.items()
+        for word in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,)))
+    ]
+    code, _, complained = respin("rotate", "--image", "laptop.jpg", *flags, "--url", triton.url)
+    assert (code, complained) == (0, "")
+    sent = RotationRequest.from_arrays(triton.heard[0].arrays)
+    for name, value in wanted.items():
+        assert getattr(sent, name) == ((value,) if OPTIONS[name].kind == "angles" else value), name
+
+
+def test_help_knows_every_option_with_its_range_and_default(monkeypatch, respin):
+    monkeypatch.setenv("COLUMNS", "240")
+    code, printed, _ = respin("rotate", "--help")
+    assert code == 0
+    printed = " ".join(printed.split())
+    for name, option in OPTIONS.items():
+        assert f"--{name.replace('_', '-')} " in printed
+        assert option.meaning[1:] in printed
+        assert option.range_text in printed
+        if DEFAULTS[name] and not option.required:
+            assert f"default {DEFAULTS[name]}" in printed
+    assert "--azimuth +80" in printed
+
+
+def test_segment_writes_mask_and_cut_out(here, triton, respin):
+    triton.reply = lambda arrays, context: {
+        "mask": texts(b"mask"),
+        "cut_out": texts(b"cut-out"),
+        "box": np.array([1, 2, 30, 40], np.float32),
+        "score": np.array([0.5], np.float32),
+        "notes": texts("a note"),
+    }
+    code, printed, _ = respin(
+        "segment", *PHOTO, "--output", "m.png", "--cut-out", "c.png", "--box-threshold", "0.2", "--url", triton.url
+    )
+    assert code == 0
+    assert ((here / "m.png").read_bytes(), (here / "c.png").read_bytes()) == (b"mask", b"cut-out")
+    assert printed.splitlines()[2:] == ["found at 1, 2, 30, 40 px, score 0.50", "note: a note"]
+    assert triton.heard[0].arrays["box_threshold"] == np.float32(0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--image", "none.jpg", "--class-name", "laptop"), "cannot read the photo 'none.jpg'"),
+        ((*PHOTO, "--azimuth", "999"), "azimuth is 999; send -360 to 360"),
+        ((*PHOTO, "--fit", "tight"), "fit is 'tight'; choose one of view, box"),
+        ((*PHOTO, "--output", "x.gif"), "'x.gif' ends in none of .png, .jpg, .jpeg, .webp"),
+        ((*PHOTO, "--output", "none/x.png"), "no folder 'none' to write 'x.png' into"),
+        ((*PHOTO, "--save", "laptop.jpg"), "cannot make the folder 'laptop.jpg'"),
+        ((*PHOTO, "--header", "key"), "header is 'key'; send NAME:VALUE"),
+        ((*PHOTO, "--tls-key", "key.pem"), "TLS has a key only"),
+        ((*PHOTO, "--timeout-s", "0"), "timeout_s is 0.0"),
+    ],
+)
+def test_the_callers_mistakes_are_one_line_and_code_2(here, respin, arguments, sentence):
+    code, printed, complained = respin("rotate", *arguments)
+    assert (code, printed) == (2, "")
+    assert complained.startswith(f"respin: {sentence}")
+    assert complained.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", [("--steps", "many"), ("--no-such-flag",)])
+def test_a_bad_flag_is_code_2(here, respin, flag):
+    code, _, complained = respin("rotate", *PHOTO, *flag)
+    assert code == 2
+    assert flag[0] in complained
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (grpc.StatusCode.NOT_FOUND, 2),
+        (grpc.StatusCode.INVALID_ARGUMENT, 2),
+        (grpc.StatusCode.FAILED_PRECONDITION, 2),
+        (grpc.StatusCode.INTERNAL, 1),
+        (grpc.StatusCode.CANCELLED, 1),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_exit_code_says_whose_fault_it_is(here, triton, respin, status, code):
+    triton.events = lambda arrays, context: context.abort(status, "the server's sentence")
+    assert respin("rotate", *PHOTO, "--url", triton.url) == (code, "", "respin: the server's sentence\n")
+
+
+def test_a_server_that_is_not_there_is_code_1(here, respin, nobody):
+    code, _, complained = respin("rotate", *PHOTO, "--url", nobody)
+    assert code == 1
+    assert complained.startswith(f"respin: no server answers at {nobody}")
+
+
+def test_a_view_that_does_not_come_is_an_error(here, triton, respin):
+    triton.events = views(1)
+    code, printed, complained = respin("rotate", *PHOTO, "--azimuth=1", "--azimuth=2", "--url", triton.url)
+    assert (code, complained) == (1, "respin: the server sent no view 1; its log has the reason\n")
+    assert "wrote generated-0.png" in printed
+
+
+def test_tls_and_headers_reach_the_server(here, tls_triton, certificate, respin):
+    tls_triton.events = views(1)
+    pem = str(certificate.certificate)
+    tls = ("--tls-root", pem, "--tls-certificate", pem, "--tls-key", str(certificate.key))
+    code, *_ = respin("rotate", *PHOTO, *tls, "--header", "Key: a:b", "--url", tls_triton.url)
+    assert code == 0
+    assert tls_triton.heard[0].headers["key"] == "a:b"
+
+
+def test_the_version_is_the_packages(respin):
+    assert respin("--version") == (0, f"respin {version('respin')}\n", "")
+
+
+def test_the_module_is_the_command():
+    answer = subprocess.run(
+        [sys.executable, "-m", "respin_client", "--version"], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == f"respin {version('respin')}\n"
+
+
+def test_the_page_of_requests_is_up_to_date():
+    assert (ROOT / "docs/requests.md").read_text() == requests_page(), "run `python -m respin_client.options_table`"
+
+
+def test_the_page_of_requests_has_a_row_for_each_input():
+    rows = [line.split("`")[1] for line in requests_page().splitlines() if line.startswith("| `")]
+    assert rows == [tensor.name for tensor in ROTATE_OBJECT.inputs]

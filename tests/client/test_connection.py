@@ -1,0 +1,92 @@
+"""Who is there, who may be trusted, and whether both are of one version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scripted_triton import event, texts
+
+from respin_client import TLS, Busy, Client, ContractMismatch, InvalidInput, request_from_photo
+from respin_client.transport import GrpcTransport
+
+REQUEST = request_from_photo(b"a photo", "laptop", azimuth=80)
+
+
+def test_nobody_listening_is_said_in_words(nobody):
+    with (
+        Client(nobody, retries=0) as client,
+        pytest.raises(Busy, match=f"no server answers at {nobody} .*respin serve"),
+    ):
+        client.segment_object(REQUEST)
+
+
+def test_a_name_without_an_address_is_said_in_words():
+    with Client("nowhere.invalid:8001", retries=0) as client, pytest.raises(Busy, match="no server answers at nowhere"):
+        client.segment_object(REQUEST)
+
+
+def test_readiness_is_an_answer_and_never_an_error(triton, nobody):
+    with Client(triton.url) as client:
+        assert client.is_ready()
+        triton.loaded = False
+        assert not client.is_ready()
+    with Client(nobody) as client:
+        assert not client.is_ready()
+
+
+def test_headers_come_with_every_call(triton):
+    triton.reply = lambda arrays, context: {"mask": texts(b"the mask")}
+    triton.events = lambda arrays, context: [event("done")]
+    with Client(triton.url, headers={"Authorization": "Bearer key"}) as client:
+        client.segment_object(REQUEST)
+        list(client.stream(REQUEST))
+    assert [each.headers["authorization"] for each in triton.heard] == ["Bearer key"] * 2
+
+
+def test_a_server_that_is_another_version_is_refused(triton):
+    job = triton.interfaces["rotate_object"]
+    triton.interfaces["rotate_object"] = replace(job, inputs=job.inputs[:-1])
+    with Client(triton.url) as client, pytest.raises(ContractMismatch, match="input 'output_format' as nothing there"):
+        client.segment_object(REQUEST)
+    assert triton.heard == []
+
+
+def test_a_server_without_our_jobs_is_refused(triton):
+    del triton.interfaces["rotate_object"]
+    with Client(triton.url) as client, pytest.raises(ContractMismatch, match="no Respin server"):
+        client.segment_object(REQUEST)
+
+
+def test_both_sides_prove_who_they_are(tls_triton, certificate):
+    tls_triton.reply = lambda arrays, context: {"mask": texts(b"the mask")}
+    pair = TLS(certificate.certificate, certificate.certificate, certificate.key)
+    with Client(tls_triton.url, tls=pair) as client:
+        assert client.segment_object(REQUEST).mask == b"the mask"
+
+
+@pytest.mark.parametrize("tls", [None, TLS()], ids=["no TLS at all", "an authority that nobody trusts"])
+def test_a_server_that_cannot_be_trusted_is_not_talked_to(tls_triton, tls):
+    with Client(tls_triton.url, tls=tls, retries=0) as client, pytest.raises(Busy):
+        client.segment_object(REQUEST)
+    assert tls_triton.heard == []
+
+
+def test_half_a_certificate_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="TLS has a key only"):
+        TLS(key=tmp_path / "key.pem")
+
+
+def test_a_certificate_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match=r"root\.pem' \(No such file"):
+        GrpcTransport("127.0.0.1:1", tls=TLS(tmp_path / "root.pem"))
+
+
+def test_more_retries_than_grpc_makes_are_refused():
+    with pytest.raises(InvalidInput, match="retries is 5; send 0 to 4"):
+        Client(retries=5)
+
+
+def test_the_port_of_http_is_refused():
+    with pytest.raises(InvalidInput, match="give host:port of the server's gRPC port"):
+        Client("http://127.0.0.1:8000")
