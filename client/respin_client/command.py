@@ -71,7 +71,10 @@ def rotate(
     ] = Path("generated.png"),
     save: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="For the mask, the cut-out, the novel views and the background as well"),
+        typer.Option(
+            metavar="FOLDER",
+            help="For every part as well (mask, cut-out, novel views, background), and sheet.png of them all",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
     **flags: Any,
@@ -95,7 +98,7 @@ def rotate(
             bars.show(event)
             files.take(event)
             _tell(event.notes)
-    files.refuse_incomplete()
+    files.finish(request.image)
 
 
 @with_flags(request_flags(SEGMENTATION_OPTIONS), CONNECTION_FLAGS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from PIL import Image, ImageOps
 
 from respin.errors import InternalError, InvalidInput
+from respin_client.contact_sheet import contact_sheet
 from respin_client.results import Event, Picture
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -56,7 +59,7 @@ class RotationFiles:
 
     Args:
         output: file of the view; of several views, NAME-0, NAME-1, ...
-        folder: for every other picture; None = they are not wanted.
+        folder: for every other picture, and for a sheet of them all; None = they are not wanted.
         output_format: of the pictures that are no masks: "png", "jpeg" or "webp".
         views: how many pictures of the whole there will be.
 
@@ -74,23 +77,38 @@ class RotationFiles:
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
         self._several = views > 1
+        self._made: dict[str, Picture] = {}
 
     def take(self, event: Event) -> None:
         """Write the pictures of an event."""
         for path, picture in self._destinations(event):
             if picture is not None:
                 write(path, picture)
+                self._made[path.stem] = picture
         if event.image is not None:
             self._missing.discard(event.view or 0)
 
-    def refuse_incomplete(self) -> None:
-        """Make sure that every view came.
+    def finish(self, photo: bytes) -> None:
+        """Make sure that every view came; lay them out on one sheet, the photo first.
 
         Raises:
-            InternalError: the stream ended without one.
+            InternalError: the stream ended without a view.
         """
         if self._missing:
             raise InternalError(f"the server sent no view {min(self._missing)}; its log has the reason")
+        if self._folder is None:
+            return
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
+        # The parts in the order in which a job makes them, the views themselves last.
+        parts = [
+            name
+            for stem in ("mask", "cut_out", "novel_view", "background")
+            for name in self._made
+            if name.startswith(stem)
+        ]
+        names = [*parts, *(name for name in self._made if name not in parts)]
+        pictures = [("photo", upright), *((name.replace("_", " "), self._made[name].pil()) for name in names)]
+        write(self._folder / "sheet.png", _encoded(contact_sheet(pictures)))
 
     def _destinations(self, event: Event) -> Iterator[tuple[Path, Picture | None]]:
         view = event.view or 0
@@ -101,3 +119,9 @@ class RotationFiles:
             yield self._folder / "cut_out.png", event.cut_out
             yield self._folder / f"background.{self._format}", event.background
             yield self._folder / f"novel_view-{view}.{self._format}", event.novel_view
+
+
+def _encoded(image: Image.Image) -> Picture:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return Picture(file.getvalue())

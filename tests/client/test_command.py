@@ -5,25 +5,35 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 from scripted_triton import event, texts
 
 from respin.contracts import ROTATE_OBJECT
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
 from respin_client.command import main
+from respin_client.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, TILE_PX
 from respin_client.options_table import requests_page
 
 ROOT = Path(__file__).parents[2]
 
 
+def picture(colour: str) -> bytes:
+    """A tiny PNG of one colour."""
+    file = BytesIO()
+    Image.new("RGB", (8, 4), colour).save(file, "PNG")
+    return file.getvalue()
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty folder with a photo in it, as the working directory."""
-    (tmp_path / "laptop.jpg").write_bytes(b"a photo")
+    (tmp_path / "laptop.jpg").write_bytes(picture("white"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -43,15 +53,17 @@ def respin(capsys):
 
 def views(count: int):
     """An engine's answer of so many views."""
-    parts = {"mask": texts(b"mask"), "cut_out": texts(b"cut-out")}
+    parts = {"mask": texts(picture("black")), "cut_out": texts(picture("gray"))}
     each = [
-        event(view=view, image=texts(f"image {view}"), novel_view=texts(f"novel view {view}")) for view in range(count)
+        event(view=view, image=texts(picture(COMPOSED[view])), novel_view=texts(picture(TURNED[view])))
+        for view in range(count)
     ]
-    background = event("background", background=texts(b"background"))
+    background = event("background", background=texts(picture("brown")))
     done = event("done", notes=texts("view 0 was found by its colour"))
     return lambda arrays, context: [event("segmentation", **parts), background, *each, done]
 
 
+COMPOSED, TURNED = ("red", "green"), ("orange", "blue")
 PHOTO = ("--image", "laptop.jpg", "--class-name", "laptop")
 
 
@@ -61,25 +73,27 @@ def test_the_flags_of_the_script_that_it_replaces_work(here, triton, respin):
     code, printed, complained = respin("rotate", *PHOTO, *angles, "--output", "generated.png", "--url", triton.url)
     assert (code, complained) == (0, "")
     assert printed.splitlines() == ["wrote generated.png", "note: view 0 was found by its colour"]
-    assert (here / "generated.png").read_bytes() == b"image 0"
+    assert (here / "generated.png").read_bytes() == picture("red")
     sent = RotationRequest.from_arrays(triton.heard[0].arrays)
-    assert sent == RotationRequest(b"a photo", "laptop", (80.0,), (0.0,))
+    assert sent == RotationRequest(picture("white"), "laptop", (80.0,), (0.0,))
 
 
 def test_several_angles_make_several_files(here, triton, respin):
     triton.events = views(2)
     code, *_ = respin("rotate", *PHOTO, "--azimuth", "-40", "--azimuth", "40", "--polar", "-5", "--url", triton.url)
     assert code == 0
-    assert [(here / f"generated-{view}.png").read_bytes() for view in (0, 1)] == [b"image 0", b"image 1"]
+    assert [(here / f"generated-{view}.png").read_bytes() for view in (0, 1)] == [
+        picture(colour) for colour in COMPOSED
+    ]
     assert triton.heard[0].arrays["azimuth"].tolist() == [-40, 40]
     assert triton.heard[0].arrays["polar"].tolist() == [-5, -5]
 
 
 def test_without_angles_the_object_is_cut_out_onto_white(here, triton, respin):
-    triton.events = lambda arrays, context: [event("segmentation", image=texts(b"on white")), event("done")]
+    triton.events = lambda arrays, context: [event("segmentation", image=texts(picture("pink"))), event("done")]
     code, *_ = respin("rotate", *PHOTO, "--save", "parts", "--url", triton.url)
     assert code == 0
-    assert (here / "generated.png").read_bytes() == b"on white"
+    assert (here / "generated.png").read_bytes() == picture("pink")
     assert "azimuth" not in triton.heard[0].arrays
     assert not {"novel_view", "background"} & set(triton.heard[0].outputs)
 
@@ -88,13 +102,29 @@ def test_the_parts_are_saved_too(here, triton, respin):
     triton.events = views(2)
     code, *_ = respin("rotate", *PHOTO, "--azimuth=1", "--azimuth=2", "--save", "deep/parts", "--url", triton.url)
     assert code == 0
-    assert {path.name: path.read_bytes() for path in (here / "deep/parts").iterdir()} == {
-        "mask.png": b"mask",
-        "cut_out.png": b"cut-out",
-        "background.png": b"background",
-        "novel_view-0.png": b"novel view 0",
-        "novel_view-1.png": b"novel view 1",
+    saved = {path.name: path.read_bytes() for path in (here / "deep/parts").iterdir()}
+    assert saved.pop("sheet.png")
+    assert saved == {
+        "mask.png": picture("black"),
+        "cut_out.png": picture("gray"),
+        "background.png": picture("brown"),
+        "novel_view-0.png": picture("orange"),
+        "novel_view-1.png": picture("blue"),
     }
+
+
+def test_a_sheet_shows_the_photo_the_parts_and_the_views_in_that_order(here, triton, respin):
+    triton.events = views(2)
+    respin("rotate", *PHOTO, "--azimuth=1", "--azimuth=2", "--save", "parts", "--url", triton.url)
+    sheet = Image.open(here / "parts/sheet.png")
+    across, down = TILE_PX + GAP_PX, TILE_PX + CAPTION_PX + GAP_PX
+    middles = [
+        (GAP_PX + column * across + TILE_PX // 2, GAP_PX + row * down + CAPTION_PX + TILE_PX // 2)
+        for row in range(3)
+        for column in range(COLUMNS)
+    ]
+    wanted = ["white", "black", "gray", *TURNED, "brown", *COMPOSED]
+    assert [sheet.getpixel(at) for at in middles[:8]] == [ImageColor.getrgb(colour) for colour in wanted]
 
 
 @pytest.mark.parametrize(
