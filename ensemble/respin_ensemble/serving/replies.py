@@ -15,11 +15,12 @@ from respin.specs import Array, ModelSpec
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
+# Names, not values: the stub adds its classes to pb_utils only after this module is imported.
 _CODES = {
-    "INVALID_ARGUMENT": pb_utils.TritonError.INVALID_ARG,
-    "NOT_FOUND": pb_utils.TritonError.NOT_FOUND,
-    "UNAVAILABLE": pb_utils.TritonError.UNAVAILABLE,
-    "CANCELLED": pb_utils.TritonError.CANCELLED,
+    "INVALID_ARGUMENT": "INVALID_ARG",
+    "NOT_FOUND": "NOT_FOUND",
+    "UNAVAILABLE": "UNAVAILABLE",
+    "CANCELLED": "CANCELLED",
 }
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def error_for_caller(error: Exception) -> RespinError:
 
 def error_response(error: RespinError) -> pb_utils.InferenceResponse:
     """An error as Triton's own, with the gRPC status of its class."""
-    code = _CODES.get(error.grpc_code, pb_utils.TritonError.INTERNAL)
+    code = getattr(pb_utils.TritonError, _CODES.get(error.grpc_code, "INTERNAL"))
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
 
 
