@@ -22,7 +22,9 @@ $(TEST)/.installed: pyproject.toml
 	touch $@
 
 demo: $(DEMO)/.installed  ## set up, start the embedded server, turn the cup of examples/coffee.png
-	$(DEMO)/bin/respin demo --output demo-output
+	$(DEMO)/bin/respin serve --grpc-port 0 --http-port 0 --metrics-port 0 -- \
+	  $(DEMO)/bin/respin rotate --image examples/coffee.png --class-name "coffee cup" --box 165 12 428 312 \
+	  --azimuth +40 --polar -10 --save demo-output --output demo-output/generated.png
 
 test: $(TEST)/.installed  ## set up, and run every test that needs no GPU
 	$(TEST)/bin/python -m pytest

@@ -68,12 +68,12 @@ class RotationFiles:
     """
 
     def __init__(self, output: Path, folder: Path | None, *, output_format: str, views: int) -> None:
-        refuse_without_folder(output)
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(f"cannot make the folder '{folder}' ({error.strerror}); name another") from None
+        refuse_without_folder(output)
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
         self._several = views > 1

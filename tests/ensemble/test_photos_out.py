@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photo_files import SRGB, file_of, picture
 from PIL import Image
 
-from respin.errors import InvalidInput
 from respin_ensemble.photos import decode_photo, encode, encode_cut_out, encode_mask
 
 

@@ -34,6 +34,10 @@ Port = typer.Option(help="0 picks a free one.")
 
 
 def serve(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="Run this once the server is ready, with its address in RESPIN_URL; stop when it ends."),
+    ] = None,
     *,
     models: Models = None,
     profile: ProfileName = None,
@@ -61,7 +65,7 @@ def serve(
     """Serve the networks and jobs on this machine with the embedded Triton.
 
     Runs until Ctrl-C or SIGTERM; requests in flight may finish. A model whose process dies is loaded again. Exits with
-    0 when stopped, 1 when the server died, 2 when it could not be launched as asked.
+    0 when stopped, 1 when the server died, 2 when it could not be launched as asked; with a COMMAND, with its code.
 
     For example:
 
@@ -71,7 +75,7 @@ def serve(
 
         respin serve --host 0.0.0.0 --tls-certificate server.pem --tls-key server.key
 
-        respin serve --grpc-port 0 --http-port 0 --metrics-port 0 --log-file triton.log
+        respin serve -- respin rotate --image laptop.jpg --class-name laptop --azimuth 80
     """
     with _repository(repository, models, profile) as (folder, assembled):
         options = ServerOptions(
@@ -89,7 +93,7 @@ def serve(
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
         )
-        _run(options, {"profile": assembled.profile, "set": assembled.set_name})
+        _run(options, {"profile": assembled.profile, "set": assembled.set_name}, command or [])
 
 
 def assemble(
@@ -146,12 +150,15 @@ def _key_in(file: Path) -> str:
         raise InvalidInput(f"the admin key file '{file}' cannot be read ({error}); name a text file") from None
 
 
-def _run(options: ServerOptions, facts: dict[str, str]) -> None:
+def _run(options: ServerOptions, facts: dict[str, str], command: list[str]) -> None:
     if importlib.util.find_spec("psutil") is None:
         raise InternalError(SERVE_EXTRA_MISSING)
     # The serve extra brings what this imports.
     from respin_ensemble.server.foreground import Foreground  # noqa: PLC0415
 
-    died = Foreground(options, facts, Console()).run()
+    foreground = Foreground(options, facts, Console(), command)
+    died = foreground.run()
     if died is not None:
         raise InternalError(died)
+    if foreground.exit_code:
+        raise typer.Exit(foreground.exit_code)

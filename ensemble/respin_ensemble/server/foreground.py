@@ -1,15 +1,21 @@
-"""Run a server in the foreground: say when it is ready, keep it alive, stop it on SIGINT or SIGTERM."""
+"""Run a server in the foreground: say when it is ready, keep it alive, stop it on SIGINT or SIGTERM.
+
+With a command, the server runs for as long as the command does.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from rich.console import Console
 
+from respin.errors import InvalidInput
 from respin_ensemble.server.launcher import EmbeddedTriton
 from respin_ensemble.server.options import ServerOptions
 from respin_ensemble.server.supervisor import Event, Supervisor
@@ -26,10 +32,19 @@ class Foreground:
         options: what to serve, and where.
         facts: what else the operator wants to read once the server is ready, by name.
         console: where to say it.
+        command: program and arguments to run once the server is ready; the run ends with it. Empty = none. It finds
+            the server's address in RESPIN_URL.
+
+    Attributes:
+        exit_code: of the command; 0 without one.
     """
 
-    def __init__(self, options: ServerOptions, facts: dict[str, str], console: Console) -> None:
+    def __init__(
+        self, options: ServerOptions, facts: dict[str, str], console: Console, command: Sequence[str] = ()
+    ) -> None:
         """Prepare the run."""
+        self.exit_code = 0
+        self._command = command
         self._options = options
         self._facts = facts
         self._console = console
@@ -54,13 +69,14 @@ class Foreground:
                 self._say("stopped before the server was ready")
                 return None
             self._say_facts(triton)
-            with Supervisor(triton, self._on_event):
+            with Supervisor(triton, self._on_event), self._running_command(triton):
                 self._wake.wait()
+                asked = self._stop_asked
             if self._last_words is not None and not triton.is_running():
                 self._last_words = triton.epitaph()
             self._say(f"stopping; requests in flight have {self._options.exit_timeout_s} s to finish")
         self._say("stopped")
-        return None if self._stop_asked else self._last_words
+        return None if asked else self._last_words
 
     def _started(self, stack: contextlib.ExitStack) -> EmbeddedTriton:
         with self._console.status("starting the server") as status:
@@ -71,6 +87,33 @@ class Foreground:
                 status.update(f"loading models: {loaded} of {models}")
 
             return stack.enter_context(EmbeddedTriton(self._options, progress))
+
+    @contextlib.contextmanager
+    def _running_command(self, triton: EmbeddedTriton) -> Iterator[None]:
+        """Run the command, if there is one; its end wakes the run, and the end of the run ends it."""
+        if not self._command:
+            self._say("Ctrl-C stops it")
+            yield
+            return
+        environment = {**os.environ, "RESPIN_URL": str(triton.endpoints["gRPC"])}
+        try:
+            process = subprocess.Popen(self._command, env=environment)
+        except OSError as error:
+            raise InvalidInput(f"cannot run '{self._command[0]}' ({error.strerror}); name a program") from None
+        watch = threading.Thread(target=self._await_command, args=[process], name="command")
+        watch.start()
+        try:
+            yield
+        finally:
+            process.terminate()
+            watch.join()
+
+    def _await_command(self, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        # As shells count: a command that a signal ended.
+        self.exit_code = code if code >= 0 else 128 - code
+        self._stop_asked = True
+        self._wake.set()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -98,7 +141,6 @@ class Foreground:
             self._say(f"{service:8} {endpoint}")
         for name, fact in {**self._facts, "log": str(triton.log_file)}.items():
             self._say(f"{name:8} {fact}")
-        self._say("Ctrl-C stops it")
 
     def _say(self, line: str) -> None:
         # One line stays one line, for whoever reads the output with a program.

@@ -123,6 +123,24 @@ def test_it_keeps_the_models_alive_and_ends_when_the_server_dies(serving, tmp_pa
 
 
 @pytest.mark.triton
+@pytest.mark.triton
+def test_a_command_runs_beside_the_server_and_ends_it_with_its_own_code(respin, served):
+    asks = (
+        "import os, sys; from tritonclient.grpc import InferenceServerClient as Client; "
+        "sys.exit(7 if Client(os.environ['RESPIN_URL']).is_server_ready() else 1)"
+    )
+    code, said = respin("serve", "--repository", served, *FREE_PORTS, "--", sys.executable, "-c", asks)
+    assert code == 7
+    assert said.endswith("stopped\n")
+
+
+@pytest.mark.triton
+def test_a_command_that_is_no_program_ends_it_with_2(respin, served):
+    code, said = respin("serve", "--repository", served, *FREE_PORTS, "--", "no-such-program")
+    assert code == 2
+    assert "cannot run 'no-such-program'" in said
+
+
 def test_a_model_that_does_not_load_ends_it_with_one_sentence(respin, served, add_model):
     add_model(served, "broken", "import no_such_module")
     code, said = respin("serve", "--repository", served, *FREE_PORTS)

@@ -1,0 +1,151 @@
+"""The three jobs on the real server, with networks as Triton models and with networks in process."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tritonclient import grpc as triton
+
+from respin.contracts import JOBS
+from respin.errors import DeadlineExceeded
+
+pytestmark = pytest.mark.triton
+
+EVERYTHING = ("image", "novel_view", "mask", "cut_out", "box", "score", "phrase", "background", "notes")
+
+
+def pixels(picture):
+    return np.asarray(picture.pil())
+
+
+def test_one_photo_in_one_photo_out(client, turn, coffee_pixels):
+    result = client.rotate_object(turn(azimuth=(80.0,)), outputs=EVERYTHING)
+    (image,) = result.image
+    assert pixels(image).shape == coffee_pixels.shape
+    assert pixels(result.mask).shape == coffee_pixels.shape[:2]
+    assert pixels(result.cut_out).shape == (*coffee_pixels.shape[:2], 4)
+    assert pixels(result.novel_view[0]).shape == (1024, 1024, 3)
+    assert pixels(result.background).shape == coffee_pixels.shape
+    assert (result.box, result.score, result.phrase) == ((165.0, 12.0, 428.0, 312.0), 1.0, "")
+
+
+def test_the_background_differs_only_near_the_object(client, turn, coffee_pixels):
+    result = client.rotate_object(turn(azimuth=(80.0,), dilate_px=20), outputs=("background", "mask"))
+    changed = (pixels(result.background) != coffee_pixels).any(axis=2)
+    rows, columns = (
+        np.flatnonzero((pixels(result.mask) > 0).any(axis=1)),
+        np.flatnonzero((pixels(result.mask) > 0).any(axis=0)),
+    )
+    changed[max(0, rows[0] - 10) : rows[-1] + 11, max(0, columns[0] - 10) : columns[-1] + 11] = False
+    assert not changed.any()
+
+
+def test_every_view_comes_back_in_the_order_of_its_angle(client, turn):
+    three = client.rotate_object(turn(azimuth=(0.0, 120.0, 240.0)))
+    (second,) = client.rotate_object(turn(azimuth=(120.0,))).image
+    assert len(three.image) == 3
+    assert len(set(three.image)) == 3
+    assert second not in three.image, "view 1 draws other noise than view 0"
+
+
+def test_the_same_seed_is_the_same_picture(client, turn):
+    first, again = (client.rotate_object(turn(azimuth=(80.0,), seed=7)).image for _ in range(2))
+    assert first == again
+    assert client.rotate_object(turn(azimuth=(80.0,), seed=8)).image != first
+
+
+def test_without_angles_the_object_on_white_is_the_answer(client, turn, coffee_pixels):
+    result = client.rotate_object(turn(), outputs=EVERYTHING)
+    mask = pixels(result.mask) > 0
+    np.testing.assert_array_equal(pixels(result.image[0])[mask], coffee_pixels[mask])
+    assert (pixels(result.image[0])[~mask] == 255).all()
+    assert result.background is None
+
+
+def test_segmentation_gives_the_same_mask(client, turn):
+    segmented = client.segment_object(turn())
+    assert segmented.mask == client.rotate_object(turn(), outputs=("mask",)).mask
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_a_picture_comes_in_the_format_asked_for(client, turn, output_format):
+    (image,) = client.rotate_object(turn(output_format=output_format)).image
+    assert image.pil().format == output_format.upper()
+
+
+def test_the_stream_tells_every_step_and_ends_with_done(client, turn):
+    events = list(client.stream(turn(azimuth=(80.0, 10.0)), outputs=("image", "mask", "notes")))
+    steps = {
+        stage: [(event.step, event.steps) for event in events if event.stage == stage and event.steps]
+        for stage in ("novel_view", "background")
+    }
+    # Asked for 3, Zero123's list has 4 levels, of which the noisiest is dropped.
+    assert steps == {"novel_view": [(1, 3), (2, 3), (3, 3)], "background": [(1, 2), (2, 2)]}
+    assert [event.view for event in events if event.image] == [0, 1]
+    assert [event.stage for event in events[:2]] == ["detection", "segmentation"]
+    assert events[-1].stage == "done"
+
+
+def test_the_stream_and_the_answer_hold_the_same_picture(client, turn):
+    (image,) = client.rotate_object(turn(azimuth=(80.0,))).image
+    streamed = [event.image for event in client.stream(turn(azimuth=(80.0,))) if event.image]
+    assert streamed == [image]
+
+
+def test_a_stranger_can_ask_with_two_tensors(triton_client, coffee):
+    inputs = []
+    for name, value in (("image", coffee), ("class_name", b"coffee cup"), ("box_threshold", 0.0)):
+        array = np.array([value], np.float32 if name == "box_threshold" else np.object_)
+        inputs.append(triton.InferInput(name, [1], "FP32" if name == "box_threshold" else "BYTES"))
+        inputs[-1].set_data_from_numpy(array)
+    answer = triton_client.infer("segment_object", inputs)
+    assert answer.as_numpy("mask").shape == (1,)
+    assert answer.as_numpy("box").shape == (4,)
+    assert 0 < answer.as_numpy("score")[0] <= 1
+
+
+def test_many_users_at_once_all_get_their_own_answer(client, turn):
+    alone = {seed: client.rotate_object(turn(azimuth=(80.0,), seed=seed)).image for seed in (1, 2)}
+    seeds = [1, 2] * 5
+    with ThreadPoolExecutor(len(seeds)) as users:
+        answers = list(users.map(lambda seed: client.rotate_object(turn(azimuth=(80.0,), seed=seed)).image, seeds))
+    assert answers == [alone[seed] for seed in seeds]
+
+
+def denoising_stops(triton_client, within_s=10) -> bool:
+    """Whether the count of UNet calls comes to stand still. Triton counts only networks that are its own models."""
+
+    def calls():
+        return [
+            triton_client.get_inference_statistics(name).model_stats[0].execution_count
+            for name in ("zero123_unet", "inpaint_unet")
+        ]
+
+    deadline, before = time.monotonic() + within_s, None
+    while before != (now := calls()) and time.monotonic() < deadline:
+        before = now
+        time.sleep(0.5)  # many steps long: what is watched is that nothing happens
+    return before == calls()
+
+
+def test_an_abandoned_stream_stops_the_work(cpu_client, cpu_triton_client, turn):
+    stream = cpu_client.stream(turn(azimuth=(80.0,), steps=250, background_steps=250))
+    next(event for event in stream if event.steps)
+    before = time.monotonic()
+    stream.close()
+    assert denoising_stops(cpu_triton_client)
+    assert time.monotonic() - before < 10
+
+
+def test_a_deadline_that_passes_stops_the_work_behind_a_unary_front_too(cpu_client, cpu_triton_client, turn):
+    with pytest.raises(DeadlineExceeded):
+        cpu_client.rotate_object(turn(azimuth=(80.0,), steps=250, background_steps=250), timeout_s=1)
+    assert denoising_stops(cpu_triton_client)
+
+
+def test_the_server_speaks_the_contracts(triton_client):
+    for spec in JOBS.values():
+        told = triton_client.get_model_metadata(spec.name)
+        assert {tensor.name for tensor in told.inputs} == {tensor.name for tensor in spec.inputs}
+        assert {tensor.name for tensor in told.outputs} == {tensor.name for tensor in spec.outputs}
