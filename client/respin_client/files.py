@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class RotationFiles:
             if name.startswith(stem)
         ]
         names = [*parts, *(name for name in self._made if name not in parts)]
-        pictures = [("photo", upright), *((name.replace("_", " "), self._made[name].pil()) for name in names)]
+        pictures = [("photo", upright), *((re.sub("[_-]", " ", name), self._made[name].pil()) for name in names)]
         write(self._folder / "sheet.png", _encoded(contact_sheet(pictures)))
 
     def _destinations(self, event: Event) -> Iterator[tuple[Path, Picture | None]]:

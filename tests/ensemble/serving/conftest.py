@@ -34,7 +34,7 @@ def add_probe(repository: Path) -> None:
 
 def serve(profile: str, folder: Path, *, probed: bool = False):
     repository = folder / "repository"
-    assemble(bundled("model_repository"), __import__("pathlib").Path("/tmp/mymini"), PROFILES[profile], repository)
+    assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[profile], repository)
     if probed:
         add_probe(repository)
     return EmbeddedTriton(ServerOptions(repository, profile, grpc_port=0, http_port=0, metrics_port=0))

@@ -7,6 +7,7 @@ import pytest
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, VAE_DECODER, ZERO123_UNET
 from respin.errors import ContractMismatch, InternalError
@@ -23,7 +24,7 @@ from respin_export.example import example_inputs, example_lengths
 
 pytestmark = pytest.mark.triton
 
-MINI = __import__("pathlib").Path("/tmp/mymini")
+MINI = bundled("models/mini")
 
 
 class ProbedNetworks(BatchedNetworks):
