@@ -21,6 +21,8 @@ _CODES = {
     "NOT_FOUND": "NOT_FOUND",
     "UNAVAILABLE": "UNAVAILABLE",
     "CANCELLED": "CANCELLED",
+    # What a network is fed by hand is its caller's to mend.
+    "FAILED_PRECONDITION": "INVALID_ARG",
 }
 
 _log = logging.getLogger(__name__)

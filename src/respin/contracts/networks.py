@@ -54,7 +54,7 @@ GROUNDING_DINO = ModelSpec(
     batch=_batch(1, 4),
     inputs=(
         TensorSpec(
-            "image", DType.FP32, (3, DETECTION_HEIGHT, DETECTION_WIDTH), "RGB, ImageNet-normalised; sides differ <= 8x"
+            "image", DType.FP32, (3, DETECTION_HEIGHT, DETECTION_WIDTH), "RGB, ImageNet-normalised; 208x208 or more"
         ),
         TensorSpec("input_ids", DType.INT64, (CAPTION_TOKENS,), "WordPiece ids of the caption, padded with 0"),
         TensorSpec("attention_mask", DType.BOOL, (CAPTION_TOKENS,), "true on the caption, false on padding"),

@@ -32,12 +32,15 @@ def add_probe(repository: Path) -> None:
     shutil.copy(Path(__file__).with_name("probe_model.py"), folder / "model.py")
 
 
-def serve(profile: str, folder: Path, *, probed: bool = False):
+def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: int = 10):
     repository = folder / "repository"
     assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[profile], repository)
     if probed:
         add_probe(repository)
-    return EmbeddedTriton(ServerOptions(repository, profile, grpc_port=0, http_port=0, metrics_port=0))
+    options = ServerOptions(
+        repository, profile, grpc_port=0, http_port=0, metrics_port=0, exit_timeout_s=exit_timeout_s
+    )
+    return EmbeddedTriton(options)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,127 @@
+"""Example inputs of a network, made from its contract: what tracing, parity checks and tests feed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from respin.contracts.networks import CAPTION_TOKENS, PROMPT_TOKENS
+from respin.model_set import Sizes
+from respin.specs import Array, Axis, ModelSpec, TensorSpec
+
+Lengths = Mapping[str, int]
+"""Length of each free axis by name; the batch axis is not among them."""
+
+CAPTION_IDS = (101, 2436, 3242, 1012, 12191, 1012, 102)
+"""BERT's ids of "office chair . laptop ." between [CLS] and [SEP]."""
+
+PHRASES = ((1, 4), (4, 6))
+"""Where its phrases begin and end, each with its closing full stop."""
+
+_RANGES = {
+    ("edsr", "image"): (0, 255),
+    ("vae_encoder", "image"): (-1, 1),
+    ("*", "timestep"): (0, 999),
+    ("*", "guidance"): (1, 10),
+}
+"""Least and greatest value of an input of one network or of all; what is not here is standard normal."""
+
+FIRST_CLIP_ID, LAST_CLIP_ID = 49406, 49407
+"""CLIP's start and end tokens; the last also pads."""
+
+
+def example_lengths(spec: ModelSpec, sizes: Sizes, shares: tuple[float, ...] = (0.3, 0.5)) -> dict[str, int]:
+    """Choose a length for each input axis that the set leaves free.
+
+    Args:
+        spec: the network's contract.
+        sizes: of the set.
+        shares: how far from the least to the usual length, for the first free axis, the second, ...; unlike one
+            another, so that a graph that mixes up height and width is found out.
+    """
+    lengths = {}
+    for axis, share in zip(free_axes(spec, sizes), shares, strict=False):
+        length = axis.smallest + share * (axis.usual - axis.smallest)
+        lengths[axis.name] = int(length) // axis.multiple_of * axis.multiple_of
+    return lengths
+
+
+def free_axes(spec: ModelSpec, sizes: Sizes) -> list[Axis]:
+    """The input axes without a length in the set, each once, in the contract's order."""
+    axes = {
+        length.name: length
+        for tensor in spec.inputs
+        for length in sizes.shape(tensor.shape)
+        if isinstance(length, Axis)
+    }
+    return list(axes.values())
+
+
+def example_inputs(spec: ModelSpec, sizes: Sizes, *, batch: int, lengths: Lengths, seed: int = 0) -> dict[str, Array]:
+    """Make inputs that mean what the contract says.
+
+    Args:
+        spec: the network's contract.
+        sizes: of the set.
+        batch: number of samples.
+        lengths: of the free axes, e.g. of `example_lengths`.
+        seed: of everything random.
+
+    Returns:
+        each input by name, in the contract's order, with a leading batch axis.
+    """
+    generator = np.random.default_rng(seed)
+    inputs = {}
+    for tensor in spec.inputs:
+        shape = (batch, *(_length(each, lengths) for each in sizes.shape(tensor.shape)))
+        values = _values(spec, tensor, shape, sizes, generator)
+        inputs[tensor.name] = np.array(values, dtype=tensor.dtype.numpy, order="C")
+    return inputs
+
+
+def _length(length: int | Axis, lengths: Lengths) -> int:
+    return lengths[length.name] if isinstance(length, Axis) else length
+
+
+def _values(
+    spec: ModelSpec, tensor: TensorSpec, shape: tuple[int, ...], sizes: Sizes, generator: np.random.Generator
+) -> Array:
+    if spec.name == "grounding_dino" and tensor.name in _CAPTION:
+        return np.broadcast_to(_CAPTION[tensor.name], shape)
+    if tensor.name == "input_ids":
+        return _prompts(shape, generator)
+    if tensor.name == "box":
+        return np.sort(generator.uniform(0, sizes.sam_side, (shape[0], 2, 2)), axis=1).reshape(shape)
+    if tensor.name == "mask":
+        return generator.integers(0, 2, shape)
+    low_high = _RANGES.get((spec.name, tensor.name)) or _RANGES.get(("*", tensor.name))
+    return generator.uniform(*low_high, shape) if low_high else generator.standard_normal(shape)
+
+
+def _prompts(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    prompts = np.full(shape, LAST_CLIP_ID)
+    prompts[:, 0] = FIRST_CLIP_ID
+    words = PROMPT_TOKENS // 3
+    prompts[:, 1 : 1 + words] = generator.integers(0, FIRST_CLIP_ID, (shape[0], words))
+    return prompts
+
+
+def _caption() -> dict[str, Array]:
+    """A caption of two phrases as GroundingDINO reads it: a token sees its own phrase, any other itself alone."""
+    ids = np.zeros(CAPTION_TOKENS, np.int64)
+    ids[: len(CAPTION_IDS)] = CAPTION_IDS
+    positions = np.zeros(CAPTION_TOKENS, np.int64)
+    visible = np.eye(CAPTION_TOKENS, dtype=bool)
+    for start, end in PHRASES:
+        positions[start:end] = np.arange(end - start)
+        visible[start:end, start:end] = True
+    return {
+        "input_ids": ids,
+        "attention_mask": np.arange(CAPTION_TOKENS) < len(CAPTION_IDS),
+        "position_ids": positions,
+        "text_self_attention_mask": visible,
+    }
+
+
+_CAPTION = _caption()

@@ -1,0 +1,55 @@
+"""Whether an ONNX file keeps to its contract: names, dtypes and axes of what goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from respin.errors import ContractMismatch
+from respin.model_set import Sizes
+from respin.specs import BATCH_NAME, Axis, DType, ModelSpec, TensorSpec
+
+_ELEMENT_TYPES: dict[DType, int] = {
+    DType.BOOL: onnx.TensorProto.BOOL,
+    DType.INT64: onnx.TensorProto.INT64,
+    DType.FP32: onnx.TensorProto.FLOAT,
+}
+
+
+def check_graph(path: Path, spec: ModelSpec, sizes: Sizes) -> None:
+    """Compare a file's inputs and outputs with a network's contract.
+
+    Args:
+        path: the ONNX file; external weights need not be there.
+        spec: the network's contract.
+        sizes: of the set; axes that it fixes are static in the file, the others carry the contract's name.
+
+    Raises:
+        ContractMismatch: another name, order, dtype, rank, length or axis name.
+    """
+    graph = onnx.load(path, load_external_data=False).graph
+    for side, found, wanted in (("input", graph.input, spec.inputs), ("output", graph.output, spec.outputs)):
+        names, wanted_names = [value.name for value in found], [tensor.name for tensor in wanted]
+        if names != wanted_names:
+            raise ContractMismatch(f"{spec.name}: the graph's {side}s are {names}, the contract's {wanted_names}")
+        for value, tensor in zip(found, wanted, strict=True):
+            _check_tensor(value, tensor, sizes, owner=spec.name)
+
+
+def _check_tensor(value: onnx.ValueInfoProto, tensor: TensorSpec, sizes: Sizes, *, owner: str) -> None:
+    found_type = value.type.tensor_type
+    if found_type.elem_type != _ELEMENT_TYPES[tensor.dtype]:
+        dtype = onnx.TensorProto.DataType.Name(found_type.elem_type)
+        raise ContractMismatch(f"{owner}: '{tensor.name}' is {dtype} in the graph, {tensor.dtype.value} by contract")
+    found = [dim.dim_param or dim.dim_value for dim in found_type.shape.dim]
+    wanted = named_shape(tensor, sizes)
+    if found != wanted:
+        raise ContractMismatch(f"{owner}: '{tensor.name}' has axes {found} in the graph, {wanted} by contract")
+
+
+def named_shape(tensor: TensorSpec, sizes: Sizes) -> Sequence[int | str]:
+    """A tensor's axes as an ONNX file says them: a length where it is fixed, the axis' name where it is free."""
+    lengths = sizes.shape(tensor.shape)
+    return [BATCH_NAME, *(length.name if isinstance(length, Axis) else length for length in lengths)]

@@ -1,0 +1,54 @@
+"""Random values where the libraries' own would hide half of a network or make it blind.
+
+They leave zero what training is to move, and spread SAM's weights as for a checkpoint that overwrites them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import GroundingDinoForObjectDetection, SamModel
+
+_GROUNDING_DINO_SPREADS = {
+    "layers.2.weight": 0.02,  # box heads
+    "sampling_offsets.weight": 0.02,
+    "attention_weights.weight": 0.05,
+    "relative_position_bias_table": 0.05,
+}
+_SAM_SPREADS = {"rel_pos_h": 0.2, "rel_pos_w": 0.2, "pos_embed": 0.2, "positional_embedding": 1.0}
+
+FUSION_SHARE = 0.3
+"""Of GroundingDINO's vision_param and text_param, 1e-4 at first: image and text would not meet."""
+
+TYPICAL_IOU = 0.8
+"""Bias of SAM's predicted IoU, so that it lies in 0..1."""
+
+
+@torch.no_grad()
+def fill_grounding_dino(model: GroundingDinoForObjectDetection) -> None:
+    """Let boxes, sampling points and the fusion of image and text depend on their inputs."""
+    _spread(model, _GROUNDING_DINO_SPREADS)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("vision_param", "text_param")):
+            parameter.fill_(FUSION_SHARE)
+
+
+@torch.no_grad()
+def fill_sam(model: SamModel) -> None:
+    """Spread the weights as torch does, fill the positions, and let masks be patches instead of texture."""
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
+            module.reset_parameters()
+    _spread(model, _SAM_SPREADS)
+    decoder = model.mask_decoder
+    for upscale in (decoder.upscale_conv1, decoder.upscale_conv2):
+        # One value for each 2x2 kernel: independent ones repeat the same 4x4 pattern all over the mask.
+        upscale.weight.copy_(2 * upscale.weight.mean(dim=(2, 3), keepdim=True).expand_as(upscale.weight))
+    decoder.iou_prediction_head.proj_out.bias.fill_(TYPICAL_IOU)
+
+
+def _spread(model: nn.Module, spreads: dict[str, float]) -> None:
+    for name, parameter in model.named_parameters():
+        for ending, spread in spreads.items():
+            if name.endswith(ending):
+                parameter.normal_(0, spread)

@@ -1,0 +1,136 @@
+"""GroundingDINO: a photo and a tokenised caption to candidate boxes, round transformers' class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import GroundingDinoForObjectDetection
+from transformers.models.grounding_dino import modeling_grounding_dino as modeling
+from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchEmbeddings, SwinPatchMerging
+
+# The library's run-time shape checks have no ONNX counterpart (aten._is_all_true); it reads this at each check.
+os.environ["TRANSFORMERS_DISABLE_TORCH_CHECK"] = "1"
+
+
+class GroundingDino(nn.Module):
+    """The network of the contract `grounding_dino`.
+
+    The text masks come in as tensors, because the library makes them from the ids with operators that ONNX lacks, and
+    the serving side needs the phrases anyway.
+
+    Args:
+        model: with 900 queries and captions of 256 tokens.
+    """
+
+    def __init__(self, model: GroundingDinoForObjectDetection) -> None:
+        super().__init__()
+        # Eager BERT adds a boolean mask to the scores as 0 and 1 instead of masking by it.
+        model.model.text_backbone.set_attn_implementation("sdpa")
+        _pad_without_branches(model)
+        self.model = model
+
+    def forward(
+        self,
+        image: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        text_self_attention_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Find candidate boxes.
+
+        Args:
+            image: (B, 3, H, W) float32, RGB, ImageNet-normalised; its maps of stride 8 to 64 must hold 900 cells
+                together (208 x 208 do), one for each query.
+            input_ids: (B, 256) int64, padded with 0.
+            attention_mask: (B, 256) bool, true on the caption.
+            position_ids: (B, 256) int64, position of each token within its phrase.
+            text_self_attention_mask: (B, 256, 256) bool, true where a token may see another.
+
+        Returns:
+            logits (B, 900, 256), -inf on padding, and boxes (B, 900, 4), (cx, cy, w, h) as fractions of the image.
+        """
+        text_masks = (text_self_attention_mask, position_ids)
+        # There the library's way has no ONNX operator, differs from the authors', or fixes the traced lengths.
+        with ExitStack() as swaps:
+            for owner, name, ours in (
+                (modeling, "generate_masks_with_special_tokens_and_transfer_map", lambda *_, **__: text_masks),
+                (torch.special, "logit", inverse_sigmoid),
+                (torch, "as_tensor", _tensor_from_sides),
+                (torch, "linspace", _unit_steps),
+            ):
+                swaps.enter_context(_swapped(owner, name, ours))
+            found = self.model(pixel_values=image, input_ids=input_ids, attention_mask=attention_mask)
+        return found.logits, found.pred_boxes
+
+
+def inverse_sigmoid(probability: Tensor, eps: float = 0.0) -> Tensor:
+    """Logit of a probability, held to about +-6.9 as in training.
+
+    The library clamps at 1e-5, the authors at 1e-3, which moves the boxes of queries near the image's border
+    (IDEA-Research/GroundingDINO, groundingdino/util/misc.py, `inverse_sigmoid`).
+
+    Args:
+        probability: any shape, 0..1.
+        eps: what the library asks for; ignored.
+    """
+    return torch.log(probability.clamp(min=1e-3) / (1 - probability).clamp(min=1e-3))
+
+
+def _tensor_from_sides(sides: list[tuple[int, int]], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The feature maps' heights and widths, (levels, 2), where torch's `as_tensor` would fix the traced ones."""
+    rows = [torch.stack([torch.scalar_tensor(side, dtype=dtype, device=device) for side in pair]) for pair in sides]
+    return torch.stack(rows)
+
+
+def _unit_steps(start: float, _end: float, steps: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Centres of a feature map's cells, one apart, where torch's `linspace` would fix the traced count."""
+    return torch.arange(steps, dtype=dtype, device=device) + start
+
+
+@contextmanager
+def _swapped(owner: Any, name: str, value: Callable[..., Any]) -> Iterator[None]:
+    """Let a module's function be another for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _pad_without_branches(model: nn.Module) -> None:
+    """Make Swin pad by arithmetic: its own `if`s would fix the traced height and width for good."""
+    for module in model.modules():
+        if isinstance(module, SwinPatchEmbeddings):
+            module.maybe_pad = partial(_padded_image, multiple=module.patch_size[0])
+        elif isinstance(module, SwinPatchMerging):
+            module.maybe_pad = partial(_padded_map, multiple=2)
+        elif isinstance(module, SwinLayer):
+            module.maybe_pad = partial(_padded_windows, multiple=module.window_size)
+
+
+def _missing(length: int, multiple: int) -> int:
+    return (length + multiple - 1) // multiple * multiple - length
+
+
+def _padded_image(pixels: Tensor, height: int, width: int, *, multiple: int) -> Tensor:
+    return F.pad(pixels, (0, _missing(width, multiple), 0, _missing(height, multiple)))
+
+
+def _padded_map(features: Tensor, height: int, width: int, *, multiple: int) -> Tensor:
+    return F.pad(features, (0, 0, 0, _missing(width, multiple), 0, _missing(height, multiple)))
+
+
+def _padded_windows(
+    features: Tensor, height: int, width: int, *, multiple: int
+) -> tuple[Tensor, tuple[int, int, int, int, int, int]]:
+    # Said to be padded always, so that the layer always cuts back to height and width, which is right either way.
+    return _padded_map(features, height, width, multiple=multiple), (0, 0, 0, 1, 0, 1)

@@ -1,0 +1,55 @@
+"""What breaks is told, and mended."""
+
+import os
+import signal
+import threading
+
+import pytest
+from conftest import serve
+
+from respin.errors import DeadlineExceeded, InternalError
+from respin_client import Client
+from respin_ensemble.server.stubs import living_instances
+from respin_ensemble.server.supervisor import Supervisor
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    """A server of its own, watched; the event is set when a model was loaded again."""
+    reloaded = threading.Event()
+
+    def on_event(event):
+        if event.kind == "reloaded":
+            reloaded.set()
+
+    with serve("cpu", tmp_path, exit_timeout_s=1) as server, Supervisor(server, on_event):
+        yield server, reloaded
+
+
+def kill(server, model: str) -> None:
+    (pid,) = [pid for instance, pid in living_instances(server.pid).items() if instance.model == model]
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_network_that_dies_fails_its_jobs_in_words_and_comes_back(supervised, turn):
+    server, reloaded = supervised
+    with Client(str(server.endpoints["gRPC"]), retries=0) as client:
+        kill(server, "sam_encoder")
+        with pytest.raises(InternalError, match="sam_encoder"):
+            client.segment_object(turn(), timeout_s=30)
+        assert reloaded.wait(timeout=30)
+        assert client.segment_object(turn()).mask
+
+
+def test_an_engine_that_dies_comes_back_and_the_fronts_find_it(supervised, turn):
+    server, reloaded = supervised
+    with Client(str(server.endpoints["gRPC"]), retries=0) as client:
+        stream = client.stream(turn(azimuth=(80.0,), steps=250), timeout_s=8)
+        next(event for event in stream if event.steps)
+        kill(server, "rotate_object_stream")
+        with pytest.raises(DeadlineExceeded):
+            list(stream)
+        assert reloaded.wait(timeout=30)
+        assert client.rotate_object(turn(azimuth=(80.0,))).image

@@ -1,0 +1,156 @@
+"""The committed mini set: what the rest of the project may rely on."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from respin.bundled import bundled
+from respin.contracts import NETWORKS
+from respin.errors import ContractMismatch
+from respin.model_set import ModelSet
+from respin.specs import ModelSpec
+from respin_export.example import example_inputs, example_lengths
+from respin_export.graph import check_graph
+from respin_export.parity import compare_detections, compare_tensors
+
+FOLDER = bundled("models/mini")
+MINI = ModelSet.load(FOLDER)
+
+each_network = pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS)
+
+
+@cache
+def session(name):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(MINI.file(FOLDER, NETWORKS[name]), options, providers=["CPUExecutionProvider"])
+
+
+def run(spec, inputs):
+    return session(spec.name).run([tensor.name for tensor in spec.outputs], inputs)
+
+
+def inputs_of(spec: ModelSpec, batch, seed=0):
+    lengths = example_lengths(spec, MINI.sizes)
+    return example_inputs(spec, MINI.sizes, batch=batch, lengths=lengths, seed=seed)
+
+
+def test_the_manifest_speaks_of_these_very_files():
+    MINI.verify(FOLDER)
+    assert list(MINI.networks) == list(NETWORKS)
+    assert "untrained" in MINI.origin["weights"]
+
+
+def test_a_file_that_was_touched_is_found_out(tmp_path):
+    copy = shutil.copytree(FOLDER, tmp_path / "mini")
+    with (copy / MINI.networks["edsr"].path).open("r+b") as file:
+        file.write(b"\0")
+    with pytest.raises(ContractMismatch, match="edsr"):
+        ModelSet.load(copy).verify(copy)
+
+
+def test_the_set_is_small_enough_to_commit():
+    assert sum(record.size_bytes for record in MINI.networks.values()) <= 10e6
+
+
+@each_network
+def test_the_graph_keeps_to_its_contract(spec):
+    check_graph(MINI.file(FOLDER, spec), spec, MINI.sizes)
+
+
+@each_network
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_network_takes_and_gives_what_its_contract_says(spec, batch):
+    inputs = inputs_of(spec, batch)
+    spec.check_inputs(inputs)
+    for tensor, array in zip(spec.outputs, run(spec, inputs), strict=True):
+        tensor.check(array, batched=True, owner=spec.name)
+        assert len(array) == batch
+        # GroundingDINO marks padding with -inf; everything else is a number.
+        padding = (spec.name, tensor.name) == ("grounding_dino", "logits")
+        assert np.isfinite(array).all() or (padding and np.isfinite(array).any() and not np.isnan(array).any())
+
+
+@each_network
+def test_batching_changes_nothing_beyond_float_noise(spec):
+    inputs = inputs_of(spec, batch=2)
+    together = run(spec, inputs)
+    for sample in (0, 1):
+        alone = run(spec, {name: array[sample : sample + 1] for name, array in inputs.items()})
+        compare = compare_detections if spec.name == "grounding_dino" else compare_tensors
+        compare(spec, alone, [array[sample : sample + 1] for array in together])
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"), [(spec.name, tensor.name) for spec in NETWORKS.values() for tensor in spec.inputs]
+)
+def test_every_input_matters(name, tensor):
+    spec = NETWORKS[name]
+    inputs = inputs_of(spec, batch=1)
+    before = run(spec, inputs)
+    after = run(spec, inputs | {tensor: another(inputs[tensor], tensor)})
+    assert any(not np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def another(array, tensor):
+    """Another value of the same kind; of a text mask, one token more or less."""
+    changed = array.copy()
+    if tensor == "attention_mask":
+        changed[:, 2] ^= True
+    elif tensor == "text_self_attention_mask":
+        changed[:, 1, 2] ^= True
+    elif array.dtype == np.int64:
+        changed[:, 1] += 1
+    else:
+        changed[..., 0] += 1
+    return changed
+
+
+def test_detections_lie_within_the_photo():
+    spec = NETWORKS["grounding_dino"]
+    logits, boxes = run(spec, inputs_of(spec, batch=1))
+    assert boxes.min() >= 0
+    assert boxes.max() <= 1
+    assert len(np.unique(boxes[0].round(3), axis=0)) > 100
+    assert np.isneginf(logits[..., 7:]).all()
+    assert np.isfinite(logits[..., :7]).all()
+
+
+def coffee():
+    """The example photo as SAM's encoder takes it, and the scale from its pixels to that frame."""
+    photo = Image.open(bundled("examples") / "coffee.png").convert("RGB")
+    scale = MINI.sizes.sam_side / max(photo.size)
+    fitted = photo.resize([int(side * scale + 0.5) for side in photo.size], Image.Resampling.BILINEAR)
+    pixels = (np.asarray(fitted, np.float32) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    image = np.zeros((1, 3, MINI.sizes.sam_side, MINI.sizes.sam_side), np.float32)
+    image[0, :, : fitted.height, : fitted.width] = pixels.transpose(2, 0, 1)
+    return image, scale
+
+
+@pytest.mark.parametrize("box", [(165, 12, 428, 312), (80, 70, 480, 385), (320, 60, 425, 325), (195, 225, 265, 310)])
+def test_a_mask_is_neither_empty_nor_everything(box):
+    image, scale = coffee()
+    (embedding,) = run(NETWORKS["sam_encoder"], {"image": image})
+    box = np.array([box], np.float32) * np.float32(scale)
+    masks, predicted_iou = run(NETWORKS["sam_decoder"], {"embedding": embedding, "box": box})
+    left, top, right, bottom = (box[0] / 4).astype(int)
+    # The photo is 600 x 400: the lowest third of the square is padding.
+    on_photo = masks[0, 0, : masks.shape[2] * 2 // 3] > 0
+    assert 0.05 < on_photo.mean() < 0.6
+    assert (masks[0, 0, top:bottom, left:right] > 0).mean() > 0.1
+    assert predicted_iou.min() >= 0
+    assert predicted_iou.max() <= 1
+
+
+@pytest.mark.parametrize("spread", [0.2, 1.0, 5.5])
+def test_decoded_latents_look_like_a_picture(spread):
+    latents = np.random.default_rng(0).standard_normal((1, 4, 32, 32)).astype(np.float32) * np.float32(spread)
+    (image,) = run(NETWORKS["vae_decoder"], {"latents": latents})
+    assert np.percentile(np.abs(image), 99.9) < 3
+    assert image.std() > 0.1

@@ -1,0 +1,35 @@
+"""Optimisation profiles: what TensorRT is told of a network's lengths."""
+
+import pytest
+
+from respin.contracts import NETWORKS
+from respin.contracts.networks import INPAINT_UNET, SAM_DECODER, ZERO123_UNET
+from respin.model_set import Sizes
+from respin_export.example import example_inputs, example_lengths
+from respin_export.optimization_profile import optimization_profile
+
+FULL = Sizes()
+
+
+@pytest.mark.parametrize("spec", NETWORKS.values(), ids=lambda spec: spec.name)
+def test_every_input_has_three_shapes_in_rising_order(spec):
+    profile = optimization_profile(spec, FULL)
+    assert list(profile) == [tensor.name for tensor in spec.inputs]
+    for least, usual, greatest in profile.values():
+        assert len(least) == len(usual) == len(greatest)
+        assert all(low <= middle <= high for low, middle, high in zip(least, usual, greatest, strict=True))
+
+
+@pytest.mark.parametrize("spec", NETWORKS.values(), ids=lambda spec: spec.name)
+def test_the_inputs_that_are_traced_lie_within(spec):
+    inputs = example_inputs(spec, FULL, batch=1, lengths=example_lengths(spec, FULL))
+    for name, (least, _, greatest) in optimization_profile(spec, FULL).items():
+        shape = inputs[name].shape
+        assert all(low <= length <= high for low, length, high in zip(least, shape, greatest, strict=True))
+
+
+def test_what_the_set_fixes_is_fixed_and_the_rest_is_free():
+    assert optimization_profile(ZERO123_UNET, FULL)["latents"] == ((1, 4, 32, 32), (4, 4, 32, 32), (8, 4, 32, 32))
+    assert optimization_profile(INPAINT_UNET, FULL)["mask"] == ((1, 1, 8, 8), (2, 1, 64, 64), (8, 1, 96, 96))
+    small = optimization_profile(SAM_DECODER, Sizes(sam_side=256))
+    assert small["embedding"][1] == (1, 256, 16, 16)
