@@ -1,7 +1,5 @@
 """How fast the embedded server starts, what it weighs, and how long one job takes on it.
 
-    python -m respin_benchmarks.startup [--runs 5] [--output benchmarks/results/startup.csv]
-
 Each run starts a server of its own on the mini set, asks for one job twice, and stops it; profiles alternate. Memory is
 the sum over all processes of the server after the jobs: PSS counts shared pages once.
 """
@@ -20,9 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from respin.bundled import bundled
 from respin.profiles import PROFILES
@@ -34,6 +30,15 @@ from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
 SERVED_HERE = ("cpu", "local")
 CUP = (165.0, 12.0, 428.0, 312.0)
 MIB = 2**20
+BEGIN, END = "<!-- startup: begin -->", "<!-- startup: end -->"
+COLUMNS = {
+    "ready_s": "ready, s",
+    "rss_mib": "RSS, MiB",
+    "pss_mib": "PSS, MiB",
+    "processes": "processes",
+    "first_job_s": "first job, s",
+    "second_job_s": "second job, s",
+}
 
 
 @dataclass(frozen=True)
@@ -95,21 +100,42 @@ def _cpu() -> str:
     return names[0] if names else platform.machine()
 
 
-def table_of(runs: list[Run]) -> Table:
-    """Medians of each profile."""
-    table = Table("profile", "ready, s", "RSS, MiB", "PSS, MiB", "processes", "first job, s", "second job, s")
+def markdown_of(rows: list[dict[str, str]]) -> str:
+    """The table that the README shows: medians of each profile.
+
+    Args:
+        rows: of the CSV file.
+    """
+    where = f"{rows[0]['cores']} cores of {rows[0]['cpu']}, {rows[0]['date']}"
+    lines = [
+        f"Medians of {len(rows) // len(SERVED_HERE)} starts of each profile, {where}:",
+        "",
+        f"| profile | {' | '.join(COLUMNS.values())} |",
+        f"|---|{'---|' * len(COLUMNS)}",
+    ]
     for profile in SERVED_HERE:
-        rows = [asdict(run) for run in runs if run.profile == profile]
-        names = ("ready_s", "rss_mib", "pss_mib", "processes", "first_job_s", "second_job_s")
-        table.add_row(profile, *(f"{statistics.median(row[name] for row in rows):g}" for name in names))
-    return table
+        mine = [row for row in rows if row["profile"] == profile]
+        medians = (statistics.median(float(row[name]) for row in mine) for name in COLUMNS)
+        lines.append(f"| `{profile}` | {' | '.join(f'{median:g}' for median in medians)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page: str, table: str) -> str:
+    """A page with the table between its two marks."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{table}{END}{rest.split(END)[1]}"
 
 
 def main() -> None:
-    """Measure, write every run, print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m respin_benchmarks.startup", description=__doc__)
+    """Measure, write every run and the medians."""
+    parser = argparse.ArgumentParser(
+        prog="python -m respin_benchmarks.startup",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--runs", type=int, default=5, help="starts of each profile (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/startup.csv"))
+    parser.add_argument("--page", type=Path, default=Path("README.md"), help="its table is replaced")
     options = parser.parse_args()
     turns = [profile for _ in range(options.runs) for profile in SERVED_HERE]
     runs = [measured(profile) for profile in track(turns, description="starting servers")]
@@ -118,7 +144,15 @@ def main() -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(Run)])
         writer.writeheader()
         writer.writerows(map(asdict, runs))
-    Console().print(table_of(runs))
+    table = markdown_of(rows_of(options.output))
+    options.page.write_text(with_table(options.page.read_text(), table))
+    print(table)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Every run in a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":
