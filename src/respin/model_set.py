@@ -55,7 +55,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """One network's file: path within the set's folder, SHA-256 in hex, size in bytes."""
+    """A file of a network: path within the set's folder, SHA-256 in hex, size in bytes."""
 
     path: str
     sha256: str
@@ -70,14 +70,15 @@ class ModelSet:
         name: "mini", "full", ...
         precision: in which the graphs compute, "fp32" or "fp16"; the contracts' tensors are float32 either way.
         sizes: what the set fixes.
-        networks: the file of each network by name.
+        networks: the files of each network by name: the graph, then what lies beside it (ONNX keeps more than 2 GB of
+            weights apart).
         origin: where the weights come from, and the versions of the tools that made the files.
     """
 
     name: str
     precision: str
     sizes: Sizes
-    networks: Mapping[str, NetworkFile]
+    networks: Mapping[str, tuple[NetworkFile, ...]]
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -94,7 +95,10 @@ class ModelSet:
                 name=raw["name"],
                 precision=raw["precision"],
                 sizes=Sizes(**raw["sizes"]),
-                networks={name: NetworkFile(**record) for name, record in raw["networks"].items()},
+                networks={
+                    name: tuple(NetworkFile(**record) for record in records)
+                    for name, records in raw["networks"].items()
+                },
                 origin=raw.get("origin", {}),
             )
         except FileNotFoundError:
@@ -111,14 +115,14 @@ class ModelSet:
         (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def file(self, folder: Path, spec: ModelSpec) -> Path:
-        """The path of a network's file.
+        """The path of a network's graph.
 
         Raises:
             ContractMismatch: the set lacks the network.
         """
         if spec.name not in self.networks:
             raise ContractMismatch(f"set '{self.name}' has no {spec.name}; it has {', '.join(self.networks)}")
-        return folder / self.networks[spec.name].path
+        return folder / self.networks[spec.name][0].path
 
     def verify(self, folder: Path) -> None:
         """Compare every file with its recorded size and SHA-256.
@@ -126,7 +130,7 @@ class ModelSet:
         Raises:
             ContractMismatch: a file is missing or not the one that the manifest speaks of.
         """
-        for name, record in self.networks.items():
+        for name, record in ((name, record) for name, records in self.networks.items() for record in records):
             path = folder / record.path
             if not path.is_file():
                 raise ContractMismatch(f"set '{self.name}': {record.path} is missing; export {name} again")
@@ -136,9 +140,15 @@ class ModelSet:
                 )
 
 
-def record_of(folder: Path, path: Path) -> NetworkFile:
-    """The manifest's record of a file that lies in the set's folder."""
-    return NetworkFile(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
+def records_of(folder: Path, graph: Path) -> tuple[NetworkFile, ...]:
+    """The manifest's records of a network: its graph, which lies in the set's folder, and the weights beside it.
+
+    Files of weights are known by their names, which begin with the graph's: model.onnx, model.onnx.data.
+    """
+    return tuple(
+        NetworkFile(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
+        for path in sorted(graph.parent.glob(f"{graph.name}*"))
+    )
 
 
 def sha256_of(path: Path) -> str:

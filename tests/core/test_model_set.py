@@ -6,7 +6,7 @@ import pytest
 
 from respin.contracts.networks import EDSR, SAM_ENCODER, VAE_ENCODER
 from respin.errors import ContractMismatch
-from respin.model_set import MANIFEST, ModelSet, Sizes, record_of
+from respin.model_set import MANIFEST, ModelSet, Sizes, records_of
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def folder(tmp_path):
     path = tmp_path / "edsr" / "model.onnx"
     path.parent.mkdir()
     path.write_bytes(b"weights")
-    ModelSet("tiny", "fp32", Sizes(sam_side=256), {"edsr": record_of(tmp_path, path)}).save(tmp_path)
+    ModelSet("tiny", "fp32", Sizes(sam_side=256), {"edsr": records_of(tmp_path, path)}).save(tmp_path)
     return tmp_path
 
 
@@ -29,6 +29,17 @@ def test_a_changed_file_is_noticed(folder):
     (folder / "edsr/model.onnx").write_bytes(b"WEIGHTS")
     with pytest.raises(ContractMismatch, match="is not the file that the manifest records"):
         ModelSet.load(folder).verify(folder)
+
+
+def test_weights_beside_a_graph_are_part_of_it(folder):
+    beside = folder / "edsr/model.onnx.data"
+    beside.write_bytes(b"more weights")
+    ModelSet("tiny", "fp32", Sizes(), {"edsr": records_of(folder, folder / "edsr/model.onnx")}).save(folder)
+    loaded = ModelSet.load(folder)
+    assert loaded.file(folder, EDSR).name == "model.onnx"
+    beside.write_bytes(b"MORE weights")
+    with pytest.raises(ContractMismatch, match=r"edsr/model\.onnx\.data is not the file"):
+        loaded.verify(folder)
 
 
 def test_a_missing_file_is_noticed(folder):

@@ -102,7 +102,7 @@ def _links(repository: Path, models: Path, model_set: ModelSet, profile: Profile
         if serves(profile, spec):
             yield from _model_links(repository, spec, profile, has_code=profile.network_backend == "python")
             folder = Path(spec.name) / _VERSION
-        yield from _weight_links(folder, model_set.file(models, spec), model_set, profile)
+        yield from _weight_links(folder, models, spec, model_set, profile)
 
 
 def _model_links(repository: Path, spec: ModelSpec, profile: Profile, *, has_code: bool) -> Iterator[tuple[Path, Path]]:
@@ -119,14 +119,16 @@ def _model_links(repository: Path, spec: ModelSpec, profile: Profile, *, has_cod
         yield model / _VERSION / "model.py", repository / model / _VERSION / "model.py"
 
 
-def _weight_links(folder: Path, file: Path, model_set: ModelSet, profile: Profile) -> Iterator[tuple[Path, Path]]:
-    wanted = Path(profile.network_file).suffix
+def _weight_links(
+    folder: Path, models: Path, spec: ModelSpec, model_set: ModelSet, profile: Profile
+) -> Iterator[tuple[Path, Path]]:
+    file, wanted = model_set.file(models, spec), Path(profile.network_file).suffix
     if file.suffix != wanted:
         raise ContractMismatch(
             f"set '{model_set.name}' holds {file.name} files, profile '{profile.name}' serves {wanted} files; "
             "choose the profile that the set was made for"
         )
     yield folder / profile.network_file, file
-    # ONNX keeps weights beyond 2 GB in a file beside the graph, whose name begins with the graph's.
-    for weights in sorted(file.parent.glob(f"{file.name}?*")):
-        yield folder / weights.name, weights
+    # The graph names the weights beside it by their own names.
+    for record in model_set.networks[spec.name][1:]:
+        yield folder / Path(record.path).name, models / record.path

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
-from respin.model_set import MANIFEST, ModelSet, record_of
+from respin.model_set import MANIFEST, ModelSet, records_of
 from respin_export.mini.networks import BUILDERS, SEED, SIZES, build
 from respin_export.to_onnx import OPSET, export_network
 
@@ -51,7 +51,7 @@ def export_mini(folder: Path, names: Sequence[str], progress: Progress) -> None:
         progress.update(task, description=name)
         path = folder / name / "model.onnx"
         export_network(build(name), NETWORKS[name], SIZES, path)
-        records[name] = record_of(folder, path)
+        records[name] = records_of(folder, path)
         in_order = {name: records[name] for name in NETWORKS if name in records}
         replace(_manifest(), networks=in_order).save(folder)
         progress.advance(task)

@@ -9,7 +9,7 @@ from respin import pbtxt
 from respin.bundled import bundled
 from respin.contracts import JOBS, MODELS, NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
-from respin.model_set import MANIFEST, ModelSet, Sizes, record_of
+from respin.model_set import MANIFEST, ModelSet, Sizes, records_of
 from respin.profiles import PROFILES
 from respin_ensemble.server.assemble import Assembled, assemble
 
@@ -35,13 +35,14 @@ def repository(tmp_path):
 def make_set(tmp_path):
     """A set of tiny files that are no graphs."""
 
-    def make(name="tiny", file="model.onnx", networks=tuple(NETWORKS)):
+    def make(name="tiny", file="model.onnx", networks=tuple(NETWORKS), beside=()):
         folder = tmp_path / name
         records = {}
         for network in networks:
             (folder / network).mkdir(parents=True)
-            (folder / network / file).write_text(network)
-            records[network] = record_of(folder, folder / network / file)
+            for each in (file, *beside):
+                (folder / network / each).write_text(network)
+            records[network] = records_of(folder, folder / network / file)
         ModelSet(name, "fp32", Sizes(), records).save(folder)
         return folder
 
@@ -98,9 +99,7 @@ def test_nothing_is_copied(make_set, lay_out, tmp_path):
         assert (served / path).is_symlink()
         assert (served / path).readlink().is_absolute()
 
-
-def test_weights_beside_the_graph_come_along(make_set, lay_out):
-    models = make_set()
+    models = make_set(beside=["model.onnx.data"])
     (models / "edsr" / "model.onnx.data").write_text("weights")
     (models / "edsr" / "notes.txt").write_text("notes")
     served = lay_out(models)
