@@ -201,5 +201,6 @@ def mini_set(locate: Callable[[str], Path] = bundled) -> Finding:
         found.verify(folder)
     except RespinError as error:
         return Finding("mini set", False, str(error))
-    size_bytes = sum(record.size_bytes for record in found.networks.values())
-    return Finding("mini set", True, f"{len(found.networks)} networks, {size_bytes / 2**20:.1f} MiB, checksums right")
+    return Finding(
+        "mini set", True, f"{len(found.networks)} networks, {found.size_bytes / 2**20:.1f} MiB, checksums right"
+    )

@@ -124,6 +124,11 @@ class ModelSet:
             raise ContractMismatch(f"set '{self.name}' has no {spec.name}; it has {', '.join(self.networks)}")
         return folder / self.networks[spec.name][0].path
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all files together."""
+        return sum(record.size_bytes for records in self.networks.values() for record in records)
+
     def verify(self, folder: Path) -> None:
         """Compare every file with its recorded size and SHA-256.
 

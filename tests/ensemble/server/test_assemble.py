@@ -99,8 +99,9 @@ def test_nothing_is_copied(make_set, lay_out, tmp_path):
         assert (served / path).is_symlink()
         assert (served / path).readlink().is_absolute()
 
+
+def test_weights_beside_the_graph_come_along(make_set, lay_out):
     models = make_set(beside=["model.onnx.data"])
-    (models / "edsr" / "model.onnx.data").write_text("weights")
     (models / "edsr" / "notes.txt").write_text("notes")
     served = lay_out(models)
     assert {path.name for path in (served / "edsr" / "1").iterdir()} == {"model.onnx", "model.onnx.data", "model.py"}
