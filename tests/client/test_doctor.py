@@ -91,7 +91,7 @@ def test_the_mini_set_is_verified(tmp_path):
     network = tmp_path / "model.onnx"
     network.write_bytes(b"a network")
     record = NetworkFile("model.onnx", sha256_of(network), 9)
-    ModelSet("mini", "fp32", Sizes(), {"edsr": record}).save(tmp_path)
+    ModelSet("mini", "fp32", Sizes(), {"edsr": (record,)}).save(tmp_path)
     assert doctor.mini_set(lambda name: tmp_path).good
     network.write_bytes(b"another!!")
     changed = doctor.mini_set(lambda name: tmp_path)
