@@ -48,7 +48,12 @@ def render(spec: ModelSpec, profile: Profile) -> str:
             parts.append(f'default_model_filename: "{profile.network_file}"')
     elif spec.decoupled:
         parts.append("model_transaction_policy { decoupled: true }")
-        parts.append(_parameter("networks", profile.networks))
+        parts += [
+            _parameter("networks", profile.networks),
+            "# jobs at work at once; jobs held in all, beyond which one more is refused",
+            _parameter("workers", "4"),
+            _parameter("max_jobs", "64"),
+        ]
     return "\n".join(parts) + "\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
-from respin.errors import Busy, RespinError
+from respin.errors import Busy, InvalidInput, RespinError
 from respin.model_set import ModelSet
 from respin.request import RotationRequest
 from respin.specs import Array
@@ -28,12 +28,6 @@ from respin_ensemble.serving.replies import (
     tensors,
 )
 
-MAX_JOBS = 64
-"""Jobs that the engine holds at once, at work or waiting; one more is refused."""
-
-WORKERS = 4
-"""Jobs at work at once."""
-
 PARAMETERS = ("job", "in_band", "cancel")
 """How the unary fronts talk to the engine: the job's name; errors as data; stop the job of this name."""
 
@@ -44,11 +38,14 @@ class Engine:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Find the set's manifest and the networks."""
         version = Path(args["model_repository"]) / args["model_version"]
-        parameters = json.loads(args["model_config"])["parameters"]
-        networks = _networks(parameters["networks"]["string_value"], version)
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
+        given = json.loads(args["model_config"])["parameters"]
+        parameters = {name: value["string_value"] for name, value in given.items()}
+        networks = _networks(parameters["networks"], version)
+        workers = int(parameters["workers"])
+        self._max_jobs = int(parameters["max_jobs"])
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="job")
         # Each job at work has one branch: with as many threads as workers, none ever waits for another job's.
-        self._branches = ThreadPoolExecutor(WORKERS, thread_name_prefix="branch")
+        self._branches = ThreadPoolExecutor(workers, thread_name_prefix="branch")
         self._workshop = Workshop(networks, Lockstep(networks), self._branches)
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
@@ -59,15 +56,19 @@ class Engine:
             sender = request.get_response_sender()
             try:
                 parameters = read_parameters(request, PARAMETERS, ROTATE_OBJECT_STREAM)
-                if "cancel" in parameters:
-                    self._cancel(parameters["cancel"])
-                    # A final response without data would hang the BLS caller (Triton 2.51).
-                    sender.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"stage": "done"})), FINAL)
-                    continue
-                self._admit(Job(request, sender, parameters), read_inputs(request))
+            except InvalidInput as error:
+                sender.send(error_response(error), FINAL)
+                continue
+            if "cancel" in parameters:
+                self._cancel(parameters["cancel"])
+                # A final response without data would hang the BLS caller (Triton 2.51).
+                sender.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"stage": "done"})), FINAL)
+                continue
+            job = Job(request, sender, parameters)
+            try:
+                self._admit(job, read_inputs(request))
             except RespinError as error:
-                # Nothing was sent before it: a plain error reaches every caller.
-                sender.send(error_response(error_for_caller(error)), FINAL)
+                job.fail(error)
 
     def finalize(self) -> None:
         """Stop every job at its next report, and wait for them."""
@@ -80,10 +81,10 @@ class Engine:
 
     def _admit(self, job: Job, arrays: dict[str, Array]) -> None:
         with self._lock:
-            if len(self._jobs) >= MAX_JOBS:
-                raise Busy(
-                    f"{len(self._jobs)} jobs wait already, the most this server holds; try again in a few seconds"
-                )
+            if len(self._jobs) >= self._max_jobs:
+                raise Busy(f"{self._max_jobs} jobs are here already, the most this server holds; try again in seconds")
+            if job.name in self._jobs:
+                raise InvalidInput("a job of this name is at work; leave the parameter 'job' out")
             self._jobs[job.name] = job
         self._workers.submit(self._work, job, arrays)
 

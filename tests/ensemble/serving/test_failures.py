@@ -7,7 +7,7 @@ import threading
 import pytest
 from conftest import serve
 
-from respin.errors import DeadlineExceeded, InternalError
+from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin_client import Client
 from respin_ensemble.server.stubs import living_instances
 from respin_ensemble.server.supervisor import Supervisor
@@ -26,6 +26,22 @@ def supervised(tmp_path):
 
     with serve("cpu", tmp_path, exit_timeout_s=1) as server, Supervisor(server, on_event):
         yield server, reloaded
+
+
+def test_one_job_too_many_is_refused_at_once_and_the_others_go_on(tmp_path, turn):
+    server = serve("local", tmp_path, exit_timeout_s=1)
+    config = server.options.repository / "rotate_object_stream" / "configs"
+    text = (config / "local.pbtxt").read_text()
+    config.unlink()
+    config.mkdir()
+    (config / "local.pbtxt").write_text(text.replace('string_value: "64"', 'string_value: "1"'))
+    with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
+        stream = client.stream(turn(azimuth=(80.0,), steps=20))
+        next(stream)
+        with pytest.raises(Busy, match="1 jobs are here already"):
+            client.segment_object(turn())
+        assert [event for event in stream if event.image]
+        assert client.segment_object(turn()).mask
 
 
 def kill(server, model: str) -> None:
