@@ -1,6 +1,7 @@
 """What breaks is told, and mended."""
 
 import os
+import re
 import signal
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 from conftest import serve
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
+from respin.model_set import MANIFEST
 from respin_client import Client
 from respin_ensemble.server.stubs import living_instances
 from respin_ensemble.server.supervisor import Supervisor
@@ -26,6 +28,22 @@ def supervised(tmp_path):
 
     with serve("cpu", tmp_path, exit_timeout_s=1) as server, Supervisor(server, on_event):
         yield server, reloaded
+
+
+def test_a_bug_of_ours_becomes_a_reference_and_the_log_tells_the_rest(tmp_path, turn):
+    server = serve("local", tmp_path, exit_timeout_s=1)
+    manifest = server.options.repository / "rotate_object_stream" / "1" / MANIFEST
+    text = manifest.read_text()
+    manifest.unlink()
+    manifest.write_text(text.replace('"object_share": 0.75', '"object_share": 0.0'))
+    with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
+        with pytest.raises(InternalError) as caught:
+            client.rotate_object(turn(azimuth=(80.0,)))
+        (reference,) = re.findall(r"the server failed at this job; .* under reference (\w+)$", str(caught.value))
+        log = server.log_file.read_text()
+        assert reference in log
+        assert "ZeroDivisionError" in log
+        assert client.segment_object(turn()).mask, "the engine lives on"
 
 
 def test_one_job_too_many_is_refused_at_once_and_the_others_go_on(tmp_path, turn):
