@@ -1,5 +1,6 @@
 """The part of Triton's Python backend that Respin calls (python_backend r24.10)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class InferenceRequest:
         model_name: str,
         requested_output_names: list[str],
         inputs: list[Tensor],
-        parameters: dict[str, str | int | bool] = ...,
+        parameters: Mapping[str, str | int | bool] = ...,
     ) -> None: ...
     def inputs(self) -> list[Tensor]: ...
     def parameters(self) -> str: ...

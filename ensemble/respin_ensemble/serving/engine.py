@@ -18,6 +18,7 @@ from respin.specs import Array
 from respin_ensemble.networks import Networks
 from respin_ensemble.rotate_object import Workshop, rotate_object
 from respin_ensemble.sampling import Lockstep
+from respin_ensemble.serving.engine_call import AT_WORK, UNKNOWN
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.replies import (
     FINAL,
@@ -28,8 +29,8 @@ from respin_ensemble.serving.replies import (
     tensors,
 )
 
-PARAMETERS = ("job", "in_band", "cancel")
-"""How the unary fronts talk to the engine: the job's name; errors as data; stop the job of this name."""
+PARAMETERS = ("job", "in_band", "cancel", "alive")
+"""How the unary fronts talk to the engine: the job's name; errors as data; stop the job of this name; is it at work?"""
 
 
 class Engine:
@@ -59,10 +60,10 @@ class Engine:
             except InvalidInput as error:
                 sender.send(error_response(error), FINAL)
                 continue
-            if "cancel" in parameters:
-                self._cancel(parameters["cancel"])
-                # A final response without data would hang the BLS caller (Triton 2.51).
-                sender.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"stage": "done"})), FINAL)
+            if "cancel" in parameters or "alive" in parameters:
+                # With data in it: an empty final response would hang the BLS caller (Triton 2.51).
+                answer = {"stage": self._answer_message(parameters)}
+                sender.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, answer)), FINAL)
                 continue
             job = Job(request, sender, parameters)
             try:
@@ -98,11 +99,15 @@ class Engine:
             with self._lock:
                 del self._jobs[job.name]
 
-    def _cancel(self, name: str) -> None:
+    def _answer_message(self, parameters: Mapping[str, str]) -> bytes:
+        """Whether the job that a message speaks of is at work; if told so, it is made to stop."""
         with self._lock:
-            job = self._jobs.get(name)
-        if job is not None:
+            job = self._jobs.get(parameters.get("cancel") or parameters["alive"])
+        if job is None:
+            return UNKNOWN
+        if "cancel" in parameters:
             job.cancel()
+        return AT_WORK
 
 
 def _networks(kind: str, version: Path) -> Networks:

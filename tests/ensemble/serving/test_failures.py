@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import serve
@@ -75,6 +76,22 @@ def test_a_network_that_dies_fails_its_jobs_in_words_and_comes_back(supervised, 
             client.segment_object(turn(), timeout_s=30)
         assert reloaded.wait(timeout=30)
         assert client.segment_object(turn()).mask
+
+
+def test_a_unary_request_under_a_dying_engine_is_sent_again_and_answered(supervised, turn):
+    server, _ = supervised
+    url = str(server.endpoints["gRPC"])
+    request = turn(azimuth=(80.0,), steps=60)
+    with Client(url, retries=0) as patient, Client(url) as retrying, ThreadPoolExecutor(2) as users:
+        stream = patient.stream(request)
+        refused = users.submit(patient.rotate_object, request)
+        answered = users.submit(retrying.rotate_object, request)
+        next(event for event in stream if event.step > 5)
+        kill(server, "rotate_object_stream")
+        with pytest.raises(Busy, match="the engine was restarted"):
+            refused.result(timeout=60)
+        assert answered.result(timeout=60).image
+        stream.close()
 
 
 def test_an_engine_that_dies_comes_back_and_the_fronts_find_it(supervised, turn):
