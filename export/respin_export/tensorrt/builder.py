@@ -1,0 +1,180 @@
+"""Build one engine, with either flavour of TensorRT.
+
+TensorRT keeps a pointer to the first logger that it is given for as long as the process lives, and its memory grows
+with each network: one process builds one engine (`respin_export.tensorrt.process`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from respin.errors import InvalidInput
+from respin_export.optimization_profile import Shape
+from respin_export.tensorrt.errors import BuildFailed
+from respin_export.tensorrt.flavours import CURRENT
+
+Report = Callable[[str, int, int], None]
+"""Told of progress: the phase, steps done, steps in all."""
+
+ERRORS_SAID = 3
+"""How many of TensorRT's complaints a sentence holds; the first says what is wrong, later ones follow from it."""
+
+
+@dataclass(frozen=True)
+class EngineTask:
+    """What to build.
+
+    Args:
+        network: Triton's name of it, for messages.
+        graph: the ONNX file; weights that it names lie beside it.
+        profile: least, usual and greatest shape of every input.
+        engine: the file to write.
+        flavour: the module to build with.
+        capabilities: as `respin_export.tensorrt.flavours.target_capabilities` gives them.
+        timing_cache: file of measured kernel times to read and to write again; None = measure all.
+        workspace_bytes: most GPU memory that a layer may scratch in; None = all there is.
+    """
+
+    network: str
+    graph: Path
+    profile: Mapping[str, tuple[Shape, Shape, Shape]]
+    engine: Path
+    flavour: str
+    capabilities: tuple[str, ...] = ()
+    timing_cache: Path | None = None
+    workspace_bytes: int | None = None
+
+
+def build_engine(trt: Any, task: EngineTask, report: Report) -> None:
+    """Parse a graph, build its engine strongly typed (precision is the graph's own), and write it.
+
+    Args:
+        trt: the module of the task's flavour.
+        task: what to build.
+        report: told of progress.
+
+    Raises:
+        BuildFailed: TensorRT refuses the graph.
+        InvalidInput: the timing cache is of another TensorRT or GPU.
+    """
+    logger = _logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(task.graph)):
+        raise BuildFailed(_parser_refusal(task, [parser.get_error(index) for index in range(parser.num_errors)]))
+    config = builder.create_builder_config()
+    config.progress_monitor = _progress_monitor(trt, report)
+    config.add_optimization_profile(_profile(builder, network, task))
+    if task.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, task.workspace_bytes)
+    if task.flavour == "tensorrt_rtx":
+        _set_capabilities(trt, config, task.capabilities)
+    if task.timing_cache is not None:
+        _read_timing_cache(config, task.timing_cache)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise BuildFailed(_builder_refusal(task, logger.complaints))
+    task.engine.write_bytes(engine)
+    if task.timing_cache is not None:
+        _write_timing_cache(config, task.timing_cache)
+
+
+def _parser_refusal(task: EngineTask, errors: Sequence[Any]) -> str:
+    complaints = [f"node '{error.node_name()}' ({error.node_operator()}): {error.desc()}" for error in errors]
+    return f"{task.network}: TensorRT cannot parse {task.graph.name}: {_first(complaints)}; export the network again"
+
+
+def _builder_refusal(task: EngineTask, complaints: Sequence[str]) -> str:
+    limit = task.workspace_bytes
+    # A compiled network scratches as one layer: a limit that is too low for it leaves no other way to build.
+    hint = (
+        ""
+        if limit is None
+        else f"; its workspace was limited to {limit // 2**20} MiB: where memory ran out, allow more"
+    )
+    return f"{task.network}: TensorRT cannot build the engine: {_first(complaints)}{hint}"
+
+
+def _first(complaints: Sequence[str]) -> str:
+    """The first complaints in one line."""
+    said = "; ".join(" ".join(complaint.split()) for complaint in complaints[:ERRORS_SAID])
+    more = len(complaints) - ERRORS_SAID
+    return f"{said}; and {more} more" if more > 0 else said or "it does not say why"
+
+
+def _profile(builder: Any, network: Any, task: EngineTask) -> Any:
+    names = [network.get_input(index).name for index in range(network.num_inputs)]
+    if sorted(names) != sorted(task.profile):
+        raise BuildFailed(
+            f"{task.network}: the graph's inputs are {sorted(names)}, the contract's {sorted(task.profile)}; "
+            "export the network again"
+        )
+    profile = builder.create_optimization_profile()
+    for name, (least, usual, greatest) in task.profile.items():
+        profile.set_shape(name, least, usual, greatest)
+    return profile
+
+
+def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> None:
+    # Without any, TensorRT-RTX builds for every GPU from 8.0 on.
+    if capabilities:
+        config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        name = "CURRENT" if capability.startswith(CURRENT) else f"SM{capability.replace('.', '')}"
+        config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+
+
+def _read_timing_cache(config: Any, file: Path) -> None:
+    cache = config.create_timing_cache(file.read_bytes() if file.is_file() else b"")
+    if cache is None or not config.set_timing_cache(cache, False):
+        raise InvalidInput(
+            f"the timing cache '{file}' was measured by another TensorRT or on another GPU; "
+            "name a file that does not exist yet"
+        )
+
+
+def _write_timing_cache(config: Any, file: Path) -> None:
+    draft = file.with_name(f"{file.name}.draft")
+    draft.write_bytes(config.get_timing_cache().serialize())
+    draft.replace(file)
+
+
+def _logger(trt: Any) -> Any:
+    class Logger(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
+        """Keeps TensorRT's complaints for the sentence that says why there is no engine."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.complaints: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.Severity.ERROR:
+                self.complaints.append(message)
+
+    return Logger()
+
+
+def _progress_monitor(trt: Any, report: Report) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # TensorRT has no types
+        """Hands on the steps of every phase; phases lie within one another, the innermost moves fastest."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self.steps[phase] = steps
+            report(phase, 0, steps)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            report(phase, step + 1, self.steps[phase])
+            return True  # go on
+
+        def phase_finish(self, phase: str) -> None:
+            del self.steps[phase]
+
+    return Monitor()

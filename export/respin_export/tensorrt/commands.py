@@ -1,0 +1,109 @@
+"""`respin engines`.
+
+The `respin` command imports this module for its `--help`, also where TensorRT is not installed: TensorRT is imported
+when the command runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from respin_export.tensorrt.builder import Report
+from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines
+from respin_export.tensorrt.errors import BuildFailed
+from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
+from respin_export.tensorrt.identity import EngineRecord
+
+_FLAVOURS_HELP = "; ".join(f"{name}: {summary}" for name, summary in FLAVOURS.items())
+
+
+def engines(
+    models: Annotated[Path, typer.Argument(metavar="SET", help="Folder of a set of ONNX files, e.g. models/full.")],
+    *,
+    output: Annotated[Path, typer.Option(help="Folder of the set of engines to make or to complete.")],
+    network: Annotated[list[str] | None, typer.Option(help="Build this one; may be repeated. Default: all.")] = None,
+    flavour: Annotated[
+        str | None, typer.Option(help=f"{_FLAVOURS_HELP}. Default: the first that is installed.")
+    ] = None,
+    capability: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute capability to build for, e.g. 8.6; may be repeated; 'current': this machine's GPU. "
+            "tensorrt_rtx only. Default: 8.0 and later."
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(help="File of measured kernel times, read and written: a second build is faster. tensorrt only."),
+    ] = None,
+    workspace_mib: Annotated[
+        int | None, typer.Option(min=1, help="Most GPU memory that a layer may scratch in. Default: all there is.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Replace engines that are stale or damaged, instead of refusing them.")
+    ] = False,
+) -> None:
+    """Build TensorRT engines of a set's networks, in the precision of its ONNX files.
+
+    Each engine is built in a process of its own. One that is there and up to date is kept: run the same command again
+    after an interruption. One that was built from another graph, for other shapes, by another TensorRT or for another
+    GPU is refused.
+
+    For example:
+
+        respin engines models/full --output models/full-trt
+
+        respin engines models/full --output models/full-rtx --flavour tensorrt_rtx --capability 8.6 --capability 8.9
+
+        respin assemble served --models models/full-trt --profile tensorrt
+    """
+    library = Library.installed(flavour)
+    options = EngineOptions(
+        library=library,
+        capabilities=target_capabilities(library, capability or [], device_capability()),
+        timing_cache=timing_cache,
+        workspace_bytes=None if workspace_mib is None else workspace_mib * 2**20,
+        rebuild=rebuild,
+    )
+    with _bars() as bars:
+        report = build_engines(models, output, options, networks=network or [], progress=lambda name: _bar(bars, name))
+    _print(report, Console())
+    if report.failed:
+        reasons = "\n  ".join(str(error) for error in report.failed.values())
+        raise BuildFailed(f"not built: {', '.join(report.failed)}\n  {reasons}")
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.fields[network]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _bar(bars: Progress, network: str) -> Report:
+    for task in bars.tasks:
+        bars.stop_task(task.id)
+    bar = bars.add_task("parsing", total=None, network=network)
+    return lambda phase, done, total: bars.update(bar, description=phase, completed=done, total=total)
+
+
+def _print(report: EngineReport, console: Console) -> None:
+    table = Table("network", "", "build, s", "peak RSS, MiB", "engine, MiB")
+    for state, records in (("kept", report.kept), ("built", report.built)):
+        for name, record in records.items():
+            table.add_row(name, state, *_costs(record))
+    for name in report.failed:
+        table.add_row(name, "failed", "", "", "")
+    console.print(table)
+
+
+def _costs(record: EngineRecord) -> tuple[str, str, str]:
+    return (
+        f"{record.build_s:.1f}",
+        f"{record.peak_rss_bytes / 2**20:.0f}",
+        f"{record.size_bytes / 2**20:.1f}",
+    )

@@ -1,0 +1,212 @@
+"""Build the engines of a whole set: a set again, which `respin assemble --profile tensorrt` takes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from respin.contracts import NETWORKS
+from respin.errors import ContractMismatch, InvalidInput, RespinError
+from respin.model_set import MANIFEST, ModelSet, NetworkFile, Sizes, sha256_of
+from respin_export.optimization_profile import optimization_profile
+from respin_export.tensorrt.builder import EngineTask, Report
+from respin_export.tensorrt.flavours import Library
+from respin_export.tensorrt.identity import EngineIdentity, EngineRecord, shapes_text, weights_sha256
+from respin_export.tensorrt.process import BuildCost, build_in_own_process
+
+Build = Callable[[EngineTask, Report], BuildCost]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to build, beyond what the set says.
+
+    Args:
+        library: the TensorRT to build with.
+        capabilities: as `respin_export.tensorrt.flavours.target_capabilities` gives them.
+        timing_cache: file of measured kernel times; None = measure all. TensorRT-RTX has none.
+        workspace_bytes: most GPU memory that a layer may scratch in; None = all there is.
+        rebuild: replace engines that are stale or damaged, instead of refusing them.
+    """
+
+    library: Library
+    capabilities: tuple[str, ...] = ()
+    timing_cache: Path | None = None
+    workspace_bytes: int | None = None
+    rebuild: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a timing cache that would stay empty."""
+        if self.timing_cache is not None and self.library.flavour == "tensorrt_rtx":
+            raise InvalidInput("tensorrt_rtx times no kernels before an engine is loaded; leave out the timing cache")
+
+
+@dataclass
+class EngineReport:
+    """What became of each network that was asked for, by name."""
+
+    kept: dict[str, EngineRecord] = field(default_factory=dict)
+    built: dict[str, EngineRecord] = field(default_factory=dict)
+    failed: dict[str, RespinError] = field(default_factory=dict)
+
+
+def build_engines(
+    source: Path,
+    output: Path,
+    options: EngineOptions,
+    *,
+    networks: Sequence[str] = (),
+    progress: Callable[[str], Report] = lambda _network: lambda *_: None,
+    build: Build = build_in_own_process,
+) -> EngineReport:
+    """Build engines of a set's networks into a set of their own; those that are up to date are kept.
+
+    One engine that fails does not stop the others. The manifest is written after each.
+
+    Args:
+        source: folder of a set of ONNX files.
+        output: folder of the set to make or to complete.
+        options: how to build.
+        networks: names; none = all of the set.
+        progress: network -> who is told of its progress.
+        build: builds one engine.
+
+    Raises:
+        ContractMismatch: the set lacks a network, or `output` holds an engine that is not of this set, precision,
+            shapes, TensorRT and compute capability; nothing is written then.
+        InvalidInput: `output` holds another kind of set.
+    """
+    source_set = ModelSet.load(source)
+    chosen = networks or list(source_set.networks)
+    graphs = {name: source_set.file(source, NETWORKS[name]) for name in _known(chosen)}
+    wanted = {name: _identity(source_set, name, options) for name in source_set.networks}
+    _check_is_engine_set(output)
+    records = _up_to_date(output, wanted, chosen, source, options)
+    report = EngineReport()
+    for name, graph in graphs.items():
+        if name in records:
+            report.kept[name] = records[name]
+            continue
+        try:
+            replace(source_set, networks={name: source_set.networks[name]}).verify(source)
+            task = _task(graph, wanted[name], source_set.sizes, output / name, options)
+            records[name] = _build(task, wanted[name], progress(name), build)
+        except RespinError as error:
+            report.failed[name] = error
+            continue
+        report.built[name] = records[name]
+        _manifest(source, source_set, options.library, records).save(output)
+    if records:
+        _manifest(source, source_set, options.library, records).save(output)
+    return report
+
+
+def _known(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if name not in NETWORKS:
+            raise InvalidInput(f"there is no network '{name}'; the networks are {', '.join(NETWORKS)}")
+        yield name
+
+
+def _check_is_engine_set(output: Path) -> None:
+    if not (output / MANIFEST).is_file():
+        return
+    files = [files[0].path for files in ModelSet.load(output).networks.values()]
+    if other := [path for path in files if Path(path).suffix != ".plan"]:
+        raise InvalidInput(f"'{output}' holds a set of other files ({other[0]}); name another folder for the engines")
+
+
+def _identity(source_set: ModelSet, name: str, options: EngineOptions) -> EngineIdentity:
+    return EngineIdentity(
+        network=name,
+        weights_sha256=weights_sha256(source_set.networks[name]),
+        precision=source_set.precision,
+        shapes=shapes_text(optimization_profile(NETWORKS[name], source_set.sizes)),
+        flavour=options.library.flavour,
+        version=options.library.version,
+        capabilities=", ".join(options.capabilities),
+    )
+
+
+def _up_to_date(
+    output: Path, wanted: Mapping[str, EngineIdentity], chosen: Sequence[str], source: Path, options: EngineOptions
+) -> dict[str, EngineRecord]:
+    """The engines that are there and as wanted, of all networks: a set is never a mixture."""
+    records: dict[str, EngineRecord] = {}
+    refused: dict[str, list[str]] = {}
+    for name, identity in wanted.items():
+        record = EngineRecord.load(output / name)
+        if record is None or not record.exists(output / name):
+            continue
+        refusal = record.refusal(output / name, identity)
+        if refusal is None:
+            records[name] = record
+        elif not (options.rebuild and name in chosen):
+            refused.setdefault(refusal, []).append(name)
+    if refused:
+        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items())
+        stale = [name for names in refused.values() for name in names]
+        command = rebuild_command(source, output, options, stale if len(stale) < len(wanted) else [])
+        raise ContractMismatch(f"{reasons}; rebuild with: {command}")
+    return records
+
+
+def rebuild_command(source: Path, output: Path, options: EngineOptions, networks: Sequence[str]) -> str:
+    """The shell command that replaces engines of some networks; none = of all."""
+    words = ["respin", "engines", str(source), "--output", str(output), "--flavour", options.library.flavour]
+    for capability in options.capabilities:
+        words += ["--capability", capability.partition(":")[0]]
+    for name in networks:
+        words += ["--network", name]
+    return shlex.join([*words, "--rebuild"])
+
+
+def _task(graph: Path, identity: EngineIdentity, sizes: Sizes, folder: Path, options: EngineOptions) -> EngineTask:
+    return EngineTask(
+        network=identity.network,
+        graph=graph,
+        profile=optimization_profile(NETWORKS[identity.network], sizes),
+        engine=folder / identity.file_name,
+        flavour=options.library.flavour,
+        capabilities=options.capabilities,
+        timing_cache=options.timing_cache,
+        workspace_bytes=options.workspace_bytes,
+    )
+
+
+def _build(task: EngineTask, identity: EngineIdentity, report: Report, build: Build) -> EngineRecord:
+    """Build an engine, move it into place, and remove those that it replaces."""
+    folder = task.engine.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as unfinished:
+        draft = Path(unfinished) / task.engine.name
+        cost = build(replace(task, engine=draft), report)
+        record = EngineRecord(identity, sha256_of(draft), draft.stat().st_size, **asdict(cost))
+        draft.replace(task.engine)
+    record.save(folder)
+    for other in set(folder.glob("model-*.plan")) - {task.engine}:
+        other.unlink()
+    return record
+
+
+def _manifest(source: Path, source_set: ModelSet, library: Library, records: Mapping[str, EngineRecord]) -> ModelSet:
+    in_order = {name: records[name] for name in source_set.networks if name in records}
+    return replace(
+        source_set,
+        name=f"{source_set.name}-{library.flavour}",
+        networks={
+            name: (NetworkFile(f"{name}/{record.identity.file_name}", record.sha256, record.size_bytes),)
+            for name, record in in_order.items()
+        },
+        origin={
+            "source": {
+                "name": source_set.name,
+                "manifest_sha256": sha256_of(source / MANIFEST),
+                "origin": source_set.origin,
+            },
+            "engines": {name: asdict(record) for name, record in in_order.items()},
+        },
+    )

@@ -1,0 +1,141 @@
+"""Which TensorRT is installed, and which GPUs it can build for.
+
+There are two flavours of one API. `tensorrt` builds for the GPU of the machine, and its engines are what Triton's
+backend serves; `tensorrt_rtx` builds ahead of time without a GPU, and its engines are finished where they are loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from respin.errors import InternalError, InvalidInput
+
+FLAVOURS = {
+    "tensorrt": "NVIDIA's container; builds for the GPU of this machine; what Triton serves",
+    "tensorrt_rtx": "from PyPI; builds without a GPU, for many; Triton cannot load its engines",
+}
+"""Every flavour by the name of its module, the one that Triton serves first."""
+
+TENSORRT_MISSING = "TensorRT is not installed; pip install 'respin[tensorrt]', or build in NVIDIA's TensorRT container"
+"""What to say where no flavour is installed."""
+
+CURRENT = "current"
+"""Instead of a compute capability: the GPU of this machine."""
+
+_MAJOR, _MINOR = 75, 76
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h, `CUdevice_attribute`)."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """A TensorRT as it is installed.
+
+    Args:
+        flavour: key of `FLAVOURS`, which is the module's name.
+        version: its own, e.g. "10.5.0".
+        targets: compute capabilities that it can be told to build for, e.g. "8.6"; none = it builds for the GPU of
+            the machine alone.
+    """
+
+    flavour: str
+    version: str
+    targets: tuple[str, ...] = ()
+
+    @classmethod
+    def installed(cls, flavour: str | None = None, load: Callable[[str], Any] = importlib.import_module) -> Library:
+        """The TensorRT of this Python environment.
+
+        Args:
+            flavour: key of `FLAVOURS`; None = the first that is installed.
+            load: module by name.
+
+        Raises:
+            InvalidInput: there is no such flavour.
+            InternalError: it is not installed, or does not load.
+        """
+        if flavour is not None and flavour not in FLAVOURS:
+            raise InvalidInput(f"there is no TensorRT flavour '{flavour}'; choose of {', '.join(FLAVOURS)}")
+        reasons = []
+        for name in FLAVOURS if flavour is None else [flavour]:
+            try:
+                return cls._of(name, load(name))
+            except ModuleNotFoundError as error:
+                if error.name != name:
+                    raise
+            except (ImportError, OSError) as error:
+                reasons.append(f"{name} is installed but does not load ({error})")
+        raise InternalError("; ".join([*reasons, TENSORRT_MISSING]))
+
+    @classmethod
+    def _of(cls, flavour: str, module: Any) -> Library:
+        names = module.ComputeCapability.__members__ if flavour == "tensorrt_rtx" else ()
+        targets = (f"{name[2:-1]}.{name[-1]}" for name in names if name.startswith("SM"))
+        return cls(flavour, module.__version__, tuple(sorted(targets, key=float)))
+
+
+def device_capability(driver: Any = None) -> str | None:
+    """Compute capability of the GPU that CUDA calls the first, e.g. "9.0"; None where there is none.
+
+    Args:
+        driver: CUDA's driver library; None = the one of this machine.
+    """
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1") if driver is None else driver
+    except OSError:
+        return None
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    for number, attribute in ((major, _MAJOR), (minor, _MINOR)):
+        if cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device):
+            return None
+    return f"{major.value}.{minor.value}"
+
+
+def target_capabilities(library: Library, wanted: Sequence[str], device: str | None) -> tuple[str, ...]:
+    """What an engine is to be built for.
+
+    Args:
+        library: that builds it.
+        wanted: compute capabilities, or "current" alone; none = the library's default, which for TensorRT-RTX is
+            8.0 and later.
+        device: that of this machine's GPU; None = it has none.
+
+    Returns:
+        compute capabilities in rising order; "current:9.0" for this machine's GPU where others could be had; none
+        for TensorRT-RTX's default.
+
+    Raises:
+        InvalidInput: the library cannot build for them here.
+    """
+    if not library.targets:
+        return (_only_device(library, wanted, device),)
+    if CURRENT in wanted:
+        if len(wanted) > 1:
+            raise InvalidInput(f"'{CURRENT}' stands among other compute capabilities; give it alone")
+        if device is None:
+            raise InvalidInput(f"there is no GPU to build for; choose of {', '.join(library.targets)}, or none")
+        return (f"{CURRENT}:{device}",)
+    if unknown := sorted(set(wanted) - set(library.targets)):
+        raise InvalidInput(
+            f"{library.flavour} {library.version} cannot build for compute capability {unknown[0]}; "
+            f"choose of {', '.join(library.targets)}, or '{CURRENT}' alone"
+        )
+    return tuple(sorted(set(wanted), key=float))
+
+
+def _only_device(library: Library, wanted: Sequence[str], device: str | None) -> str:
+    if device is None:
+        raise InvalidInput(
+            f"{library.flavour} builds on a GPU and there is none; --flavour tensorrt_rtx builds without one"
+        )
+    if other := sorted(set(wanted) - {CURRENT, device}):
+        raise InvalidInput(
+            f"{library.flavour} builds for the GPU of this machine, compute capability {device}, not for {other[0]}; "
+            "build where the GPU is"
+        )
+    return device

@@ -1,0 +1,145 @@
+"""What an engine was built from and for, and the record of it beside the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from respin.errors import ContractMismatch
+from respin.model_set import NetworkFile, sha256_of
+from respin_export.optimization_profile import Shape
+
+RECORD = "engine.json"
+"""Name of the record, in the engine's folder."""
+
+_KEY_DIGITS = 12
+
+_PART_NAMES = {
+    "network": "network",
+    "weights_sha256": "graph and weights",
+    "precision": "precision",
+    "shapes": "shapes",
+    "flavour": "TensorRT flavour",
+    "version": "TensorRT version",
+    "capabilities": "compute capabilities",
+}
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """Everything that an engine depends on: where any part differs, it is another engine.
+
+    Args:
+        network: Triton's name of it.
+        weights_sha256: of the graph and the weights beside it: `weights_sha256`.
+        precision: of the graph, "fp32" or "fp16".
+        shapes: of the optimization profile: `shapes_text`.
+        flavour: of TensorRT.
+        version: of TensorRT.
+        capabilities: compute capabilities, joined by commas; empty = the library's default.
+    """
+
+    network: str
+    weights_sha256: str
+    precision: str
+    shapes: str
+    flavour: str
+    version: str
+    capabilities: str
+
+    @property
+    def key(self) -> str:
+        """Short hash of all parts, for a file's name."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
+
+    @property
+    def file_name(self) -> str:
+        """Name of the engine's file."""
+        return f"model-{self.key}.plan"
+
+    def differences(self, wanted: EngineIdentity) -> list[str]:
+        """A clause for each part in which this engine is not the one wanted."""
+        return [
+            f"{_PART_NAMES[each.name]} {_brief(ours, theirs)}, wanted {_brief(theirs, ours)}"
+            for each in fields(self)
+            if (ours := getattr(self, each.name)) != (theirs := getattr(wanted, each.name))
+        ]
+
+
+def _brief(part: str, other: str) -> str:
+    """As much of a part as tells it from another: of a SHA-256 the beginning, of shapes those that differ."""
+    if len(part) == 64:
+        return part[:_KEY_DIGITS]
+    known = other.split("; ")
+    return f"'{'; '.join(each for each in part.split('; ') if each not in known) or 'default'}'"
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """What is known of an engine's file.
+
+    Args:
+        identity: what it was built from and for.
+        sha256: of the file, in hex.
+        size_bytes: of the file.
+        build_s: time from parsing to the file, in seconds.
+        peak_rss_bytes: most memory that the building process held.
+    """
+
+    identity: EngineIdentity
+    sha256: str
+    size_bytes: int
+    build_s: float
+    peak_rss_bytes: int
+
+    @classmethod
+    def load(cls, folder: Path) -> EngineRecord | None:
+        """The record in an engine's folder; None where there is none.
+
+        Raises:
+            ContractMismatch: it is not of this version's form.
+        """
+        try:
+            raw = json.loads((folder / RECORD).read_text())
+            return cls(EngineIdentity(**raw.pop("identity")), **raw)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ContractMismatch(
+                f"{RECORD} in '{folder}' cannot be read ({error!r}); delete that folder and build the engine again"
+            ) from None
+
+    def save(self, folder: Path) -> None:
+        """Write the record into the engine's folder, whole or not at all."""
+        draft = folder / f"{RECORD}.draft"
+        draft.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        draft.replace(folder / RECORD)
+
+    def exists(self, folder: Path) -> bool:
+        """Whether the engine's file is in its folder."""
+        return (folder / self.identity.file_name).is_file()
+
+    def refusal(self, folder: Path, wanted: EngineIdentity) -> str | None:
+        """Why the engine in a folder is not the one wanted, in words; None where it is."""
+        if differences := self.identity.differences(wanted):
+            return f"built for {'; for '.join(differences)}"
+        path = folder / self.identity.file_name
+        if path.stat().st_size != self.size_bytes or sha256_of(path) != self.sha256:
+            return f"{path.name} is not the file that {RECORD} records"
+        return None
+
+
+def weights_sha256(files: Iterable[NetworkFile]) -> str:
+    """One SHA-256 for a network's graph and all weights beside it, in hex, wherever they lie."""
+    lines = (f"{Path(file.path).name} {file.sha256}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def shapes_text(profile: Mapping[str, tuple[Shape, Shape, Shape]]) -> str:
+    """An optimization profile in one line, e.g. "image 1x3x32x32 1x3x256x256 4x3x512x512; ..."."""
+    return "; ".join(
+        " ".join([name, *("x".join(map(str, shape)) for shape in shapes)]) for name, shapes in profile.items()
+    )
