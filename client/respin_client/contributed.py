@@ -10,7 +10,8 @@ import typer
 from respin.errors import InvalidInput
 
 GROUP = "respin.commands"
-"""Each entry point's value is a function with typer's annotations; its name is the command's."""
+"""Each entry point's value is a function with typer's annotations, or a `typer.Typer` with sub-commands of its own; its
+name is the command's."""
 
 EXTRAS = {"respin_ensemble": "serve", "respin_export": "export", "respin_benchmarks": "bench"}
 """What has to be installed for the commands of a package."""
@@ -25,9 +26,14 @@ def add_contributed(app: typer.Typer, entry_points: Iterable[metadata.EntryPoint
     """
     for entry_point in entry_points:
         try:
-            app.command(entry_point.name)(entry_point.load())
+            command = entry_point.load()
         except ModuleNotFoundError as error:
             _add_stand_in(app, entry_point, error.name)
+            continue
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry_point.name)
+        else:
+            app.command(entry_point.name)(command)
 
 
 def _add_stand_in(app: typer.Typer, entry_point: metadata.EntryPoint, missing: str | None) -> None:

@@ -17,6 +17,20 @@ def greet(name: str = "you") -> None:
     typer.echo(f"hello, {name}")
 
 
+farewells = typer.Typer()
+
+
+@farewells.command()
+def shout() -> None:
+    """Say goodbye loudly."""
+    typer.echo("GOODBYE")
+
+
+@farewells.command()
+def wave() -> None:
+    """Say nothing."""
+
+
 def contributed(name: str, value: str) -> typer.Typer:
     return command_line([EntryPoint(name, value, GROUP)])
 
@@ -24,6 +38,12 @@ def contributed(name: str, value: str) -> typer.Typer:
 def test_other_parts_add_their_commands():
     app = contributed("greet", f"{__name__}:greet")
     assert CliRunner().invoke(app, ["greet", "--name", "all"]).stdout == "hello, all\n"
+
+
+def test_other_parts_add_groups_of_commands():
+    app = contributed("farewell", f"{__name__}:farewells")
+    assert CliRunner().invoke(app, ["farewell", "shout"]).stdout == "GOODBYE\n"
+    assert "Say nothing." in CliRunner().invoke(app, ["farewell", "--help"]).stdout
 
 
 def test_a_command_whose_extra_is_missing_says_how_to_get_it():

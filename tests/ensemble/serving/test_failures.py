@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import serve
+from mini_server import serve
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin.model_set import MANIFEST

@@ -1,0 +1,60 @@
+"""Stable Diffusion 1.5 inpainting: a diffusers folder, or the single file sd-v1-5-inpainting.ckpt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from respin_export.checkpoints import folders, latent_diffusion
+from respin_export.checkpoints.checkpoint import Checkpoint, filled_pretrained
+from respin_export.networks.clip import ClipText
+from respin_export.networks.unet import InpaintUNet
+
+EXPECTED = "a Stable Diffusion 1.5 inpainting checkpoint (sd-v1-5-inpainting.ckpt)"
+TEXT = "cond_stage_model.transformer.text_model."
+
+IN_CHANNELS = 9
+"""Latents, the mask, and the masked image's latents."""
+
+HEAD_WIDTH = 64
+"""Of CLIP's attention."""
+
+
+def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
+    """Fill `clip_text` or `inpaint_unet`.
+
+    Args:
+        network: which of them.
+        path: of the folder, whose weights may be .safetensors or .bin, float32 or fp16, or of the single file.
+        raw_weights: for the UNet, where there is a moving average too.
+
+    Raises:
+        InvalidInput: the file or folder is not what it should be.
+    """
+    if network == "clip_text":
+        return ClipText(folders.load_clip_text(path / "text_encoder") if path.is_dir() else _text(path))
+    if path.is_dir():
+        unet = folders.load_unet(path / "unet", in_channels=IN_CHANNELS, raw_weights=raw_weights)
+    else:
+        checkpoint = Checkpoint.read(path, EXPECTED)
+        unet = latent_diffusion.load_unet(checkpoint, in_channels=IN_CHANNELS, raw_weights=raw_weights)
+    return InpaintUNet(unet)
+
+
+def _text(path: Path) -> CLIPTextModel:
+    text = Checkpoint.read(path, EXPECTED).part(TEXT)
+    vocabulary, width = text.shape("embeddings.token_embedding.weight")
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=text.shape("encoder.layers.0.mlp.fc1.weight")[0],
+        num_hidden_layers=text.count("encoder.layers."),
+        num_attention_heads=width // HEAD_WIDTH,
+        max_position_embeddings=text.shape("embeddings.position_embedding.weight")[0],
+        hidden_act="quick_gelu",
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+    )
+    return filled_pretrained(CLIPTextModel, config, text.tensors, text)

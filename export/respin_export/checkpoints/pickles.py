@@ -1,0 +1,124 @@
+"""Read tensors from files that strangers made: nothing in them is run, and nothing is read before it is used."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from respin.errors import InvalidInput
+
+ZIP_MAGIC = b"PK\x03\x04"
+"""First bytes of what torch.save writes since 1.6."""
+
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""First bytes of what it wrote before: a pickled number. EDSR's files of 2018 are of that kind."""
+
+DICT_ENDINGS = ("defaultdict", "AttributeDict")
+"""Classes that a pickle fills item by item, which the reader allows for dictionaries only."""
+
+_BROKEN = (RuntimeError, EOFError, UnpicklingError, OSError, struct.error)
+_BROKEN_PICKLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, memory-mapped where the format allows.
+
+    What Lightning wraps them in (`state_dict`, beside epochs, callbacks, optimiser states), GroundingDINO's authors
+    (`model`) or nobody is told by the keys; all but the tensors is dropped.
+
+    Args:
+        path: of a .safetensors file, or of one that torch.save wrote, whatever its ending.
+
+    Raises:
+        InvalidInput: it is missing, damaged, of another kind, or asks to run something.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"{path} is not a file; name a checkpoint")
+    held = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    return {name: value.detach() for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (SafetensorError, *_BROKEN) as error:
+        raise _damaged(path, error) from None
+
+
+def _read_pickle(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        start = file.read(len(LEGACY_MAGIC))
+    if not start.startswith((ZIP_MAGIC, LEGACY_MAGIC)):
+        raise InvalidInput(
+            f"{path.name} is not a PyTorch checkpoint: it begins with {start!r}; download it again"
+            " (a web page or a git-lfs pointer saved in its place looks like this)"
+        )
+    is_zip = start.startswith(ZIP_MAGIC)
+    try:
+        with torch.serialization.safe_globals(_stand_ins(path) if is_zip else []):
+            held = torch.load(path, map_location="cpu", mmap=is_zip, weights_only=True)
+    except (*_BROKEN, *_BROKEN_PICKLE) as error:
+        raise _forbidden(path, error) or _damaged(path, error) from None
+    for wrapping in ("state_dict", "model"):
+        if isinstance(held, Mapping) and isinstance(held.get(wrapping), Mapping):
+            held = held[wrapping]
+    if not isinstance(held, Mapping):
+        raise InvalidInput(f"{path.name} holds no dictionary of tensors; expected a checkpoint, not a pickled model")
+    return held
+
+
+class _Inert:
+    """Stands for whatever a pickle speaks of that is no tensor: takes every argument, does nothing."""
+
+    def __new__(cls, *_: object) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+class _InertDict:
+    """The same for a kind of dictionary: becomes an ordinary one."""
+
+    def __new__(cls, *_: object) -> OrderedDict[str, Any]:  # type: ignore[misc]
+        return OrderedDict()
+
+
+def _stand_ins(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """An inert class for every name in a pickle that torch does not allow by itself; it reads names, runs nothing."""
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    return [(_InertDict if name.endswith(DICT_ENDINGS) else _Inert, name) for name in names]
+
+
+def _damaged(path: Path, error: Exception) -> InvalidInput:
+    # torch puts advice that is none of ours before what went wrong.
+    said = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    reason = said.splitlines()[0] if said else type(error).__name__
+    return InvalidInput(
+        f"{path.name} cannot be read ({reason}); it has {path.stat().st_size} bytes and may be cut off: "
+        "download it again"
+    )
+
+
+def _forbidden(path: Path, error: Exception) -> InvalidInput | None:
+    """The refusal of what a pickle may not do, if that is what happened."""
+    name = re.search(r"GLOBAL (\S+) (?:whose module|was not an allowed)", str(error))
+    if name is None and not re.search(r"unrecognized function|Can only (create|build)", str(error)):
+        return None
+    asked = name[1] if name else "a call of its own making"
+    return InvalidInput(
+        f"{path.name} asks for {asked}, which no weights need; nothing of it was run; get the file from its authors"
+    )

@@ -1,0 +1,194 @@
+"""`respin weights`: list, fetch, verify and synthesize the published checkpoints.
+
+The `respin` command imports this module for its `--help`, also where the export extra is not installed: what the extra
+brings is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from respin.errors import ContractMismatch, InvalidInput
+from respin_export.weights.catalogue import CATALOGUE, DEFAULT_HUB, SHA256_DIGITS, Chosen, Variant, WeightFile, choose
+from respin_export.weights.verify import SYNTHESIZED, findings
+
+_ALL_NAMES = ", ".join(CATALOGUE)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=(
+        "The published checkpoints that the full set is exported from: what there is, fetching it, checking it, and "
+        f"random stand-ins of the same form. Five are needed: {_ALL_NAMES}; about 22 GB, 15.5 of them Zero123's."
+    ),
+    epilog="""\b
+Examples:
+  respin weights list                                    what there is, from whom, under which licence
+  respin weights fetch                                   all five, into weights/; goes on where it was broken off
+  respin weights fetch sam inpaint:fp16                  these two, the second in its float16 form
+  respin weights fetch --from /media/disk                from a folder, without a network
+  respin weights verify                                  compare what is there with what is published
+  respin weights synthesize --output trial --size mini   random weights in the same layouts, some 400 MB
+""",
+)
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME[:VARIANT]", help=f"Of {_ALL_NAMES}. Default: each in its first variant."),
+]
+Weights = Annotated[Path, typer.Option(help="The weights folder; a sub-folder a checkpoint.")]
+
+
+@app.command("list")
+def list_checkpoints() -> None:
+    """List the checkpoints with their variants, addresses, sizes, licences and checksums.
+
+    The first variant of each is the one that the other commands take where none is named. Where a size or checksum is
+    not published, that is said.
+    """
+    for checkpoint in CATALOGUE.values():
+        typer.echo(f"{checkpoint.name}: {checkpoint.project}\n  licence: {checkpoint.licence}")
+        for variant in checkpoint.variants:
+            typer.echo(f"  {checkpoint.name}:{variant.name}  {variant.summary}")
+            typer.echo(f"    from {_source_text(variant)}")
+            for file in variant.files:
+                if file.is_weights:
+                    typer.echo(f"    {file.path}: {_size_text(file)}; {_checksum_text(variant, file)}")
+
+
+def _source_text(variant: Variant) -> str:
+    if variant.repository is None:
+        return ", ".join(variant.url(file) for file in variant.files)
+    return f"the Hugging Face repository {variant.repository}, revision {variant.revision}"
+
+
+def _size_text(file: WeightFile) -> str:
+    if file.size_bytes is None:
+        return "size unknown"
+    return f"{file.size_bytes} bytes" if file.size_is_exact else f"about {file.size_bytes / 1e6:.0f} MB"
+
+
+def _checksum_text(variant: Variant, file: WeightFile) -> str:
+    if file.sha256 is None:
+        told = "; the Hub gives it with the file" if variant.repository else ""
+        return f"SHA-256 not known here{told}"
+    whole = len(file.sha256) == SHA256_DIGITS
+    return f"SHA-256 {file.sha256}" if whole else f"SHA-256 begins {file.sha256} (no more is published)"
+
+
+@app.command()
+def fetch(
+    names: Names = None,
+    *,
+    weights: Weights = Path("weights"),
+    mirror: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Take URL/<checkpoint>/<file> instead: a weights folder served over HTTP."),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Take DIR/<checkpoint>/<file> or DIR/<file>; no network is used."),
+    ] = None,
+    tries: Annotated[int, typer.Option(min=1, help="In a row without progress, before giving up on a file.")] = 6,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Fetch checkpoints into the weights folder, and compare each with its published size and SHA-256.
+
+    A download that was broken off goes on where it stopped; what is there already is compared and left alone. A file
+    takes its name only once it is whole and right. Room on the disk is looked at first.
+
+    HF_ENDPOINT names a mirror of the Hugging Face Hub; HF_TOKEN is sent to the Hub's host, and to no other.
+    """
+    _require("httpx2")
+    # The export extra brings what these import.
+    from respin_export.weights.download import Patience  # noqa: PLC0415
+    from respin_export.weights.fetch import Fetcher, Source  # noqa: PLC0415
+
+    hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
+    origin = Source(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
+    with _bars(quiet) as progress:
+        for sentence in Fetcher(weights, origin, progress, Patience(tries=tries)).fetch(_chosen(names)):
+            typer.echo(sentence)
+
+
+@app.command()
+def verify(weights: Weights = Path("weights")) -> None:
+    """Compare what lies in the weights folder with the catalogue, file by file.
+
+    "ok": the SHA-256 agrees with what is published. "unproved": nothing disagrees, but no SHA-256 is published.
+    "wrong" and "missing" say what to do. Leaves with 2 if anything is wrong.
+    """
+    if (weights / SYNTHESIZED).is_file():
+        raise InvalidInput(
+            f"the weights in '{weights}' are `respin weights synthesize`'s own; there is nothing to verify"
+        )
+    wrong = 0
+    for finding in findings(weights):
+        wrong += finding.verdict == "wrong"
+        typer.echo(f"{finding.verdict:8}  {finding.path}: {finding.reason}")
+    if wrong:
+        raise ContractMismatch(
+            f"{wrong} file(s) in '{weights}' are not the published ones; remove and fetch them again"
+        )
+
+
+@app.command()
+def synthesize(
+    names: Names = None,
+    *,
+    output: Annotated[Path, typer.Option(help="Weights folder to make; one made by this command before is replaced.")],
+    size: Annotated[
+        Literal["mini", "full"],
+        typer.Option(help="mini: small widths, some 400 MB; full: the published shapes, 15 GB."),
+    ] = "mini",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
+    optimizer_state: Annotated[
+        bool, typer.Option("--optimizer-state", help="In Zero123's file as in the published one: 7 GB more at full.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Write random weights in the very layouts of the published files, for tests and benchmarks.
+
+    The answers of such networks mean nothing; their shapes, speed and precision are the published ones' (full), or
+    those of the contracts (mini; sizes.json says which image sizes it fixes). Memory stays under 3 GB at any size.
+    """
+    _require("torch", "diffusers", "transformers")
+    # The export extra brings what this imports.
+    from respin_export.weights.synthesize import Synthesizer  # noqa: PLC0415
+
+    with _bars(quiet) as progress:
+        written = Synthesizer(output, size, seed, progress, optimizer_state).write(_chosen(names))
+    for path in written:
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _chosen(names: Sequence[str] | None) -> list[Chosen]:
+    return [choose(name) for name in names or CATALOGUE]
+
+
+def _require(*modules: str) -> None:
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise InvalidInput(f"this needs pip install 'respin[export]' (there is no module '{module}')")
+
+
+def _bars(quiet: bool) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )

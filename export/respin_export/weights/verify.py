@@ -1,0 +1,129 @@
+"""Comparing files with what is known of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from respin.errors import ContractMismatch
+from respin.model_set import sha256_of
+from respin_export.weights.catalogue import CATALOGUE, SHA256_DIGITS, Chosen, WeightFile
+
+RECEIPTS = "fetched.json"
+"""In the weights folder: what `respin weights fetch` brought, from where, and its SHA-256."""
+
+SYNTHESIZED = "synthesized.json"
+"""In a weights folder that `respin weights synthesize` made: how."""
+
+
+ROUGHLY = 0.05
+"""How far a size that is not known exactly may be off, as a share of it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What comparing one file showed.
+
+    Args:
+        name: "<checkpoint>:<variant>".
+        path: within the weights folder.
+        verdict: "ok" everything known agrees, and a checksum is known; "unproved" nothing disagrees, but no checksum
+            is known; "wrong"; "missing".
+        reason: in words.
+    """
+
+    name: str
+    path: str
+    verdict: str
+    reason: str
+
+
+def check(path: Path, file: WeightFile) -> None:
+    """Compare a file with the catalogue.
+
+    Args:
+        path: of the file, which is there.
+        file: what is known of it.
+
+    Raises:
+        ContractMismatch: its size or SHA-256 is another.
+    """
+    size, published = path.stat().st_size, file.size_bytes
+    tolerance = 0 if file.size_is_exact else ROUGHLY
+    if published is not None and abs(size - published) > tolerance * published:
+        about = "" if file.size_is_exact else "about "
+        raise ContractMismatch(f"'{path.name}' has {size} bytes, the published file {about}{published}")
+    if file.sha256 is not None and not (sha256 := sha256_of(path)).startswith(file.sha256):
+        raise ContractMismatch(
+            f"the SHA-256 of '{path.name}' begins {sha256[:16]}, that of the published file {file.sha256[:16]}"
+        )
+
+
+def findings(weights: Path) -> Iterator[Finding]:
+    """Compare all that lies in a weights folder with the catalogue, file by file.
+
+    Of each checkpoint, the variants of which at least one file of weights is there; where there is none, its first.
+    """
+    receipts = read_receipts(weights)
+    for checkpoint in CATALOGUE.values():
+        folder = weights / checkpoint.name
+        begun = [
+            variant
+            for variant in checkpoint.variants
+            if any((folder / file.path).is_file() for file in variant.files if file.is_weights)
+        ]
+        for variant in begun or checkpoint.variants[:1]:
+            for file in variant.files:
+                yield _finding(weights, Chosen(checkpoint, variant), file, receipts)
+
+
+def _finding(weights: Path, chosen: Chosen, file: WeightFile, receipts: Mapping[str, Any]) -> Finding:
+    relative = f"{chosen.checkpoint.name}/{file.path}"
+    path = weights / relative
+    if not path.is_file():
+        return Finding(chosen.name, relative, "missing", f"`respin weights fetch {chosen.name}` brings it")
+    try:
+        check(path, file)
+    except ContractMismatch as error:
+        return Finding(chosen.name, relative, "wrong", str(error))
+    if file.sha256 is not None:
+        return Finding(chosen.name, relative, "ok", _what_agrees(file))
+    return _against_receipt(chosen, relative, path, receipts.get(relative))
+
+
+def _what_agrees(file: WeightFile) -> str:
+    digits = len(file.sha256 or "")
+    return "SHA-256 agrees" if digits == SHA256_DIGITS else f"the {digits} published digits of its SHA-256 agree"
+
+
+def _against_receipt(chosen: Chosen, relative: str, path: Path, receipt: Mapping[str, Any] | None) -> Finding:
+    """What can be said of a file whose checksum the catalogue does not know."""
+    unknown = "no SHA-256 is published"
+    if receipt is None:
+        return Finding(chosen.name, relative, "unproved", f"{unknown}; {path.stat().st_size} bytes are there")
+    if sha256_of(path) != receipt["sha256"]:
+        return Finding(chosen.name, relative, "wrong", "it has changed since it was fetched")
+    if receipt["checked_against"] is not None:
+        return Finding(chosen.name, relative, "ok", f"SHA-256 agrees with {receipt['checked_against']}")
+    return Finding(chosen.name, relative, "unproved", f"{unknown}; it has not changed since it was fetched")
+
+
+def read_receipts(weights: Path) -> dict[str, Any]:
+    """What was fetched into a weights folder: path within it -> url, size_bytes, sha256, checked_against.
+
+    Raises:
+        ContractMismatch: the file of receipts cannot be read.
+    """
+    path = weights / RECEIPTS
+    if not path.is_file():
+        return {}
+    try:
+        receipts = json.loads(path.read_text())
+    except ValueError as error:
+        raise ContractMismatch(f"'{path}' is not JSON ({error}); remove it") from None
+    if not isinstance(receipts, dict):
+        raise ContractMismatch(f"'{path}' does not hold receipts; remove it")
+    return receipts

@@ -1,0 +1,208 @@
+"""Random checkpoints in the layouts of the published ones."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from rich.progress import Progress
+from transformers import CLIPTextModel, GroundingDinoForObjectDetection
+
+from respin.errors import InvalidInput
+from respin_export.checkpoints import CHECKPOINT_OF, load_network, sizes_of
+from respin_export.weights import hub_folders, layouts
+from respin_export.weights.catalogue import CATALOGUE, choose
+from respin_export.weights.stored import Stored, save_safetensors, save_torch, unshared
+from respin_export.weights.synthesize import MINI_SIZES, Synthesizer
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+
+
+def synthesize(folder, *names, size="mini", seed=0, **options):
+    with Progress(disable=True) as progress:
+        return Synthesizer(folder, size, seed, progress, **options).write([choose(name) for name in names])
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    synthesize(folder := tmp_path_factory.mktemp("mini"), *CATALOGUE)
+    return folder
+
+
+@pytest.mark.parametrize("network", CHECKPOINT_OF)
+def test_a_mini_checkpoint_loads_like_a_published_one(mini, network):
+    module = load_network(network, mini)
+    assert all(torch.isfinite(parameter).all() for parameter in module.parameters())
+    assert sum(parameter.numel() for parameter in module.parameters()) > 10_000
+
+
+def test_mini_weights_say_what_they_fix(mini):
+    assert sizes_of(mini) == MINI_SIZES
+
+
+def test_activations_stay_finite(mini):
+    unet = load_network("zero123_unet", mini)
+    noise = torch.randn(1, 4, 32, 32)
+    guided = unet(noise, torch.tensor([[501]]), torch.randn(1, 1, 768), noise, torch.tensor([[3.0]]))
+    assert 0.01 < guided.std() < 100
+
+
+@pytest.mark.parametrize(
+    ("file", "wrap", "reference"),
+    [
+        ("zero123/zero123-xl.ckpt", "state_dict", "zero123/reduced"),
+        ("grounding_dino/groundingdino_swint_ogc.pth", "model", "groundingdino/reduced"),
+    ],
+)
+def test_the_keys_are_upstreams(mini, file, wrap, reference):
+    written = torch.load(mini / file, weights_only=True, mmap=True)[wrap]
+    assert list(written) == list(json.loads((REFERENCE / reference / "layout.json").read_text()))
+
+
+def test_zero123_has_an_ema_that_differs_from_the_raw_weights(mini):
+    state = torch.load(mini / "zero123/zero123-xl.ckpt", weights_only=True, mmap=True)["state_dict"]
+    raw, ema = state["model.diffusion_model.out.2.weight"], state["model_ema.diffusion_modelout2weight"]
+    assert raw.shape == ema.shape
+    assert not torch.equal(raw, ema)
+
+
+def test_one_module_under_several_names_is_stored_once(mini):
+    state = torch.load(mini / "grounding_dino/groundingdino_swint_ogc.pth", weights_only=True)["model"]
+    first, second = (state[f"module.bbox_embed.{layer}.layers.0.weight"] for layer in (0, 1))
+    assert first.data_ptr() == second.data_ptr()
+
+
+def test_the_archive_is_sound_and_can_be_mapped(mini):
+    with zipfile.ZipFile(mini / "sam/sam_vit_l_0b3195.pth") as archive:
+        assert archive.testzip() is None
+    state = torch.load(mini / "sam/sam_vit_l_0b3195.pth", weights_only=True, mmap=True)
+    assert {tensor.data_ptr() % 64 for tensor in state.values()} == {0}
+
+
+def test_edsr_is_in_the_form_of_its_time(mini):
+    path = mini / "edsr/edsr_x4-4f62e9ef.pt"
+    assert not zipfile.is_zipfile(path)
+    assert "tail.0.2.weight" in torch.load(path, weights_only=True)
+
+
+def test_the_pipeline_folder_is_what_diffusers_reads(mini):
+    unet = UNet2DConditionModel.from_pretrained(mini / "inpaint/unet", use_safetensors=False)
+    _vae, unused = AutoencoderKL.from_pretrained(mini / "inpaint/vae", use_safetensors=False, output_loading_info=True)
+    assert unet.config.in_channels == 9
+    assert unused["missing_keys"] == unused["unexpected_keys"] == []
+    assert CLIPTextModel.from_pretrained(mini / "inpaint/text_encoder").config.hidden_size == 768
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """The forms that are not the first ones."""
+    folder = tmp_path_factory.mktemp("others")
+    synthesize(folder, "grounding_dino:transformers", "edsr:baseline", "inpaint:fp16")
+    return folder
+
+
+def test_the_float16_folder_is_what_diffusers_reads(others):
+    unet = UNet2DConditionModel.from_pretrained(
+        others / "inpaint/unet", variant="fp16", use_safetensors=True, torch_dtype=torch.float16
+    )
+    assert {parameter.dtype for parameter in unet.parameters()} == {torch.float16}
+
+
+def test_the_transformers_folder_is_what_transformers_reads(others):
+    model, info = GroundingDinoForObjectDetection.from_pretrained(others / "grounding_dino", output_loading_info=True)
+    assert model.config.num_queries == 900
+    assert not info["mismatched_keys"]
+    # What nothing uses is missing from the published file as well.
+    assert {key.rpartition(".")[0] for key in info["missing_keys"]} <= {
+        "model.backbone.conv_encoder.model.swin.layernorm"
+    }
+
+
+def test_the_seed_makes_the_weights(others, tmp_path):
+    paths = [others / "edsr/edsr_baseline_x4-6b446fab.pt"]
+    paths += synthesize(tmp_path / "0", "edsr:baseline") + synthesize(tmp_path / "1", "edsr:baseline", seed=1)
+    first, again, different = (torch.load(path, weights_only=True)["head.0.weight"] for path in paths)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, different)
+
+
+def test_an_optimizer_state_is_written_as_torch_reads_it(tmp_path):
+    save_torch(tmp_path / "file", [layouts.optimizer_state("mini")], lambda each: np.zeros(each.shape, each.dtype))
+    (adam,) = torch.load(tmp_path / "file", weights_only=True, mmap=True)
+    assert len(adam["state"]) == 688
+    assert adam["state"][0]["exp_avg"].shape == adam["state"][0]["exp_avg_sq"].shape == (128, 32)
+
+
+@pytest.mark.parametrize(("optimizer_state", "needed"), [(False, "8.6"), (True, "15.5")])
+def test_zero123_has_the_published_size_where_the_optimizer_state_is_asked_for(tmp_path, optimizer_state, needed):
+    with pytest.raises(InvalidInput, match=f"^{needed} GB are to be written"):
+        synthesize(tmp_path / "new", "zero123", size="full", optimizer_state=optimizer_state, room=lambda _: 0)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "published"),
+    [
+        (lambda: layouts.grounding_dino("full"), "grounding_dino:original"),
+        (lambda: layouts.sam("full"), "sam"),
+        (lambda: layouts.inpaint_ckpt("full", hub_folders.text_tensors("full")), "inpaint:ckpt"),
+    ],
+    ids=["grounding_dino", "sam", "inpaint"],
+)
+def test_the_full_layouts_have_the_published_sizes(tensors, published):
+    """Within 0.06 %, which is the key names and what lies around the values."""
+    ours = sum(tensor.size_bytes for tensor in unshared(tensors()))
+    assert ours == pytest.approx(choose(published).variant.files[-1].size_bytes, rel=6e-4)
+
+
+def test_any_tensor_comes_back_from_a_torch_file(tmp_path):
+    tensors = [Stored("matrix", (2, 3)), Stored("scalar", (), "int32"), Stored("half", (4,), "float16")]
+    save_torch(tmp_path / "file", {"nested": tensors}, counted)
+    back = torch.load(tmp_path / "file", weights_only=True)["nested"]
+    assert [(tuple(tensor.shape), tensor.dtype) for tensor in back] == [
+        ((2, 3), torch.float32),
+        ((), torch.int32),
+        ((4,), torch.float16),
+    ]
+    assert back[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def counted(tensor):
+    """0, 1, 2, ... in the tensor's shape and dtype."""
+    return np.arange(np.prod(tensor.shape, dtype=int)).reshape(tensor.shape).astype(tensor.dtype)
+
+
+def test_any_tensor_comes_back_from_a_safetensors_file(tmp_path):
+    from safetensors.torch import load_file
+
+    tensors = [Stored("matrix", (2, 3)), Stored("ids", (1, 3), "int64")]
+    save_safetensors(tmp_path / "file", tensors, counted)
+    back = load_file(tmp_path / "file")
+    assert back["matrix"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert back["ids"].tolist() == [[0, 1, 2]]
+
+
+def test_a_folder_of_real_weights_is_left_alone(tmp_path):
+    (tmp_path / "sam").mkdir()
+    with pytest.raises(InvalidInput, match="holds files that this command did not make"):
+        synthesize(tmp_path, "edsr")
+
+
+def test_a_folder_of_the_other_size_is_left_alone(others):
+    with pytest.raises(InvalidInput, match="holds weights of size mini; name another folder for full"):
+        synthesize(others, "edsr", size="full")
+
+
+def test_two_variants_of_one_checkpoint_are_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="edsr is named twice"):
+        synthesize(tmp_path / "new", "edsr", "edsr:baseline")
+
+
+def test_room_is_looked_at_first(tmp_path):
+    with pytest.raises(InvalidInput, match=r"1\.2 GB are to be written and 1\.0 GB are free"):
+        synthesize(tmp_path / "new", "sam", size="full", room=lambda _: 10**9)
+    assert not (tmp_path / "new").exists()
