@@ -19,60 +19,94 @@ TOLERANCE = 2e-5
 MATCHED_QUERIES = 0.99
 """Share of GroundingDINO's queries that must be found again: a swap of two near-equal ranks changes both."""
 
-Comparison = Callable[[ModelSpec, Sequence[Array], Sequence[Array]], None]
+Comparison = Callable[[ModelSpec, Sequence[Array], Sequence[Array]], dict[str, float]]
+"""Refuses outputs that differ, and says by how much each of them does."""
 
 
-def check_parity(module: nn.Module, path: Path, spec: ModelSpec, inputs: Mapping[str, Array]) -> None:
-    """Run a graph in ONNX Runtime on the CPU and its module in torch, and compare their outputs.
+def compare_fp32(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
+    """Refuse outputs of a float32 graph that differ by more than float noise.
 
     Args:
-        module: in evaluation mode.
+        spec: the network's contract.
+        got: the graph's outputs.
+        wanted: the module's.
+
+    Returns:
+        the error of each output: a share of its greatest magnitude, or of the image for boxes.
+
+    Raises:
+        ExportMismatch: they differ, are NaN, or have another shape.
+    """
+    return _COMPARISONS.get(spec.name, compare_tensors)(spec, got, wanted)
+
+
+def graph_outputs(path: Path, spec: ModelSpec, inputs: Mapping[str, Array]) -> list[Array]:
+    """Run a graph in ONNX Runtime on the CPU.
+
+    Args:
         path: the ONNX file.
         spec: the network's contract.
         inputs: with a leading batch axis, best of other lengths than were traced.
 
     Raises:
         ContractMismatch: an output's dtype or shape is not the contract's.
-        ExportMismatch: outputs differ, or are NaN.
+        ExportMismatch: ONNX Runtime cannot load the graph.
     """
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    got = session.run([tensor.name for tensor in spec.outputs], dict(inputs))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # One run does not repay a second copy of the weights, packed, fused, or made float32 out of float16.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors have no base in common
+        raise ExportMismatch(f"{spec.name}: ONNX Runtime cannot load the exported graph: {error}") from error
+    got: list[Array] = session.run([tensor.name for tensor in spec.outputs], dict(inputs))
     for tensor, array in zip(spec.outputs, got, strict=True):
         tensor.check(array, batched=True, owner=spec.name)
-    compare = _COMPARISONS.get(spec.name, compare_tensors)
-    compare(spec, got, module_outputs(module, inputs))
+    return got
 
 
-def module_outputs(module: nn.Module, inputs: Mapping[str, Array]) -> list[Array]:
-    """What a module makes of numpy inputs, always as a list."""
+def module_outputs(module: nn.Module, inputs: Mapping[str, Array], device: str = "cpu") -> list[Array]:
+    """What a module makes of numpy inputs, always as a list.
+
+    Args:
+        module: on the device.
+        inputs: with a leading batch axis.
+        device: torch's name of it.
+    """
     with torch.inference_mode():
-        outputs = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-    return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        outputs = module(**{name: torch.from_numpy(array).to(device) for name, array in inputs.items()})
+    return [output.cpu().numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def compare_tensors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> None:
+def compare_tensors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
     """Refuse outputs that differ by more than float noise.
 
     Raises:
         ExportMismatch: they differ, are NaN, or have another shape.
     """
+    errors = {}
     for tensor, ours, theirs in zip(spec.outputs, got, wanted, strict=True):
         if ours.shape != theirs.shape:
             raise ExportMismatch(
                 f"{spec.name}: '{tensor.name}' has shape {ours.shape}, the module's {theirs.shape}; "
                 "the export fixed an axis that must stay free"
             )
-        limit = TOLERANCE * np.abs(theirs).max()
-        difference = np.abs(ours - theirs).max()
-        # Not `difference > limit`: that would let NaN through.
-        if not difference <= limit:
+        largest, difference = float(np.abs(theirs).max()), float(np.abs(ours - theirs).max())
+        error = difference / (largest or 1.0)
+        # Not `error > TOLERANCE`: that would let NaN through.
+        if not error <= TOLERANCE:
             raise ExportMismatch(
-                f"{spec.name}: '{tensor.name}' differs from the module's by {difference:.3g}, allowed is {limit:.3g}; "
-                "the export changed the computation"
+                f"{spec.name}: '{tensor.name}' differs from the module's by {difference:.3g}, "
+                f"allowed is {TOLERANCE * largest:.3g}; the export changed the computation"
             )
+        errors[tensor.name] = error
+    return errors
 
 
-def compare_detections(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> None:
+def compare_detections(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
     """Refuse other candidates than the module's, in whatever order of queries.
 
     Args:
@@ -85,7 +119,8 @@ def compare_detections(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[A
     """
     if any(np.isnan(array).any() for array in got):
         raise ExportMismatch(f"{spec.name}: the graph's outputs hold NaN; the export changed the computation")
-    for ours, theirs in zip(_candidates(*got), _candidates(*wanted), strict=True):
+    errors = []
+    for ours, theirs in zip(candidates(*got), candidates(*wanted), strict=True):
         nearest = np.abs(ours[None] - theirs[:, None]).max(axis=-1).min(axis=1)
         matched = np.mean(nearest <= TOLERANCE)
         if not matched >= MATCHED_QUERIES:
@@ -93,9 +128,11 @@ def compare_detections(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[A
                 f"{spec.name}: only {matched:.1%} of the module's candidates are among the graph's, wanted "
                 f"{MATCHED_QUERIES:.0%}; the export changed the computation"
             )
+        errors.append(float(np.quantile(nearest, MATCHED_QUERIES)))
+    return {"boxes and scores": max(errors)}
 
 
-def _candidates(logits: Array, boxes: Array) -> Array:
+def candidates(logits: Array, boxes: Array) -> Array:
     """(B, 900, 5): the box and the best token's probability of each query."""
     score = 1 / (1 + np.exp(-logits.max(axis=-1, keepdims=True)))
     return np.concatenate([boxes, score], axis=-1)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir
 import torch
@@ -18,10 +20,13 @@ from torch.export import Dim
 
 from respin.errors import ContractMismatch
 from respin.model_set import Sizes
-from respin.specs import Axis, ModelSpec
+from respin.specs import Array, Axis, ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph, named_shape
-from respin_export.parity import check_parity
+from respin_export.half import in_half
+from respin_export.half_parity import compare_fp16, inputs_without_amplification
+from respin_export.onnx_file import EXTERNAL_ABOVE_BYTES, replace_graph, slim, write_program
+from respin_export.parity import compare_fp32, graph_outputs, module_outputs
 
 OPSET = 20
 """23 would keep attention as one operator, which TensorRT does not build for every head size."""
@@ -29,37 +34,121 @@ OPSET = 20
 TRACED_BATCH, CHECKED_BATCH = 2, 3
 TRACED_SHARES, CHECKED_SHARES = (0.3, 0.5), (0.5, 0.3)
 
+LARGE_BYTES = 10**9
+"""Weights from which one sample is checked instead of `CHECKED_BATCH`."""
 
-def export_network(module: nn.Module, spec: ModelSpec, sizes: Sizes, path: Path) -> None:
+STAGES = ("loading", "computing", "tracing", "writing", "checking")
+
+Precision = Literal["fp32", "fp16"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a network is written.
+
+    Args:
+        precision: in which the graph computes; its inputs and outputs are float32 either way.
+        slim: whether onnxslim folds and merges what it can; graphs above `SLIM_LIMIT_BYTES` are left as they are.
+        device: "cpu", or "cuda" for the module's own outputs; ONNX Runtime checks the file on the CPU.
+        external_above_bytes: weights beyond this lie in a file beside the graph.
+    """
+
+    precision: Precision = "fp32"
+    slim: bool = False
+    device: str = "cpu"
+    external_above_bytes: int = EXTERNAL_ABOVE_BYTES
+
+
+PLAIN = ExportOptions()
+
+
+def export_network(
+    module: nn.Module, spec: ModelSpec, sizes: Sizes, path: Path, options: ExportOptions = PLAIN
+) -> dict[str, float]:
     """Write a module as an ONNX file that keeps to its contract, and prove it on another batch and other lengths.
 
     Args:
         module: its `forward` takes the contract's inputs by name and returns its outputs in order; it is put into
-            evaluation mode.
+            evaluation mode, and into float16 where the options say so.
         spec: the network's contract.
         sizes: of the set; axes that it fixes become static.
         path: of the file; its folder is made. A graph that is refused leaves what lies there as it is.
+        options: precision, size and so on.
+
+    Returns:
+        the error of each output, as `respin_export.parity` or `respin_export.half_parity` say.
 
     Raises:
         ContractMismatch: the module or the graph does not keep to the contract.
         ExportMismatch: the graph computes something else than the module.
     """
-    module.eval().requires_grad_(False)
+    return export_loaded(lambda: module, spec, sizes, path, options=options)
+
+
+def export_loaded(
+    load: Callable[[], nn.Module],
+    spec: ModelSpec,
+    sizes: Sizes,
+    path: Path,
+    *,
+    options: ExportOptions = PLAIN,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> dict[str, float]:
+    """As `export_network`, but nobody else holds the module: it is gone before its graph is loaded and checked.
+
+    Args:
+        load: makes the module.
+        spec: the network's contract.
+        sizes: of the set.
+        path: of the file.
+        options: precision, size and so on.
+        on_stage: told each of `STAGES` as it begins.
+    """
+    on_stage("loading")
+    module = load().eval().requires_grad_(False)
     _check_signature(module, spec)
-    program = _traced(module, spec, sizes)
-    _name_axes(program.model.graph, spec, sizes)
-    _strip(program.model)
+    inputs = _checked_inputs(module, spec, sizes, options)
+    on_stage("computing")
+    wanted = _reference(module, inputs, options.device)
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent) as unchecked:
         draft = Path(unchecked) / path.name
-        program.save(draft)
+        on_stage("tracing")
+        program = _traced(in_half(module) if options.precision == "fp16" else module, spec, sizes)
+        _name_axes(program.model.graph, spec, sizes)
+        _strip(program.model)
+        on_stage("writing")
+        write_program(program, draft, external_above_bytes=options.external_above_bytes)
+        del module, program
+        # torch's programs hold themselves in cycles, and with them the weights.
+        gc.collect()
+        if options.slim:
+            slim(draft)
         check_graph(draft, spec, sizes)
-        lengths = example_lengths(spec, sizes, CHECKED_SHARES)
-        inputs = example_inputs(spec, sizes, batch=CHECKED_BATCH, lengths=lengths, seed=1)
-        check_parity(module, draft, spec, inputs)
-        # Weights beyond 2 GB lie in a file of their own beside the graph.
-        for file in Path(unchecked).iterdir():
-            file.replace(path.parent / file.name)
+        on_stage("checking")
+        compare = compare_fp16 if options.precision == "fp16" else compare_fp32
+        errors = compare(spec, graph_outputs(draft, spec, inputs), wanted)
+        replace_graph(draft, path)
+    return errors
+
+
+def _checked_inputs(module: nn.Module, spec: ModelSpec, sizes: Sizes, options: ExportOptions) -> dict[str, Array]:
+    size_bytes = sum(tensor.nbytes for tensor in module.parameters())
+    # Any batch but the traced one finds a fixed axis; three of SAM's images would take 10 GB.
+    batch = CHECKED_BATCH if size_bytes < LARGE_BYTES else 1
+    lengths = example_lengths(spec, sizes, CHECKED_SHARES)
+    inputs = example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1)
+    return inputs_without_amplification(inputs) if options.precision == "fp16" else inputs
+
+
+def _reference(module: nn.Module, inputs: Mapping[str, Array], device: str) -> list[Array]:
+    if device == "cpu":
+        return module_outputs(module, inputs)
+    # TensorFloat-32, torch's own choice for convolutions, has 11 bits.
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        wanted = module_outputs(module.to(device), inputs, device)
+    module.to("cpu")
+    return wanted
 
 
 def dynamic_shapes(spec: ModelSpec, sizes: Sizes) -> dict[str, dict[int, Any]]:
@@ -146,13 +235,15 @@ def _strip(model: onnx_ir.Model) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what the exporter says about itself: its own deprecations, and operators of torchvision."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Hold back what the exporter says about itself: deprecations, operators of torchvision, bounds it cannot print."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental.symbolic_shapes")]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import onnxruntime
 import pytest
 import torch
@@ -17,7 +19,7 @@ from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
 from respin_export.mini.__main__ import main
 from respin_export.parity import compare_tensors
-from respin_export.to_onnx import export_network
+from respin_export.to_onnx import export_loaded, export_network
 
 SIDE = Axis("side", 8, 16, 32, multiple_of=4)
 HALF = SIDE.divided_by(2, "half")
@@ -35,6 +37,15 @@ SIZES = Sizes(sam_side=8)
 class Tiny(nn.Module):
     def forward(self, signal, square):
         return signal[:, ::2] + square.mean(dim=1, keepdim=True)
+
+
+class Weighed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((8,), 2.0))
+
+    def forward(self, signal, square):
+        return signal[:, ::2] + (square * self.weight).mean(dim=1, keepdim=True)
 
 
 class Renamed(nn.Module):
@@ -98,6 +109,21 @@ def test_a_module_that_does_not_keep_to_its_contract_is_refused_and_nothing_is_w
     with pytest.raises(error, match=words):
         export_network(module, TINY, SIZES, path)
     assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_the_module_is_gone_before_its_graph_is_checked(tmp_path):
+    weights = []
+
+    def load():
+        module = Weighed()
+        weights.append(weakref.ref(module.weight))
+        return module
+
+    alive = {}
+    look = lambda stage: alive.update({stage: any(ref() is not None for ref in weights)})  # noqa: E731
+    export_loaded(load, TINY, SIZES, tmp_path / "model.onnx", on_stage=look)
+    assert alive["writing"]
+    assert not alive["checking"]
 
 
 def test_made_again_the_smallest_network_computes_what_the_committed_one_does(tmp_path):

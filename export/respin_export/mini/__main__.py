@@ -9,19 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.progress import Progress
 
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
-from respin.model_set import MANIFEST, ModelSet, records_of
 from respin_export.mini.networks import BUILDERS, SEED, SIZES, build
+from respin_export.set_writer import SetWriter
 from respin_export.to_onnx import OPSET, export_network
-
-MADE_WITH = ("torch", "transformers", "diffusers", "onnx", "onnxscript")
 
 EXAMPLES = """examples:
   python -m respin_export.mini                        the whole set, some minutes; GroundingDINO takes most of them
@@ -46,20 +42,14 @@ def export_mini(folder: Path, names: Sequence[str], progress: Progress) -> None:
         ExportMismatch: a graph computes something else than its module.
     """
     task = progress.add_task("mini set", total=len(names))
-    records = dict(ModelSet.load(folder).networks) if (folder / MANIFEST).is_file() else {}
+    writer = SetWriter.open(folder, name="mini", precision="fp32", sizes=SIZES)
     for name in names:
         progress.update(task, description=name)
-        path = folder / name / "model.onnx"
-        export_network(build(name), NETWORKS[name], SIZES, path)
-        records[name] = records_of(folder, path)
-        in_order = {name: records[name] for name in NETWORKS if name in records}
-        replace(_manifest(), networks=in_order).save(folder)
+        with writer.draft(name) as draft:
+            parity = export_network(build(name), NETWORKS[name], SIZES, draft)
+            weights = f"random, seed {SEED}, untrained"
+            writer.publish(name, draft, parity=parity, export={"opset": OPSET}, weights=weights)
         progress.advance(task)
-
-
-def _manifest() -> ModelSet:
-    origin = {"weights": f"random, seed {SEED}, untrained", "opset": OPSET}
-    return ModelSet("mini", "fp32", SIZES, {}, origin | {package: version(package) for package in MADE_WITH})
 
 
 def main(arguments: list[str] | None = None) -> int:

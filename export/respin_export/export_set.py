@@ -1,0 +1,153 @@
+"""Export networks of a set: each in a process of its own, what is up to date left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from respin.contracts import NETWORKS
+from respin.errors import RespinError
+from respin.model_set import Sizes
+from respin_export.isolated import Done, Event, Failed, Run, Task, run_isolated
+from respin_export.published import Source, checkpoint_record
+from respin_export.set_writer import SetWriter
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A network was up to date."""
+
+    name: str
+
+
+Progress = Callable[[Event | Kept], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be exported, and where to.
+
+    Args:
+        folder: of the set.
+        name: of the set.
+        sizes: of the set.
+        networks: by name.
+        source: of the weights.
+        options: as keyword arguments of `respin_export.to_onnx.ExportOptions`, which the parent does not import.
+        jobs: networks at a time.
+    """
+
+    folder: Path
+    name: str
+    sizes: Sizes
+    networks: Sequence[str]
+    source: Source
+    options: dict[str, Any] = field(default_factory=dict)
+    jobs: int = 1
+
+    @property
+    def precision(self) -> str:
+        """In which the graphs compute."""
+        return str(self.options.get("precision", "fp32"))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export's process has to say: the error of each output, and a sentence about the weights."""
+
+    parity: dict[str, float]
+    note: str | None
+
+
+def export_set(plan: Plan, on_event: Progress = lambda _: None, run: Run = run_isolated) -> list[Failed]:
+    """Export the networks of a plan that are not up to date.
+
+    The folder is a valid set after each network; stopped early, what was under way is lost and nothing else.
+
+    Args:
+        plan: what, from where, where to.
+        on_event: told what happens to each network; called in this process.
+        run: what runs the exports.
+
+    Returns:
+        the networks that could not be exported; the others are in the set.
+
+    Raises:
+        InvalidInput: the folder holds a set of another precision or other sizes.
+    """
+    writer = SetWriter.open(plan.folder, name=plan.name, precision=plan.precision, sizes=plan.sizes)
+    known = writer.manifest.origin.get("weights")
+    sources = _Sources(plan, dict(known) if isinstance(known, dict) else {})
+    failed: list[Failed] = []
+    with ExitStack() as drafts:
+        tasks: dict[str, Task] = {}
+        paths: dict[str, Path] = {}
+        for network in plan.networks:
+            try:
+                made_from = sources.made_from(network)
+            except RespinError as error:
+                failed.append(Failed(network, error))
+                on_event(failed[-1])
+                continue
+            if writer.is_current(network, made_from):
+                on_event(Kept(network))
+                continue
+            paths[network] = drafts.enter_context(writer.draft(network))
+            tasks[network] = partial(_export, plan, network, paths[network])
+        events = drafts.enter_context(closing(run(tasks, plan.jobs)))
+        for event in events:
+            if isinstance(event, Done):
+                _publish(writer, paths[event.name], event, sources)
+            elif isinstance(event, Failed):
+                failed.append(event)
+            on_event(event)
+    return failed
+
+
+def _export(plan: Plan, network: str, path: Path, on_stage: Callable[[str], None]) -> Exported:
+    """Runs in a process of its own."""
+    from respin_export.to_onnx import ExportOptions, export_loaded  # noqa: PLC0415 (torch)
+
+    load = partial(plan.source.load, network)
+    options = ExportOptions(**plan.options)
+    parity = export_loaded(load, NETWORKS[network], plan.sizes, path, options=options, on_stage=on_stage)
+    return Exported(parity, plan.source.note(network))
+
+
+def _publish(writer: SetWriter, path: Path, done: Done, sources: _Sources) -> None:
+    exported: Exported = done.result
+    took = {"wall_s": done.wall_s, "peak_rss_mib": done.peak_rss_mib}
+    note = {"note": exported.note} if exported.note else {}
+    writer.publish(
+        done.name,
+        path,
+        parity=exported.parity,
+        export={**sources.made_from(done.name), **took, **note},
+        weights=sources.records,
+    )
+
+
+class _Sources:
+    """The checkpoints of a plan, each read once for its SHA-256."""
+
+    def __init__(self, plan: Plan, records: dict[str, Any]) -> None:
+        self.plan = plan
+        self.records = records
+        self._fresh: set[str] = set()
+
+    def made_from(self, network: str) -> dict[str, Any]:
+        """All that decides what a network's files will be, but for the tools."""
+        source = self.plan.source
+        name = source.checkpoint(network)
+        if name not in self._fresh:
+            record = checkpoint_record(source.find(network), self.records.get(name) or {})
+            self.records[name] = {**record, **source.about(name)}
+            self._fresh.add(name)
+        record = self.records[name]
+        hashes = {f"weights_{key}": record[key] for key in ("sha256", "config_sha256") if key in record}
+        settings = {key: value for key, value in self.plan.options.items() if key != "device"}
+        return {"checkpoint": name, **hashes, **source.settings, **settings}

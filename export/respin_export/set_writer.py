@@ -1,0 +1,144 @@
+"""Write a set network by network, so that its folder is a valid set after each of them and whenever the work stops."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from respin.contracts import NETWORKS
+from respin.errors import ContractMismatch, InvalidInput
+from respin.model_set import MANIFEST, ModelSet, Sizes, records_of
+from respin_export.onnx_file import replace_graph
+
+GRAPH = "model.onnx"
+
+MADE_WITH = ("respin", "torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime", "onnxslim")
+"""Packages whose versions are recorded with every network, where they are installed."""
+
+TABLES = ("versions", "parity", "export")
+"""What `origin` holds of each network, by its name."""
+
+
+def versions() -> dict[str, str]:
+    """Of the tools that make a network's files."""
+    found = {}
+    for package in MADE_WITH:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass
+class SetWriter:
+    """A set's folder that networks are put into.
+
+    Its `origin` holds, beside what the weights are, three tables by network: `versions` of the tools, `parity` (the
+    error of each output), `export` (what it was made from and how). Only a network that is made again changes its rows.
+
+    Args:
+        folder: of the set.
+        manifest: as it stands.
+    """
+
+    folder: Path
+    manifest: ModelSet
+
+    @classmethod
+    def open(cls, folder: Path, *, name: str, precision: str, sizes: Sizes) -> SetWriter:
+        """Begin a set, or go on with one.
+
+        Raises:
+            InvalidInput: the folder holds a set of another precision or other sizes, or one that cannot be read.
+        """
+        wanted = ModelSet(name, precision, sizes, {})
+        if not (folder / MANIFEST).is_file():
+            return cls(folder, wanted)
+        try:
+            found = ModelSet.load(folder)
+        except ContractMismatch as error:
+            raise InvalidInput(f"{error}; or give --output another folder") from None
+        if (found.precision, found.sizes) != (precision, sizes):
+            raise InvalidInput(
+                f"'{folder}' holds a set in {found.precision} with {found.sizes}, wanted is {precision} with {sizes}; "
+                "give --output another folder"
+            )
+        return cls(folder, found)
+
+    def is_current(self, network: str, made_from: Mapping[str, Any]) -> bool:
+        """Whether a network's files are there, intact, and made of the same things by the same tools.
+
+        Args:
+            network: its name.
+            made_from: what `publish` was told.
+        """
+        if network not in self.manifest.networks or self._row("versions", network) != versions():
+            return False
+        row = self._row("export", network) or {}
+        if any(row.get(key) != value for key, value in made_from.items()):
+            return False
+        alone = replace(self.manifest, networks={network: self.manifest.networks[network]})
+        try:
+            alone.verify(self.folder)
+        except ContractMismatch:
+            return False
+        return True
+
+    @contextmanager
+    def draft(self, network: str) -> Iterator[Path]:
+        """A graph's path to write to before it is known to be good; it goes when the context ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{network}.draft"
+        # What a run that was killed has left.
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            yield draft / GRAPH
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def publish(
+        self, network: str, draft: Path, *, parity: Mapping[str, float], export: Mapping[str, Any], weights: Any
+    ) -> None:
+        """Put a graph in its place and record it.
+
+        Args:
+            network: its name.
+            draft: of `draft`.
+            parity: error of each output.
+            export: what it was made from, and what making it took.
+            weights: `origin`'s account of all weights, from now on.
+        """
+        path = self.folder / network / GRAPH
+        path.parent.mkdir(exist_ok=True)
+        # Of the moment between two files the manifest must not speak.
+        self._save(lambda networks: networks.pop(network, None), self.manifest.origin)
+        replace_graph(draft, path)
+        rows = {"versions": versions(), "parity": dict(parity), "export": dict(export)}
+        tables = {table: {**self._table(table), network: row} for table, row in rows.items()}
+        records = records_of(self.folder, path)
+        self._save(lambda networks: networks.update({network: records}), {"weights": weights, **tables})
+
+    def _row(self, table: str, network: str) -> Any:
+        return self._table(table).get(network)
+
+    def _table(self, table: str) -> dict[str, Any]:
+        found = self.manifest.origin.get(table)
+        # A network that is not in the set has no say.
+        return {name: row for name, row in found.items() if name in NETWORKS} if isinstance(found, dict) else {}
+
+    def _save(self, change: Callable[[dict[str, Any]], Any], origin: Mapping[str, Any]) -> None:
+        networks = dict(self.manifest.networks)
+        change(networks)
+        in_order = {name: networks[name] for name in NETWORKS if name in networks}
+        self.manifest = replace(self.manifest, networks=in_order, origin=origin)
+        # In one step: half a manifest would lose the whole set.
+        with TemporaryDirectory(dir=self.folder) as beside:
+            self.manifest.save(Path(beside))
+            (Path(beside) / MANIFEST).replace(self.folder / MANIFEST)

@@ -1,0 +1,46 @@
+"""Whether Zero123 and inpainting have the same VAE, so that one graph serves both."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from respin.errors import InvalidInput
+from respin_export.checkpoints import find_checkpoint, folders, latent_diffusion
+from respin_export.checkpoints.checkpoint import Checkpoint
+
+
+def vae_note(weights: Path) -> str:
+    """One sentence: the two VAEs are one, or differ, and which was taken.
+
+    Args:
+        weights: the weights folder, with Zero123's checkpoint in it.
+    """
+    try:
+        inpainting = find_checkpoint("inpaint", weights)
+    except InvalidInput:
+        return "Zero123's VAE; inpainting's checkpoint was not there to compare it with"
+    if weights_digest(_vae(find_checkpoint("zero123", weights))) == weights_digest(_vae(inpainting)):
+        return "one VAE: Zero123's and inpainting's have the same weights"
+    return "Zero123's VAE was taken for both; inpainting's has other weights"
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over a module's tensors, rounded to float16: half of the published folders hold them so."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.to(torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _vae(path: Path) -> nn.Module:
+    vae: nn.Module
+    if path.is_dir():
+        vae = folders.load_vae(path / "vae")
+    else:
+        vae = latent_diffusion.load_vae(Checkpoint.read(path, "a Stable Diffusion checkpoint"))
+    return vae
