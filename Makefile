@@ -4,7 +4,7 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint mini config clean
+.PHONY: help demo test soak lint mini config clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ demo: $(DEMO)/.installed  ## set up, start the embedded server, turn the cup of 
 
 test: $(TEST)/.installed  ## set up, and run every test that needs no GPU
 	$(TEST)/bin/python -m pytest
+
+soak: $(TEST)/.installed  ## failures under load, which Triton itself does not always survive
+	$(TEST)/bin/python -m pytest -m soak
 
 lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs
 	$(TEST)/bin/ruff format --check

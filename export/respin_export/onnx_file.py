@@ -12,8 +12,8 @@ from respin.errors import InvalidInput
 if TYPE_CHECKING:
     import torch
 
-EXTERNAL_ABOVE_BYTES = 1_800_000_000
-"""A protobuf holds 2 GB."""
+EXTERNAL_ABOVE_BYTES = 1_000_000_000
+"""A protobuf holds 2 GB, and writing one takes five times its size in memory."""
 
 SLIM_LIMIT_BYTES = 600_000_000
 """onnxslim needs eight times a graph's size in memory."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
-import typer
-from diffusers import AutoencoderKL
 from isolated_tasks import TinyWeights, be_killed, refuse, succeed
-from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
@@ -25,12 +19,9 @@ from respin.model_set import ModelSet, Sizes, records_of
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_export.errors import ExportMismatch
 from respin_export.example import example_inputs, example_lengths
-from respin_export.export_command import export
 from respin_export.export_set import Kept, Plan, export_set
 from respin_export.isolated import Done, Failed, Stage, run_isolated
-from respin_export.mini.networks import VAE
 from respin_export.onnx_file import replace_graph
-from respin_export.published import PublishedWeights, checkpoint_record
 from respin_export.set_writer import SetWriter
 
 MINI = ModelSet.load(bundled("models/mini"))
@@ -269,87 +260,10 @@ def test_a_network_is_exported_in_a_process_of_its_own(tmp_path, weights):
     assert events[-1].peak_rss_mib > 100
 
 
-def test_the_hash_of_a_folder_is_that_of_its_files_and_their_places(tmp_path):
-    for name in ("unet", "vae", ".cache"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "unet" / "model.bin").write_bytes(b"weights")
-    first = checkpoint_record(tmp_path, {})
-    assert first["size_bytes"] == 7
-    (tmp_path / ".cache" / "lock").write_bytes(b"")
-    assert checkpoint_record(tmp_path, {}) == first
-    (tmp_path / "unet" / "model.bin").rename(tmp_path / "vae" / "model.bin")
-    assert checkpoint_record(tmp_path, {})["sha256"] != first["sha256"]
-
-
-def test_a_record_is_believed_while_size_and_time_stay():
-    path = Path(__file__)
-    record = checkpoint_record(path, {})
-    assert checkpoint_record(path, {**record, "sha256": "remembered"})["sha256"] == "remembered"
-    assert checkpoint_record(path, {**record, "sha256": "remembered", "modified_ns": 1}) == record
-
-
 def test_a_config_beside_a_file_is_part_of_what_a_network_is_made_of(copy):
     folder, weights = copy
     (weights.folder / "config.json").write_text("{}")
     assert tasks_of(folder, weights, networks=["edsr"]) == ["edsr"]
-
-
-def save_vae(folder, seed, **options):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        vae = AutoencoderKL(**VAE)
-    folder.mkdir(exist_ok=True)
-    (folder / "model_index.json").write_text("{}")
-    vae.save_pretrained(folder / "vae", **options)
-
-
-def test_the_manifest_says_whether_both_branches_have_one_vae(tmp_path):
-    save_vae(tmp_path / "zero123", 1)
-    source = PublishedWeights(tmp_path)
-    assert "not there to compare" in source.note("vae_decoder")
-    save_vae(tmp_path / "inpaint", 2)
-    assert "has other weights" in source.note("vae_decoder")
-    save_vae(tmp_path / "inpaint", 1)
-    assert source.note("vae_encoder").startswith("one VAE")
-    file = tmp_path / "inpaint" / "vae" / "diffusion_pytorch_model.safetensors"
-    halved = {name: tensor.half() for name, tensor in load_file(file).items()}
-    file.unlink()
-    save_file(halved, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    assert source.note("vae_encoder").startswith("one VAE")
-    assert source.note("edsr") is None
-
-
-def command(*arguments):
-    app = typer.Typer()
-    app.command()(export)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_the_command_says_how_it_is_used():
-    text = re.sub(r"\x1b\[[0-9;]*m", "", command("--help").output)
-    assert "respin export --precision fp16 --jobs 2" in text
-    assert "grounding_dino" in text
-
-
-def test_without_weights_every_network_is_named_with_what_to_do(tmp_path):
-    result = command("edsr", "sam_encoder", "--weights", tmp_path, "--output", tmp_path / "set")
-    assert isinstance(result.exception, InvalidInput)
-    assert "2 of 2 networks were not exported" in str(result.exception)
-    assert "respin weights fetch sam" in str(result.exception)
-    assert not (tmp_path / "set").exists()
-
-
-@pytest.mark.parametrize(("arguments", "words"), [(["resnet"], "grounding_dino"), (["--device", "cuda"], "no CUDA")])
-def test_what_cannot_be_done_is_refused_before_anything_is_read(arguments, words, tmp_path):
-    result = command(*arguments, "--weights", tmp_path)
-    assert isinstance(result.exception, InvalidInput)
-    assert words in str(result.exception)
-
-
-def test_published_weights_say_who_made_them(tmp_path):
-    about = PublishedWeights(tmp_path).about("edsr")
-    assert "EDSR" in about["source"]
-    assert about["licence"]
 
 
 def test_mismatches_are_not_the_callers_mistake(tmp_path, weights):
