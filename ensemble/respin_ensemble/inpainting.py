@@ -15,7 +15,7 @@ from respin_ensemble.masks import feathered_inside
 from respin_ensemble.networks import Networks
 from respin_ensemble.novel_view import LATENT_SCALE
 from respin_ensemble.pictures import LANCZOS, Mask, Picture, resized, signed, unsigned
-from respin_ensemble.sampling import OnStep, Sample, Stepper, ddim, leading_schedule
+from respin_ensemble.sampling import Guidance, OnStep, Sample, Stepper, ddim, guided, leading_schedule
 from respin_ensemble.tokens import prompt_ids
 
 NOISE_STREAM = 1
@@ -70,10 +70,10 @@ def fill(
         "contexts": text_contexts(networks, prompt, negative_prompt),
         "mask": repaint[None, ::LATENT_STRIDE, ::LATENT_STRIDE],
         "masked_image_latents": encode(networks, image * (1 - repaint), generator),
-        "guidance": np.array([guidance], np.float32),
     }
     noise = generator.standard_normal(conditions["masked_image_latents"].shape, np.float32)
-    trajectory = ddim(noise, leading_schedule(steps), eta=0.0, generator=generator)
+    path = ddim(noise, leading_schedule(steps), eta=0.0, generator=generator)
+    trajectory = guided(path, Guidance(guidance), steps)
     (latents,) = stepper(INPAINT_UNET, [Sample(trajectory, steps, conditions)], on_step)
     painted = decode(networks, latents, fit)
     faded = feathered_inside(crop_hole, grown_px * FEATHER_SHARE)

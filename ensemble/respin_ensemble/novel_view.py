@@ -13,7 +13,7 @@ from respin.geometry import Placement, Size, bounding_box, cut, square_around
 from respin.specs import Array
 from respin_ensemble.networks import Networks
 from respin_ensemble.pictures import LANCZOS, Mask, Picture, resized, signed, unsigned
-from respin_ensemble.sampling import OnStep, Sample, Stepper, ddim, zero123_schedule
+from respin_ensemble.sampling import Guidance, OnStep, Sample, Stepper, ddim, guided, zero123_schedule
 
 CLIP_SIDE = 224
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)[:, None, None]
@@ -85,12 +85,9 @@ def turn(
     for view, context in enumerate(contexts):
         generator = np.random.default_rng([seed, NOISE_STREAM, view])
         noise = generator.standard_normal(image_latents.shape, np.float32)
-        conditions = {
-            "context": context,
-            "image_latents": image_latents,
-            "guidance": np.array([guidance], np.float32),
-        }
-        trajectory = ddim(noise, schedule, eta=eta, generator=generator)
+        conditions = {"context": context, "image_latents": image_latents}
+        path = ddim(noise, schedule, eta=eta, generator=generator)
+        trajectory = guided(path, Guidance(guidance), len(schedule))
         samples.append(Sample(trajectory, len(schedule), conditions))
     latents = np.stack(stepper(ZERO123_UNET, samples, on_step)) / np.float32(LATENT_SCALE)
     # Truncated, not rounded: upstream casts to uint8.

@@ -9,7 +9,16 @@ from diffusers import DDIMScheduler
 
 from respin.camera import camera_shift
 from respin.contracts.networks import ZERO123_UNET
-from respin_ensemble.sampling import Lockstep, Sample, ddim, ddim_step, leading_schedule, zero123_schedule
+from respin_ensemble.sampling import (
+    Guidance,
+    Lockstep,
+    Sample,
+    ddim,
+    ddim_step,
+    guided,
+    leading_schedule,
+    zero123_schedule,
+)
 from respin_ensemble.sampling.schedules import signal_shares
 
 UPSTREAM = np.load(Path(__file__).parents[1] / "data/zero123_schedule.npz")
@@ -32,11 +41,11 @@ def diffusers_scheduler() -> DDIMScheduler:
     )
 
 
-def drive(trajectory, predict):
-    latents, timestep = next(trajectory)
+def drive(path, predict):
+    latents, timestep = next(path)
     while True:
         try:
-            latents, timestep = trajectory.send(predict(latents, timestep))
+            latents, timestep = path.send(predict(latents, timestep))
         except StopIteration as end:
             return end.value
 
@@ -119,7 +128,8 @@ class CountingNetworks:
 def sample(seed: int, steps: int) -> Sample:
     generator = np.random.default_rng(seed)
     schedule = leading_schedule(steps)
-    trajectory = ddim(noise(seed), schedule, eta=1.0, generator=generator)
+    path = ddim(noise(seed), schedule, eta=1.0, generator=generator)
+    trajectory = guided(path, Guidance(3.0), len(schedule))
     return Sample(trajectory, len(schedule), {"context": np.full((4, 1, 1), seed, np.float32)})
 
 

@@ -1,20 +1,11 @@
-"""DDIM, as a step that is a pure function and as a trajectory that any noise predictor can drive."""
+"""DDIM, as a step that is a pure function and as a path that any noise predictor can drive."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import numpy as np
-from numpy.typing import NDArray
 
 from respin_ensemble.sampling.schedules import Schedule
-
-Latents = NDArray[np.float32]
-
-Trajectory = Generator[tuple[Latents, float], Latents, Latents]
-"""One sample on its way from noise to picture: it yields (latents, timestep), is sent the noise predicted for them,
-and returns the clean latents. It calls no network itself, so that whoever drives it may stack many samples, at
-different steps, into one call."""
+from respin_ensemble.sampling.trajectory import Latents, Path
 
 
 def ddim_step(
@@ -49,8 +40,8 @@ def ddim_step(
     return stepped
 
 
-def ddim(noise: Latents, schedule: Schedule, *, eta: float, generator: np.random.Generator) -> Trajectory:
-    """The trajectory of one sample under DDIM.
+def ddim(noise: Latents, schedule: Schedule, *, eta: float, generator: np.random.Generator) -> Path:
+    """The way of one sample under DDIM.
 
     Args:
         noise: (4, h, w), unit variance: where it starts.

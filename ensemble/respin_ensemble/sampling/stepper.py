@@ -15,7 +15,7 @@ import numpy as np
 
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import Networks
-from respin_ensemble.sampling.ddim import Latents, Trajectory
+from respin_ensemble.sampling.trajectory import Ask, Latents, Trajectory
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Sample:
     Args:
         trajectory: where it goes, fresh.
         steps: how many it takes.
-        conditions: the UNet's other inputs by name, without batch axis, the same at every step.
+        conditions: the UNet's inputs besides what it is asked, by name, without batch axis, the same at every step.
     """
 
     trajectory: Trajectory
@@ -44,7 +44,7 @@ class Stepper(Protocol):
         """Drive every trajectory to its end.
 
         Args:
-            unet: takes `latents`, `timestep` and each sample's conditions; gives `noise`.
+            unet: takes what a trajectory asks (`Ask`) and each sample's conditions; gives `noise`.
             samples: all of one latent shape.
             on_step: called after each step.
 
@@ -79,11 +79,12 @@ class Lockstep:
             on_step(done, steps)
         return [finished[index] for index in range(len(samples))]
 
-    def _predict(self, unet: ModelSpec, asked: list[tuple[Latents, float]], samples: list[Sample]) -> Array:
+    def _predict(self, unet: ModelSpec, asked: list[Ask], samples: list[Sample]) -> Array:
         conditions = {name: np.stack([sample.conditions[name] for sample in samples]) for name in samples[0].conditions}
         return self._networks(
             unet,
-            latents=np.stack([latents for latents, _ in asked]),
-            timestep=np.array([[timestep] for _, timestep in asked], np.float32),
+            latents=np.stack([ask.latents for ask in asked]),
+            timestep=np.array([[ask.timestep] for ask in asked], np.float32),
+            guidance=np.array([[ask.guidance] for ask in asked], np.float32),
             **conditions,
         )["noise"]
