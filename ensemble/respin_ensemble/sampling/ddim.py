@@ -32,12 +32,23 @@ def ddim_step(
     """
     alpha, alpha_previous = schedule.alphas[position], schedule.alphas_previous[position]
     sigma = eta * np.sqrt((1 - alpha_previous) / (1 - alpha) * (1 - alpha / alpha_previous))
-    clean = (latents - np.float32(np.sqrt(1 - alpha)) * noise) / np.float32(np.sqrt(alpha))
+    clean = predicted_clean(latents, noise, alpha)
     direction = np.float32(np.sqrt(1 - alpha_previous - sigma**2)) * noise
     stepped: Latents = np.float32(np.sqrt(alpha_previous)) * clean + direction
     if fresh is not None:
         stepped = stepped + np.float32(sigma) * fresh
     return stepped
+
+
+def predicted_clean(latents: Latents, noise: Latents, alpha: float) -> Latents:
+    """The clean latents that a noise prediction stands for.
+
+    Args:
+        latents: (4, h, w), at the level whose share of signal power is `alpha`.
+        noise: the noise predicted in them, same shape.
+        alpha: above 0.
+    """
+    return (latents - np.float32(np.sqrt(1 - alpha)) * noise) / np.float32(np.sqrt(alpha))
 
 
 def ddim(noise: Latents, schedule: Schedule, *, eta: float, generator: np.random.Generator) -> Path:
@@ -51,7 +62,7 @@ def ddim(noise: Latents, schedule: Schedule, *, eta: float, generator: np.random
     """
     latents = noise
     for position, timestep in enumerate(schedule.timesteps):
-        predicted = yield latents, float(timestep)
+        predicted = yield latents, timestep
         fresh = generator.standard_normal(latents.shape, np.float32) if eta > 0 else None
         latents = ddim_step(latents, predicted, schedule, position, eta=eta, fresh=fresh)
     return latents
