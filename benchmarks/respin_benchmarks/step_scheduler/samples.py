@@ -1,0 +1,32 @@
+"""The samples that are driven: the contracts' payloads at their usual sizes, the published weights', on the default sampler."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from respin.specs import ModelSpec
+from respin_ensemble.sampling import Guidance, Sample, start
+
+ASKED = ("latents", "timestep", "guidance")
+"""What a trajectory says at each step; a UNet's other inputs are conditions."""
+
+
+def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
+    """One sample of a UNet, with random conditions.
+
+    Args:
+        unet: a UNet's contract.
+        steps: asked of the sampler, which may run another number (`zero123_schedule`).
+        seed: of noise and conditions.
+    """
+    generator = np.random.default_rng(seed)
+    shapes = {each.name: tuple(getattr(length, "usual", length) for length in each.shape) for each in unet.inputs}
+    family: Literal["zero123", "inpainting"] = "zero123" if "image_latents" in shapes else "inpainting"
+    noise = generator.standard_normal(shapes["latents"], np.float32)
+    trajectory, calls = start("ddim", noise, steps, Guidance(3.0), family=family, eta=1.0, generator=generator)
+    conditions = {
+        name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items() if name not in ASKED
+    }
+    return Sample(trajectory, calls, noise.shape, conditions)

@@ -1,0 +1,188 @@
+"""The models that run inside Triton for this benchmark: UNets that keep a ledger, and the two ways of driving them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from respin.contracts import NETWORKS
+from respin.model_set import Sizes
+from respin.specs import ModelSpec
+from respin_benchmarks.step_scheduler.ledger import NS_PER_S, Call, Ledger
+from respin_benchmarks.step_scheduler.samples import sample_for
+from respin_ensemble.metrics import Tally
+from respin_ensemble.networks.triton import TritonNetworks
+from respin_ensemble.sampling import Sample, StepScheduler
+from respin_ensemble.serving.engine import SWITCH_S
+from respin_ensemble.serving.network import OnnxNetwork
+from respin_ensemble.serving.replies import FINAL, read_inputs
+
+MOST_JOBS = 32
+"""Requests that a driver works on at once, each in a thread."""
+
+_log = logging.getLogger(__name__)
+
+
+def _parameters(args: Mapping[str, str]) -> dict[str, str]:
+    given = json.loads(args["model_config"])["parameters"]
+    return {name: value["string_value"] for name, value in given.items()}
+
+
+def _samples_in(requests: Sequence[pb_utils.InferenceRequest]) -> int:
+    timesteps = (pb_utils.get_input_tensor_by_name(request, "timestep") for request in requests)
+    return sum(len(each.as_numpy()) for each in timesteps if each is not None)
+
+
+class FixedCostUNet:
+    """A UNet that takes the same time whatever the batch, and predicts the latents themselves as the noise.
+
+    That prediction keeps latents at unit variance all the way, so that pictures come of it.
+    """
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Read what a call costs, and where the ledger is."""
+        parameters = _parameters(args)
+        self._cost_s = float(parameters["cost_ms"]) / 1e3
+        self._ledger = Ledger(Path(parameters["ledger"]))
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
+        """Take the time of one call for all requests together."""
+        began_ns = time.monotonic_ns()
+        if self._cost_s:
+            time.sleep(self._cost_s)
+        responses = []
+        for request in requests:
+            latents = pb_utils.get_input_tensor_by_name(request, "latents")
+            assert latents is not None  # noqa: S101  Triton refuses a request without it
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("noise", latents.as_numpy().copy())]))
+        self._ledger.record(Call(began_ns, time.monotonic_ns(), _samples_in(requests)))
+        return responses
+
+
+class MiniUNet(OnnxNetwork):
+    """The mini set's UNet as it is served, with a ledger."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Load the graph of the network that the model's name begins with."""
+        super().initialize({**args, "model_name": _contract(args["model_name"]).name})
+        self._ledger = Ledger(Path(_parameters(args)["ledger"]))
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
+        """Answer requests, and put the call down."""
+        began_ns = time.monotonic_ns()
+        responses = super().execute(requests)
+        self._ledger.record(Call(began_ns, time.monotonic_ns(), _samples_in(requests)))
+        return responses
+
+
+def _contract(model: str) -> ModelSpec:
+    """The contract of a UNet by the name it is served under here: `zero123_unet-fixed`."""
+    return NETWORKS[model.partition("-")[0]]
+
+
+class Driver(ABC):
+    """Takes one sample a request from noise to latents, in a thread a request.
+
+    Answers with four numbers in ns: when the sample entered and when it was done on the machine's monotonic clock, what
+    a call took, and what passed between two calls; medians over its own life.
+    """
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Make ready; `args` say nothing that matters here."""
+        sys.setswitchinterval(SWITCH_S)  # as the engine does
+        self._networks = TritonNetworks(Sizes())
+        self._jobs = ThreadPoolExecutor(MOST_JOBS)
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
+        """Take requests in and return at once."""
+        for request in requests:
+            arrays = read_inputs(request)
+            unet, steps, seed = arrays["unet"][0].decode(), int(arrays["steps"][0]), int(arrays["seed"][0])
+            self._jobs.submit(self._work, request.get_response_sender(), unet, steps, seed)
+
+    def finalize(self) -> None:
+        """Wait for what is under way."""
+        self._jobs.shutdown()
+
+    def _work(self, sender: pb_utils.InferenceResponseSender, unet: str, steps: int, seed: int) -> None:
+        try:
+            contract = _contract(unet)
+            sample = sample_for(contract, steps, seed)
+            began_ns = time.monotonic_ns()
+            call_s, between_s = self._drive(replace(contract, name=unet), sample)
+            ended_ns = time.monotonic_ns()
+            times = np.array([began_ns, ended_ns, call_s * NS_PER_S, between_s * NS_PER_S], np.int64)
+            response = pb_utils.InferenceResponse([pb_utils.Tensor("times", times)])
+        except Exception as error:  # the one who waits must hear of it
+            _log.exception("a sample failed")
+            response = pb_utils.InferenceResponse(error=pb_utils.TritonError(repr(error)))
+        sender.send(response, FINAL)
+
+    @abstractmethod
+    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+        """Take a sample to its end; what a call took and what passed between two, s."""
+
+
+class Scheduled(Driver):
+    """Continuous batching: the samples of all requests share each call."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Begin without schedulers; each UNet gets its own when it is first asked for."""
+        super().initialize(args)
+        self._lock = Lock()
+        self._tally = Tally()
+        self._schedulers: dict[str, StepScheduler] = {}
+
+    def finalize(self) -> None:
+        """End the schedulers' threads."""
+        super().finalize()
+        for scheduler in self._schedulers.values():
+            scheduler.close()
+
+    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+        with self._lock:
+            if unet.name not in self._schedulers:
+                self._schedulers[unet.name] = StepScheduler(self._networks, unet, meter=self._tally)
+        calls = self._tally.observations["respin_step_seconds", unet.name]
+        gaps = self._tally.observations["respin_step_overhead_seconds", unet.name]
+        calls_before, gaps_before = len(calls), len(gaps)
+        for _ in self._schedulers[unet.name].drive([sample], lambda _done, _total: None):
+            pass
+        return statistics.median(calls[calls_before:]), statistics.median(gaps[gaps_before:])
+
+
+class Loops(Driver):
+    """What one writes without a scheduler: each request calls for itself, and Triton may merge what meets."""
+
+    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+        conditions = {name: array[None] for name, array in sample.conditions.items()}
+        calls, gaps = [], []
+        ask, last_s = next(sample.trajectory), time.perf_counter()
+        while True:
+            began_s = time.perf_counter()
+            noise = self._networks(
+                unet,
+                latents=ask.latents[None],
+                timestep=np.array([[ask.timestep]], np.float32),
+                guidance=np.array([[ask.guidance]], np.float32),
+                **conditions,
+            )["noise"][0]
+            gaps.append(began_s - last_s)
+            last_s = time.perf_counter()
+            calls.append(last_s - began_s)
+            try:
+                ask = sample.trajectory.send(noise)
+            except StopIteration:
+                return statistics.median(calls), statistics.median(gaps)
