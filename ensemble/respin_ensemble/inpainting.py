@@ -6,6 +6,9 @@ the photo's own proportions, and its result is pasted back only inside the hole.
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +17,18 @@ from respin.geometry import Fit, Placement, Size, blend, bounding_box, cut, fit_
 from respin_ensemble.masks import feathered_inside
 from respin_ensemble.networks import Networks
 from respin_ensemble.novel_view import LATENT_SCALE
-from respin_ensemble.pictures import LANCZOS, Mask, Picture, resized, signed, unsigned
-from respin_ensemble.sampling import Guidance, OnStep, Sample, Stepper, ddim, guided, leading_schedule
+from respin_ensemble.pictures import (
+    BLACK,
+    LANCZOS,
+    Mask,
+    Picture,
+    refuse_black,
+    refuse_not_numbers,
+    resized,
+    signed,
+    unsigned,
+)
+from respin_ensemble.sampling import Guidance, OnStep, Sample, Stepper, start
 from respin_ensemble.tokens import prompt_ids
 
 NOISE_STREAM = 1
@@ -29,20 +42,61 @@ FEATHER_SHARE = 0.15
 object itself is always covered in full."""
 
 
+@dataclass(frozen=True)
+class Painting:
+    """All that decides what is painted into a hole, beside the photo and the hole.
+
+    Args:
+        prompt: what to paint.
+        negative_prompt: what not to paint.
+        sampler: by its name in a request; DDIM with eta 0.
+        steps: of it.
+        guidance: classifier-free.
+        grown_px: by how much the hole is wider than the object: the paste fades over a share of it.
+        seed: of the noise.
+    """
+
+    prompt: str
+    negative_prompt: str
+    sampler: str
+    steps: int
+    guidance: Guidance
+    grown_px: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The part of a photo that was repainted.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        place: where in the photo it goes.
+    """
+
+    pixels: Picture
+    place: Placement
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.pixels.nbytes
+
+    def laid_into(self, photo: Picture) -> Picture:
+        """(H, W, 3) uint8; bit-identical to the photo outside the hole."""
+        return lay(photo, self.pixels, self.place)
+
+
 def fill(
     networks: Networks,
     stepper: Stepper,
     photo: Picture,
     hole: Mask,
+    painting: Painting,
     *,
-    prompt: str,
-    negative_prompt: str,
-    steps: int,
-    guidance: float,
-    grown_px: int,
-    seed: int,
+    contexts: NDArray[np.float32],
     on_step: OnStep,
-) -> Picture:
+) -> Patch:
     """Repaint a hole in a photo.
 
     Args:
@@ -50,34 +104,39 @@ def fill(
         stepper: drives the UNet.
         photo: (H, W, 3) uint8 RGB.
         hole: (H, W) bool with at least one true pixel: what to repaint.
-        prompt: what to paint.
-        negative_prompt: what not to paint.
-        steps: of DDIM, eta 0.
-        guidance: classifier-free guidance scale.
-        grown_px: by how much the hole is wider than the object: the paste fades over a share of it.
-        seed: of the noise.
+        painting: what to paint, and how.
+        contexts: (2, 77, 768), `text_contexts` of its prompts.
         on_step: called after each step.
 
-    Returns:
-        (H, W, 3) uint8; bit-identical to the photo outside the hole.
+    Raises:
+        InternalError: what was painted is no picture.
     """
     place = crop_around(hole, Size.of(photo))
     crop, crop_hole = cut(photo, place, fill=0), cut(hole, place, fill=0)
     fit = fit_within(place.size, networks.sizes.inpaint_side, IMAGE_HEIGHT.multiple_of)
     image, repaint = prepare(crop, crop_hole, fit)
-    generator = np.random.default_rng([seed, NOISE_STREAM])
+    generator = np.random.default_rng([painting.seed, NOISE_STREAM])
     conditions = {
-        "contexts": text_contexts(networks, prompt, negative_prompt),
+        "contexts": contexts,
         "mask": repaint[None, ::LATENT_STRIDE, ::LATENT_STRIDE],
         "masked_image_latents": encode(networks, image * (1 - repaint), generator),
     }
     noise = generator.standard_normal(conditions["masked_image_latents"].shape, np.float32)
-    path = ddim(noise, leading_schedule(steps), eta=0.0, generator=generator)
-    trajectory = guided(path, Guidance(guidance), steps)
-    (latents,) = stepper(INPAINT_UNET, [Sample(trajectory, steps, conditions)], on_step)
-    painted = decode(networks, latents, fit)
-    faded = feathered_inside(crop_hole, grown_px * FEATHER_SHARE)
-    return lay(photo, blend(crop, painted, faded), place)
+    trajectory, calls = start(
+        painting.sampler,
+        noise,
+        painting.steps,
+        painting.guidance,
+        family="inpainting",
+        eta=0.0,
+        generator=generator,
+    )
+    sample = Sample(trajectory, calls, noise.shape, conditions)
+    with closing(stepper(INPAINT_UNET, [sample], on_step)) as driven:
+        (finished,) = driven
+    painted = decode(networks, finished[0], fit, may_be_black=image.max() <= BLACK)
+    faded = feathered_inside(crop_hole, painting.grown_px * FEATHER_SHARE)
+    return Patch(blend(crop, painted, faded), place)
 
 
 def crop_around(hole: Mask, size: Size) -> Placement:
@@ -118,7 +177,10 @@ def encode(networks: Networks, image: NDArray[np.float32], generator: np.random.
     return np.float32(LATENT_SCALE) * latents
 
 
-def decode(networks: Networks, latents: NDArray[np.float32], fit: Fit) -> Picture:
+def decode(networks: Networks, latents: NDArray[np.float32], fit: Fit, *, may_be_black: bool) -> Picture:
     """Scaled latents to the crop's own size: decoded, rounded, padding cut off, resized back with LANCZOS."""
     image = networks(VAE_DECODER, latents=latents[None] / np.float32(LATENT_SCALE))["image"][0]
+    refuse_not_numbers(image, "the background")
+    if not may_be_black:
+        refuse_black(image, "the background")
     return resized(fit.unpadded(np.rint(unsigned(image)).astype(np.uint8)), fit.original, LANCZOS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +15,17 @@ from respin.contracts.networks import CLIP_VISION, VAE_DECODER, VAE_ENCODER, ZER
 from respin.geometry import Placement, Size, bounding_box, cut, square_around
 from respin.specs import Array
 from respin_ensemble.networks import Networks
-from respin_ensemble.pictures import LANCZOS, Mask, Picture, resized, signed, unsigned
-from respin_ensemble.sampling import Guidance, OnStep, Sample, Stepper, ddim, guided, zero123_schedule
+from respin_ensemble.pictures import (
+    LANCZOS,
+    Mask,
+    Picture,
+    refuse_black,
+    refuse_not_numbers,
+    resized,
+    signed,
+    unsigned,
+)
+from respin_ensemble.sampling import Guidance, OnStep, Sample, Stepper, start
 
 CLIP_SIDE = 224
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)[:, None, None]
@@ -24,6 +36,9 @@ LATENT_SCALE = 0.18215
 
 NOISE_STREAM = 0
 """Marks the random numbers of novel views among those of one seed."""
+
+CAMERA_NUMBERS = 4
+"""In which `camera_shift` tells a move."""
 
 CUBIC = -0.75
 """The parameter of PyTorch's bicubic kernel (Keys 1981)."""
@@ -48,50 +63,121 @@ def object_on_white(photo: Picture, mask: Mask, *, side: int, object_share: floa
     return resized(cut(alone, square, fill=255), Size(side, side), LANCZOS), square
 
 
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What Zero123 is told of an object, whatever side it is to be turned to: made once a photo.
+
+    Args:
+        image_latents: (4, side / 8, side / 8) float32, the VAE's mean, not scaled.
+        context: (1, 768) float32, of `clip_vision` with the camera's four numbers at zero.
+    """
+
+    image_latents: NDArray[np.float32]
+    context: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.image_latents.nbytes + self.context.nbytes
+
+
+def condition_of(networks: Networks, picture: Picture) -> Condition:
+    """Look at an object once, for any number of camera moves.
+
+    Args:
+        networks: of the set.
+        picture: (side, side, 3) uint8, the object on white.
+    """
+    image = signed(picture)
+    unmoved = np.zeros((1, CAMERA_NUMBERS), np.float32)
+    return Condition(
+        networks(VAE_ENCODER, image=image[None])["mean"][0],
+        networks(CLIP_VISION, image=clip_image(image)[None], camera=unmoved)["context"][0],
+    )
+
+
+class Moves:
+    """Camera moves as the contexts of any object, without another look at the object.
+
+    The projection behind CLIP is linear in embedding and camera together (Zero123's `cc_projection`), so what a move
+    adds to a context is the same for every object: it is read off the network once, with a blank picture.
+
+    Args:
+        networks: of the set.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._lock = threading.Lock()
+        self._weights: NDArray[np.float32] | None = None
+
+    def contexts(self, condition: Condition, moves: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
+        """(N, 1, 768) float32: the context of each (azimuth, polar) in degrees."""
+        cameras = np.stack([camera_shift(azimuth, polar) for azimuth, polar in moves])
+        with self._lock:
+            if self._weights is None:
+                self._weights = self._read_off()
+        shifts: NDArray[np.float32] = cameras @ self._weights
+        return condition.context[None] + shifts[:, None]
+
+    def _read_off(self) -> NDArray[np.float32]:
+        """(4, 768): what one of each of the camera's numbers adds."""
+        cameras = np.eye(1 + CAMERA_NUMBERS, CAMERA_NUMBERS, k=-1, dtype=np.float32)
+        blank = np.zeros((len(cameras), 3, CLIP_SIDE, CLIP_SIDE), np.float32)
+        contexts = self._networks(CLIP_VISION, image=blank, camera=cameras)["context"][:, 0]
+        weights: NDArray[np.float32] = contexts[1:] - contexts[:1]
+        return weights
+
+
 def turn(
     networks: Networks,
     stepper: Stepper,
-    picture: Picture,
-    moves: Sequence[tuple[float, float]],
+    condition: Condition,
+    contexts: NDArray[np.float32],
     *,
+    sampler: str,
     steps: int,
-    guidance: float,
+    guidance: Guidance,
     eta: float,
     seed: int,
     on_step: OnStep,
-) -> list[Picture]:
+) -> Generator[tuple[int, Picture]]:
     """Imagine the object from other sides, all of them together.
 
     Args:
         networks: of the set.
         stepper: drives the UNet.
-        picture: (side, side, 3) uint8, the object on white.
-        moves: (azimuth, polar) in degrees, one a view.
-        steps: asked of upstream's schedule, which runs one or two more (`zero123_schedule`).
-        guidance: classifier-free guidance scale.
-        eta: of DDIM.
+        condition: the object.
+        contexts: (N, 1, 768), of `Moves`, one a view.
+        sampler: by its name in a request.
+        steps: asked of it; DDIM, on upstream's schedule, may run others (`zero123_schedule`).
+        guidance: classifier-free.
+        eta: of DDIM; the other samplers add no noise.
         seed: view i draws its noise from (seed, i), whatever company it has.
         on_step: called after each step.
 
-    Returns:
-        (side, side, 3) uint8 for each move.
+    Yields:
+        The index of a view and the view, (side, side, 3) uint8, as each is done.
+
+    Raises:
+        InternalError: a view came out as no picture.
     """
-    image_latents = networks(VAE_ENCODER, image=signed(picture)[None])["mean"][0]
-    cameras = np.stack([camera_shift(azimuth, polar) for azimuth, polar in moves])
-    image = np.repeat(clip_image(signed(picture))[None], len(moves), axis=0)
-    contexts = networks(CLIP_VISION, image=image, camera=cameras)["context"]
-    schedule = zero123_schedule(steps)
     samples = []
     for view, context in enumerate(contexts):
         generator = np.random.default_rng([seed, NOISE_STREAM, view])
-        noise = generator.standard_normal(image_latents.shape, np.float32)
-        conditions = {"context": context, "image_latents": image_latents}
-        path = ddim(noise, schedule, eta=eta, generator=generator)
-        trajectory = guided(path, Guidance(guidance), len(schedule))
-        samples.append(Sample(trajectory, len(schedule), conditions))
-    latents = np.stack(stepper(ZERO123_UNET, samples, on_step)) / np.float32(LATENT_SCALE)
-    # Truncated, not rounded: upstream casts to uint8.
-    return [unsigned(image).astype(np.uint8) for image in networks(VAE_DECODER, latents=latents)["image"]]
+        noise = generator.standard_normal(condition.image_latents.shape, np.float32)
+        conditions = {"context": context, "image_latents": condition.image_latents}
+        trajectory, calls = start(sampler, noise, steps, guidance, family="zero123", eta=eta, generator=generator)
+        samples.append(Sample(trajectory, calls, noise.shape, conditions))
+    with closing(stepper(ZERO123_UNET, samples, on_step)) as driven:
+        for finished in driven:
+            latents = np.stack(list(finished.values())) / np.float32(LATENT_SCALE)
+            images = networks(VAE_DECODER, latents=latents)["image"]
+            for view, image in zip(finished, images, strict=True):
+                refuse_not_numbers(image, f"view {view}")
+                refuse_black(image, f"view {view}")
+                # Truncated, not rounded: upstream casts to uint8.
+                yield view, unsigned(image).astype(np.uint8)
 
 
 def clip_image(tensor: Array) -> NDArray[np.float32]:

@@ -92,6 +92,17 @@ def decode_photo(data: bytes) -> Photo:
         return Photo(np.asarray(upright), _kept_profile(image))
 
 
+def photo_pixels(data: bytes) -> int:
+    """How many pixels a photo has, by its header alone.
+
+    Raises:
+        InvalidInput: no such file, one whose header is broken, or a photo too small, too large or too long.
+    """
+    width, height = _opened(data).size
+    _refuse_size(width, height)
+    return width * height
+
+
 def encode(pixels: Picture, output_format: str, icc_profile: bytes | None = None) -> bytes:
     """Encode a picture; PNG keeps every pixel, JPEG and WebP have quality 95.
 

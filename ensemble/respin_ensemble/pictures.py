@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from respin.errors import InternalError
 from respin.geometry import Size
 from respin.specs import Array
 
@@ -50,3 +51,35 @@ def signed(picture: Picture) -> NDArray[np.float32]:
 def unsigned(tensor: Array) -> NDArray[np.float32]:
     """(3, H, W) about -1..1 to (H, W, 3) float32 within 0..255, not rounded: the inverse of `signed`."""
     return np.asarray(np.clip((channels_last(tensor) + 1) / 2, 0, 1) * 255, np.float32)
+
+
+BLACK = -0.99
+"""At or below this, of -1..1, a pixel is as black as an overflowing VAE leaves it."""
+
+
+def refuse_not_numbers(tensor: Array, what: str) -> None:
+    """Let nothing go on as a picture that is not made of numbers: what a network that overflows leaves.
+
+    Args:
+        tensor: (3, H, W).
+        what: it is, for the message.
+
+    Raises:
+        InternalError: a value is infinite or none.
+    """
+    if not np.isfinite(tensor).all():
+        raise InternalError(f"{what} came out as values that are not numbers; serve a float32 set, or try another seed")
+
+
+def refuse_black(tensor: Array, what: str) -> None:
+    """Let nothing go on as a picture that is black all over: what a half-precision VAE that overflows leaves.
+
+    Args:
+        tensor: (3, H, W), about -1..1.
+        what: it is, for the message.
+
+    Raises:
+        InternalError: no pixel has any light.
+    """
+    if tensor.max() <= BLACK:
+        raise InternalError(f"{what} came out black all over; serve a float32 set, or try another seed")

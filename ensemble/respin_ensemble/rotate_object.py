@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import astuple
 from functools import partial
 
 import numpy as np
 
 from respin.request import RotationRequest
 from respin_ensemble.branches import alongside
+from respin_ensemble.cache import digest
 from respin_ensemble.composition import paste
 from respin_ensemble.events import Event, Report
-from respin_ensemble.inpainting import fill
+from respin_ensemble.inpainting import Painting, Patch, fill, text_contexts
 from respin_ensemble.masks import grow
-from respin_ensemble.networks import Networks
-from respin_ensemble.novel_view import object_on_white, turn
+from respin_ensemble.novel_view import condition_of, object_on_white, turn
 from respin_ensemble.photos import encode
 from respin_ensemble.pictures import Picture
-from respin_ensemble.sampling import Stepper
+from respin_ensemble.sampling import Guidance
 from respin_ensemble.scene import Scene, look_at, shape_of_view
 from respin_ensemble.super_resolution import enlarge
 from respin_ensemble.tokens import prompt_ids
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What a job works with.
-
-    Args:
-        networks: of the set.
-        stepper: drives the two UNets.
-        branches: runs the background beside the views.
-    """
-
-    networks: Networks
-    stepper: Stepper
-    branches: Executor
+from respin_ensemble.workshop import Workshop
 
 
 def rotate_object(workshop: Workshop, request: RotationRequest, report: Report) -> None:
@@ -48,7 +34,7 @@ def rotate_object(workshop: Workshop, request: RotationRequest, report: Report) 
     Raises:
         RespinError: in words for the caller.
     """
-    scene = look_at(workshop.networks, request, report)
+    scene = look_at(workshop, request, report)
     notes: list[str] = []
     if request.views > 0:
         if prompt_ids(request.background_prompt)[1]:
@@ -60,20 +46,37 @@ def rotate_object(workshop: Workshop, request: RotationRequest, report: Report) 
 
 
 def paint_background(workshop: Workshop, scene: Scene, request: RotationRequest, report: Report) -> Picture:
-    """The photo without the object."""
-    background = fill(
-        workshop.networks,
-        workshop.stepper,
-        scene.photo.pixels,
-        grow(scene.mask, request.dilate_px),
+    """The photo without the object; what an earlier request painted is not painted again."""
+    networks, caches, photo = workshop.networks, workshop.caches, scene.photo.pixels
+    painting = Painting(
         prompt=request.background_prompt,
         negative_prompt=request.class_name,
+        sampler=request.background_sampler,
         steps=request.background_steps,
-        guidance=request.background_guidance,
+        guidance=Guidance(
+            request.background_guidance, request.background_guidance_start, request.background_guidance_end
+        ),
         grown_px=request.dilate_px,
         seed=request.seed,
-        on_step=lambda step, steps: report(Event("background", step=step, steps=steps)),
     )
+    prompts = painting.prompt, painting.negative_prompt
+
+    def paint() -> Patch:
+        contexts = caches.texts.get(digest(prompts), partial(text_contexts, networks, *prompts), workshop.still_wanted)
+        return fill(
+            networks,
+            workshop.stepper,
+            photo,
+            grow(scene.mask, request.dilate_px),
+            painting,
+            contexts=contexts,
+            on_step=lambda step, steps: report(Event("background", step=step, steps=steps)),
+        )
+
+    report(Event("background"))
+    with workshop.stage("background"):
+        key = digest(request.image, scene.mask, astuple(painting))
+        background = caches.backgrounds.get(key, paint, workshop.still_wanted).laid_into(photo)
     report(Event("background", made={"background": _encoded(background, scene, request)}))
     return background
 
@@ -81,7 +84,7 @@ def paint_background(workshop: Workshop, scene: Scene, request: RotationRequest,
 def turn_views(
     workshop: Workshop, scene: Scene, request: RotationRequest, background: Callable[[], Picture], report: Report
 ) -> Iterator[str]:
-    """Turn the object to every side asked for, and put each into the background.
+    """Turn the object to every side asked for, and put each into the background as soon as it is done.
 
     Args:
         workshop: to work with.
@@ -95,29 +98,39 @@ def turn_views(
     """
     networks = workshop.networks
     sizes = networks.sizes
+    report(Event("novel_view"))
     picture, square = object_on_white(
         scene.photo.pixels, scene.mask, side=sizes.view_side, object_share=sizes.object_share
+    )
+    condition = workshop.caches.conditions.get(
+        digest(picture), partial(condition_of, networks, picture), workshop.still_wanted
     )
     views = turn(
         networks,
         workshop.stepper,
-        picture,
-        list(zip(request.azimuth, request.polar, strict=True)),
+        condition,
+        workshop.moves.contexts(condition, list(zip(request.azimuth, request.polar, strict=True))),
+        sampler=request.sampler,
         steps=request.steps,
-        guidance=request.guidance,
+        guidance=Guidance(request.guidance, request.guidance_start, request.guidance_end),
         eta=request.eta,
         seed=request.seed,
         on_step=lambda step, steps: report(Event("novel_view", step=step, steps=steps)),
     )
-    for index, small in enumerate(views):
-        report(Event("super_resolution", view=index))
-        view = enlarge(networks, small)
-        mask, recognised = shape_of_view(networks, view, request)
-        if not recognised:
-            yield f"view {index}: no '{request.class_name}' recognised in it; its outline was taken by its colour"
-        image = paste(background(), view, mask, square=square, box=scene.found.box, fit=request.fit)
-        made = {"image": _encoded(image, scene, request), "novel_view": _encoded(view, scene, request)}
-        report(Event("novel_view", view=index, made=made))
+    with closing(views):
+        for index, small in views:
+            report(Event("super_resolution", view=index))
+            with workshop.stage("super_resolution"):
+                view = enlarge(networks, small)
+            with workshop.stage("outline of a view"):
+                mask, recognised = shape_of_view(networks, view, request)
+            if not recognised:
+                yield f"view {index}: no '{request.class_name}' recognised in it; its outline was taken by its colour"
+            behind = background()
+            with workshop.stage("composition"):
+                image = paste(behind, view, mask, square=square, box=scene.found.box, fit=request.fit)
+            made = {"image": _encoded(image, scene, request), "novel_view": _encoded(view, scene, request)}
+            report(Event("novel_view", view=index, made=made))
 
 
 def _encoded(picture: Picture, scene: Scene, request: RotationRequest) -> Callable[[], bytes]:

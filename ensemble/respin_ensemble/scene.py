@@ -10,13 +10,16 @@ import numpy as np
 from respin.errors import InternalError, InvalidInput, ObjectNotFound
 from respin.geometry import Box, Size, bounding_box
 from respin.request import RotationRequest
+from respin_ensemble.cache import digest
 from respin_ensemble.detection import Detection, find_object
 from respin_ensemble.events import Event, Made, Report
 from respin_ensemble.masks import largest_shape_on_white
 from respin_ensemble.networks import Networks
+from respin_ensemble.outline import Outline
 from respin_ensemble.photos import Photo, decode_photo, encode, encode_cut_out, encode_mask
 from respin_ensemble.pictures import Mask, Picture
 from respin_ensemble.segmentation import object_mask
+from respin_ensemble.workshop import Workshop
 
 LEAST_SHAPE_SHARE = 0.02
 """Of a view's side: what is smaller each way is no object."""
@@ -37,26 +40,44 @@ class Scene:
     mask: Mask
 
 
-def look_at(networks: Networks, request: RotationRequest, report: Report) -> Scene:
-    """Decode the photo, find the object, and cut it out.
+def look_at(workshop: Workshop, request: RotationRequest, report: Report) -> Scene:
+    """Decode the photo, find the object, and cut it out; what an earlier request found is not looked for again.
 
     Raises:
         InvalidInput: the photo, the name or the box is not usable.
         ObjectNotFound: the photo does not show the object, or its box holds no shape.
     """
     report(Event("detection"))
-    photo = decode_photo(request.image)
-    found = _given(request, Size.of(photo.pixels)) or _find(networks, photo.pixels, request)
+    with workshop.stage("decoding"):
+        photo = decode_photo(request.image)
+    key = digest(
+        request.image,
+        request.class_name,
+        request.box,
+        request.box_threshold,
+        request.text_threshold,
+        request.mask_choice,
+    )
+    draw = partial(_outline, workshop, photo.pixels, request, report)
+    outline = workshop.caches.outlines.get(key, draw, workshop.still_wanted)
+    scene = Scene(photo, outline.found, outline.mask)
+    report(Event("segmentation", made=_results(scene, request)))
+    return scene
+
+
+def _outline(workshop: Workshop, photo: Picture, request: RotationRequest, report: Report) -> Outline:
+    networks = workshop.networks
+    with workshop.stage("detection"):
+        found = _given(request, Size.of(photo)) or _find(networks, photo, request)
     report(Event("segmentation"))
-    mask = object_mask(networks, photo.pixels, found.box, choice=request.mask_choice)
+    with workshop.stage("segmentation"):
+        mask = object_mask(networks, photo, found.box, choice=request.mask_choice)
     if not mask.any():
         raise ObjectNotFound(
             f"no shape of a '{request.class_name}' in its box {_numbers(found.box)}; "
             "send another box, or mask_choice 'best'"
         )
-    scene = Scene(photo, found, mask)
-    report(Event("segmentation", made=_results(scene, request)))
-    return scene
+    return Outline.of(found, mask)
 
 
 def shape_of_view(networks: Networks, view: Picture, request: RotationRequest) -> tuple[Mask, bool]:

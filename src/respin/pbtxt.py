@@ -11,18 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from respin.contracts import JOBS, MODELS, NETWORKS
+from respin.limits import FRONT_ROOM, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from respin.specs import ModelSpec, TensorSpec
 
 HEADER = "# Rendered from respin.contracts by `python -m respin.pbtxt`; edit the contracts instead.\n"
 
 
-def render(spec: ModelSpec, profile: Profile) -> str:
+def render(spec: ModelSpec, profile: Profile, limits: EngineLimits | None = None) -> str:
     """The text of one model's config file under one profile.
 
     Args:
         spec: the model's contract.
         profile: one that serves the model (`serves`).
+        limits: of the engine; None = the default ones.
 
     Returns:
         protobuf text of `inference.ModelConfig`.
@@ -46,15 +48,21 @@ def render(spec: ModelSpec, profile: Profile) -> str:
             parts.append(_parameter("intra_op_num_threads", "0"))
         else:
             parts.append(f'default_model_filename: "{profile.network_file}"')
-    elif spec.decoupled:
-        parts.append("model_transaction_policy { decoupled: true }")
-        parts += [
-            _parameter("networks", profile.networks),
-            "# jobs at work at once; jobs held in all, beyond which one more is refused",
-            _parameter("workers", "4"),
-            _parameter("max_jobs", "64"),
-        ]
+    else:
+        parts += _job_parts(spec, profile, limits or EngineLimits())
     return "\n".join(parts) + "\n"
+
+
+def _job_parts(spec: ModelSpec, profile: Profile, limits: EngineLimits) -> Iterator[str]:
+    if not spec.decoupled:
+        yield "# requests held at once, a few more than the engine takes: it is the engine that refuses"
+        yield _parameter("in_flight", str(limits.max_jobs + FRONT_ROOM))
+        return
+    yield "model_transaction_policy { decoupled: true }"
+    yield _parameter("networks", profile.networks)
+    for name, meaning in LIMITS.items():
+        yield f"# {meaning}"
+        yield _parameter(name, str(getattr(limits, name)))
 
 
 def _tensor(side: str, tensor: TensorSpec) -> str:

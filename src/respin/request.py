@@ -16,6 +16,12 @@ MAX_IMAGE_BYTES = 64 * 2**20
 LARGEST_SIDE_PX = 8192
 """Longest side of a photo: the square that is cut round an object as long still fits into memory many times."""
 
+SAMPLERS = ("ddim", "euler", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "unipc_karras")
+"""What takes noise to latents; the ensemble has one of each name."""
+
+PRIORITIES = {"high": 0, "normal": 1, "low": 2}
+"""How soon a request's turn comes among others; a lower number goes first, and none is ever left out."""
+
 
 def _required(kind: Any, meaning: str, **limits: Any) -> Any:
     return field(metadata={"option": Option(kind, meaning, required=True, **limits)})
@@ -53,15 +59,37 @@ class RotationRequest:
         largest=LARGEST_SIDE_PX,
     )
     seed: int = _option(0, "integer", "of all noise; same seed, same picture", smallest=0, largest=2**63 - 1)
-    steps: int = _option(75, "integer", "DDIM steps of the novel view", smallest=2, largest=250)
+    sampler: str = _option(
+        "ddim", "choice", "of the novel view; those with karras in their name need the fewest steps", choices=SAMPLERS
+    )
+    steps: int = _option(75, "integer", "steps of the novel view", smallest=2, largest=250)
     guidance: float = _option(3.0, "number", "guidance scale of the novel view; 1 = none", smallest=1, largest=30)
-    eta: float = _option(1.0, "number", "noise added back by DDIM: 0 none, 1 as trained", smallest=0, largest=1)
+    guidance_start: float = _option(
+        0.0, "number", "share of the novel view's steps that pass before it is guided", smallest=0, largest=1
+    )
+    guidance_end: float = _option(
+        1.0, "number", "share of the novel view's steps after which it is guided no more", smallest=0, largest=1
+    )
+    eta: float = _option(
+        1.0,
+        "number",
+        "noise that ddim adds back to the novel view: 0 none, 1 as trained; the other samplers add none",
+        smallest=0,
+        largest=1,
+    )
     background_prompt: str = _option(
         "empty background, clean scene", "text", "what to paint where the object stood", smallest=0, largest=1000
     )
-    background_steps: int = _option(50, "integer", "DDIM steps of the background", smallest=2, largest=250)
+    background_sampler: str = _option("ddim", "choice", "of the background; ddim adds no noise back", choices=SAMPLERS)
+    background_steps: int = _option(50, "integer", "steps of the background", smallest=2, largest=250)
     background_guidance: float = _option(
         7.5, "number", "guidance scale of the background; 1 = none", smallest=1, largest=30
+    )
+    background_guidance_start: float = _option(
+        0.0, "number", "share of the background's steps that pass before it is guided", smallest=0, largest=1
+    )
+    background_guidance_end: float = _option(
+        1.0, "number", "share of the background's steps after which it is guided no more", smallest=0, largest=1
     )
     dilate_px: int = _option(
         50, "integer", "side of the square by which the hole is grown, px; 0 = none", smallest=0, largest=400
@@ -82,6 +110,12 @@ class RotationRequest:
         "paste at the size the novel view gives it, or fitted into the old box",
         choices=("view", "box"),
     )
+    priority: str = _option(
+        "normal",
+        "choice",
+        "whose steps go first where requests must share the networks",
+        choices=tuple(PRIORITIES),
+    )
     output_format: str = _option(
         "png", "choice", "of the pictures returned; png keeps every pixel", choices=("png", "jpeg", "webp")
     )
@@ -95,6 +129,8 @@ class RotationRequest:
             option.check(name, value)
         if not self.class_name.strip():
             raise InvalidInput("class_name is blank; name the object, e.g. 'laptop'")
+        _refuse_reversed("guidance", self.guidance_start, self.guidance_end)
+        _refuse_reversed("background_guidance", self.background_guidance_start, self.background_guidance_end)
         azimuth, polar = _same_length(self.azimuth, self.polar)
         object.__setattr__(self, "azimuth", azimuth)
         object.__setattr__(self, "polar", polar)
@@ -134,6 +170,11 @@ DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(RotationR
 def request_tensors() -> tuple[TensorSpec, ...]:
     """The wire tensors of a request, in the order of the fields."""
     return tuple(option.tensor(name) for name, option in OPTIONS.items())
+
+
+def _refuse_reversed(name: str, start: float, end: float) -> None:
+    if start > end:
+        raise InvalidInput(f"{name}_start is {start:g} and {name}_end {end:g}; send a start that is not after the end")
 
 
 def _same_length(azimuth: tuple[float, ...], polar: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -9,6 +9,7 @@ import pytest
 from respin.contracts.networks import QUERIES
 from respin.model_set import Sizes
 from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.sampling import StepSchedulers
 
 SMALL = Sizes(sam_side=256, view_side=64, inpaint_side=128, detection_short_side=160, detection_long_side=320)
 
@@ -83,3 +84,9 @@ class FakeNetworks(BatchedNetworks):
 @pytest.fixture
 def networks():
     return FakeNetworks()
+
+
+@pytest.fixture
+def stepper(networks):
+    with StepSchedulers(networks) as schedulers:
+        yield schedulers.stepper()

@@ -12,9 +12,11 @@ from plain_pipeline import PlainPipeline
 from respin.bundled import bundled
 from respin.request import RotationRequest
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.rotate_object import Workshop, rotate_object
-from respin_ensemble.sampling import Lockstep
+from respin_ensemble.novel_view import Moves
+from respin_ensemble.rotate_object import rotate_object
+from respin_ensemble.sampling import StepSchedulers
 from respin_ensemble.scene import shape_of_view
+from respin_ensemble.workshop import Workshop
 
 STEPS = 12
 
@@ -45,8 +47,8 @@ def request_for_cup():
 @pytest.fixture(scope="module")
 def ours(networks, request_for_cup):
     made = {}
-    with ThreadPoolExecutor(1) as branches:
-        workshop = Workshop(networks, Lockstep(networks), branches)
+    with ThreadPoolExecutor(1) as branches, StepSchedulers(networks) as schedulers:
+        workshop = Workshop(networks, schedulers.stepper(), branches, Moves(networks))
         rotate_object(workshop, request_for_cup, lambda event: made.update(event.made))
     return {name: make() for name, make in made.items()}
 

@@ -8,17 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from respin.camera import camera_shift
-from respin.contracts.networks import ZERO123_UNET
-from respin_ensemble.sampling import (
-    Guidance,
-    Lockstep,
-    Sample,
-    ddim,
-    ddim_step,
-    guided,
-    leading_schedule,
-    zero123_schedule,
-)
+from respin_ensemble.sampling import ddim, ddim_step, leading_schedule, zero123_schedule
 from respin_ensemble.sampling.schedules import signal_shares
 
 UPSTREAM = np.load(Path(__file__).parents[1] / "data/zero123_schedule.npz")
@@ -111,50 +101,6 @@ def test_without_eta_no_random_number_is_drawn():
     generator = np.random.default_rng(5)
     drive(ddim(noise(1), leading_schedule(4), eta=0.0, generator=generator), lambda latents, timestep: latents)
     assert generator.standard_normal() == np.random.default_rng(5).standard_normal()
-
-
-class CountingNetworks:
-    """Predicts noise from each sample's own latents, timestep and context; remembers its batches."""
-
-    def __init__(self):
-        self.batches = []
-
-    def __call__(self, spec, **arrays):
-        assert spec is ZERO123_UNET
-        self.batches.append(arrays["timestep"].ravel().tolist())
-        return {"noise": arrays["latents"] * arrays["timestep"][..., None, None] / 1000 + arrays["context"]}
-
-
-def sample(seed: int, steps: int) -> Sample:
-    generator = np.random.default_rng(seed)
-    schedule = leading_schedule(steps)
-    path = ddim(noise(seed), schedule, eta=1.0, generator=generator)
-    trajectory = guided(path, Guidance(3.0), len(schedule))
-    return Sample(trajectory, len(schedule), {"context": np.full((4, 1, 1), seed, np.float32)})
-
-
-def test_samples_of_a_job_share_every_call_and_leave_when_done():
-    networks, told = CountingNetworks(), []
-    Lockstep(networks)(ZERO123_UNET, [sample(1, 3), sample(2, 5)], lambda done, steps: told.append((done, steps)))
-    assert [len(batch) for batch in networks.batches] == [2, 2, 2, 1, 1]
-    assert told == [(step, 5) for step in range(1, 6)]
-
-
-def test_company_in_a_batch_changes_nothing():
-    together = Lockstep(CountingNetworks())(ZERO123_UNET, [sample(1, 3), sample(2, 5)], lambda done, steps: None)
-    (alone,) = Lockstep(CountingNetworks())(ZERO123_UNET, [sample(2, 5)], lambda done, steps: None)
-    np.testing.assert_array_equal(together[1], alone)
-
-
-def test_work_that_nobody_waits_for_stops_within_one_step():
-    networks = CountingNetworks()
-
-    def gone(done, steps):
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        Lockstep(networks)(ZERO123_UNET, [sample(1, 50)], gone)
-    assert len(networks.batches) == 1
 
 
 def test_upstreams_camera_pose_is_ours():

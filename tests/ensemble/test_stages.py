@@ -8,11 +8,11 @@ from respin.contracts.networks import EDSR
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound
 from respin.geometry import Box, Placement, Size, fit_longest_side
 from respin_ensemble.detection import find_object, sigmoid
-from respin_ensemble.inpainting import crop_around, fill
+from respin_ensemble.inpainting import Painting, crop_around, fill, text_contexts
 from respin_ensemble.masks import grow
-from respin_ensemble.novel_view import clip_image, object_on_white, turn
+from respin_ensemble.novel_view import Moves, clip_image, condition_of, object_on_white, turn
 from respin_ensemble.pictures import BILINEAR, resized
-from respin_ensemble.sampling import Lockstep
+from respin_ensemble.sampling import Guidance, StepSchedulers
 from respin_ensemble.segmentation import mask_at, object_mask
 from respin_ensemble.super_resolution import enlarge
 
@@ -120,15 +120,20 @@ class TestNovelView:
         np.testing.assert_allclose(clip_image(image), ((small + 1) / 2 - mean) / std, atol=5e-4)
 
     def turned(self, networks, moves, **options):
-        options = {"steps": 3, "guidance": 2.5, "eta": 1.0, "seed": 4, "on_step": no_report, **options}
-        return turn(networks, Lockstep(networks), np.zeros((64, 64, 3), np.uint8), moves, **options)
+        options = {"sampler": "ddim", "steps": 3, "eta": 1.0, "seed": 4, **options}
+        options = {"guidance": Guidance(2.5), "on_step": no_report, **options}
+        condition = condition_of(networks, np.zeros((64, 64, 3), np.uint8))
+        contexts = Moves(networks).contexts(condition, moves)
+        with StepSchedulers(networks) as schedulers:
+            views = dict(turn(networks, schedulers.stepper(), condition, contexts, **options))
+        return [views[view] for view in range(len(moves))]
 
     def test_each_move_is_a_view_and_all_share_every_call(self, networks):
         views = self.turned(networks, [(80, 0), (0, -10), (120, 5)])
         assert [view.shape for view in views] == [(64, 64, 3)] * 3
         calls = networks.fed["zero123_unet"]
         assert [len(call["latents"]) for call in calls] == [3, 3, 3]
-        assert len(networks.fed["vae_encoder"]) == len(networks.fed["clip_vision"]) == 1
+        assert len(networks.fed["vae_encoder"]) == 1
         np.testing.assert_allclose(calls[0]["context"][:, 0, 0], np.radians([0, -10, 5]), atol=1e-6)
         assert (calls[0]["guidance"] == 2.5).all()
 
@@ -168,14 +173,19 @@ class TestInpainting:
         options = {
             "prompt": "a table",
             "negative_prompt": "laptop",
+            "sampler": "ddim",
             "steps": 3,
-            "guidance": 7.5,
+            "guidance": Guidance(7.5),
             "grown_px": 20,
             "seed": 4,
-            "on_step": no_report,
             **options,
         }
-        return fill(networks, Lockstep(networks), photo, hole, **options)
+        contexts = text_contexts(networks, options["prompt"], options["negative_prompt"])
+        with StepSchedulers(networks) as schedulers:
+            stepper = schedulers.stepper()
+            painting = Painting(**options)
+            patch = fill(networks, stepper, photo, hole, painting, contexts=contexts, on_step=no_report)
+        return patch.laid_into(photo)
 
     def hole(self, height=120, width=160):
         hole = np.zeros((height, width), np.bool_)
@@ -239,9 +249,9 @@ def test_growing_the_mask_by_the_default_covers_the_object_at_full_opacity(netwo
     assert (filled[mask] == round(1.25 / 2 * 255)).all()
 
 
-def test_a_view_beyond_the_networks_largest_batch_is_split(networks):
+def test_more_views_than_a_batch_holds_share_full_batches(networks):
     TestNovelView().turned(networks, [(angle, 0) for angle in range(11)])
-    assert [len(call["latents"]) for call in networks.fed["zero123_unet"]] == [8, 3] * 3
+    assert [len(call["latents"]) for call in networks.fed["zero123_unet"]] == [8, 8, 8, 6, 3]
 
 
 def test_an_array_that_breaks_the_contract_reaches_no_network(networks):

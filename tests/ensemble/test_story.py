@@ -10,8 +10,9 @@ from PIL import Image
 
 from respin.errors import Cancelled, InternalError, InvalidInput, ObjectNotFound
 from respin.request import RotationRequest
-from respin_ensemble.rotate_object import Workshop, rotate_object
-from respin_ensemble.sampling import Lockstep
+from respin_ensemble.novel_view import Moves
+from respin_ensemble.rotate_object import rotate_object
+from respin_ensemble.workshop import Workshop
 
 
 def photo_bytes(height=120, width=160):
@@ -46,9 +47,9 @@ class Listener:
 
 
 @pytest.fixture
-def workshop(networks):
+def workshop(networks, stepper):
     with ThreadPoolExecutor(2) as branches:
-        yield Workshop(networks, Lockstep(networks), branches)
+        yield Workshop(networks, stepper, branches, Moves(networks))
 
 
 @pytest.fixture
@@ -125,13 +126,26 @@ def test_both_branches_run_at_the_same_time(workshop, networks):
     assert met == {"zero123_unet", "inpaint_unet"}
 
 
-def test_progress_tells_every_step_of_both_branches(tell):
+def test_progress_rises_to_the_last_step_of_both_branches(tell):
     told = tell(request_for(azimuth=(80.0,)))
     steps = {
         stage: [event.step for event in told.events if event.stage == stage and event.steps]
         for stage in ("novel_view", "background")
     }
-    assert steps == {"novel_view": [1, 2, 3], "background": [1, 2]}
+    assert all(told == sorted(set(told)) for told in steps.values())
+    assert {stage: told[-1] for stage, told in steps.items()} == {"novel_view": 3, "background": 2}
+
+
+def test_either_network_runs_by_its_own_sampler_steps_and_guidance(tell, networks):
+    own = {"sampler": "euler", "steps": 3, "guidance": 2.0, "guidance_start": 0.3}
+    other = {"sampler": "unipc", "steps": 4, "guidance": 5.0, "guidance_end": 0.5}
+    tell(request_for(azimuth=(80.0,), **own, **{f"background_{name}": value for name, value in other.items()}))
+
+    def asked(unet):
+        return [(call["timestep"].item(), call["guidance"].item()) for call in networks.fed[unet]]
+
+    assert asked("zero123_unet") == [(999, 1), (499.5, 2), (0, 2)]
+    assert asked("inpaint_unet") == [(999, 5), (749, 5), (500, 1), (250, 1)]
 
 
 def test_the_same_seed_is_the_same_picture_and_another_is_not(tell, networks):
@@ -203,10 +217,7 @@ def test_cancelling_one_branch_ends_the_other(workshop, networks, stage):
 
     with pytest.raises(Cancelled):
         rotate_object(workshop, request_for(azimuth=(80.0,), steps=200, background_steps=200), cancelled_in)
-    steps = len(networks.fed["zero123_unet"]) + len(networks.fed["inpaint_unet"])
-    assert steps < 400
-    calls = networks.fed["zero123_unet"] if stage == "novel_view" else networks.fed["inpaint_unet"]
-    assert len(calls) == 1
+    assert len(networks.fed["zero123_unet"]) + len(networks.fed["inpaint_unet"]) < 200
 
 
 def test_a_background_that_fails_fails_the_job_with_its_own_words(tell, networks):

@@ -35,35 +35,41 @@ class EngineCall:
     Args:
         arrays: the request's inputs by name.
         outputs: which of the engine's outputs to ask for.
+        timeout_us: that the caller gave the request, microseconds; 0 = any number.
+        is_gone: whether the caller has gone.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, arrays: Mapping[str, Array], outputs: tuple[str, ...], timeout_us: int, is_gone: Callable[[], bool]
+    ) -> None:
         """Prepare the job; nothing is asked yet."""
         self._job = uuid.uuid4().hex
+        self._is_gone = is_gone
+        self._told = False
         self._request = pb_utils.InferenceRequest(
             model_name=ROTATE_OBJECT_STREAM.name,
             requested_output_names=[*outputs, "status"],
             inputs=[pb_utils.Tensor(name, array) for name, array in arrays.items()],
             parameters={"job": self._job, "in_band": "1"},
+            timeout=timeout_us,
         )
         self._answers: queue.SimpleQueue[Answer | RespinError | None] = queue.SimpleQueue()
 
-    def responses(self, is_cancelled: Callable[[], bool]) -> Iterator[Answer]:
-        """Run the job and yield its answers as they come.
+    def look(self) -> None:
+        """Tell the engine if the caller has gone: it ends the job in its own words. Called again and again."""
+        if not self._told and self._is_gone():
+            self._told = True
+            _tell_engine({"cancel": self._job})
 
-        Args:
-            is_cancelled: whether the caller has gone; the engine is told, and ends the job in its own words.
+    def responses(self) -> Iterator[Answer]:
+        """Run the job and yield its answers as they come.
 
         Raises:
             Busy: the engine died under the job; the same request may be sent again.
             RespinError: what the engine said.
         """
         threading.Thread(target=self._read, name="engine answers", daemon=True).start()
-        told = False
         while True:
-            if not told and is_cancelled():
-                told = True
-                _tell_engine({"cancel": self._job})
             answer = self._next()
             if answer is None:
                 return

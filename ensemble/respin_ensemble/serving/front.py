@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,18 +12,16 @@ import triton_python_backend_utils as pb_utils
 from respin.contracts import JOBS
 from respin.errors import RespinError
 from respin.specs import Array
+from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.engine_call import EngineCall
 from respin_ensemble.serving.replies import (
-    FINAL,
     error_for_caller,
     error_response,
     read_inputs,
     read_parameters,
     tensors,
 )
-
-IN_FLIGHT = 64
-"""Requests that a front waits for at once; each holds a thread."""
+from respin_ensemble.serving.watch import Watch
 
 PER_VIEW = ("image", "novel_view")
 """Outputs of which each camera move gives one."""
@@ -34,34 +33,39 @@ class Front:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Find the job's contract."""
         self._spec = JOBS[args["model_name"]]
-        self._waiting = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="front")
+        in_flight = json.loads(args["model_config"])["parameters"]["in_flight"]["string_value"]
+        self._waiting = ThreadPoolExecutor(int(in_flight), thread_name_prefix="front")
+        self._calls: set[EngineCall] = set()
+        self._watch = Watch("callers of a front", lambda: [call.look for call in self._calls.copy()])
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
         """Take requests in and return at once, so that any number are under way."""
         for request in requests:
-            sender = request.get_response_sender()
+            caller = Caller(request.get_response_sender())
             try:
                 read_parameters(request, (), self._spec)
             except RespinError as error:
-                sender.send(error_response(error), FINAL)
+                caller.send_last(error_response(error))
                 continue
             wanted = tuple(request.requested_output_names())
-            self._waiting.submit(self._answer, sender, read_inputs(request), wanted)
+            call = EngineCall(read_inputs(request), (*wanted, "view"), request.timeout() or 0, is_gone=caller.is_gone)
+            self._calls.add(call)
+            self._waiting.submit(self._answer, caller, call, wanted)
 
     def finalize(self) -> None:
         """Wait for the requests under way."""
         self._waiting.shutdown()
+        self._watch.close()
 
-    def _answer(
-        self, sender: pb_utils.InferenceResponseSender, arrays: dict[str, Array], wanted: tuple[str, ...]
-    ) -> None:
+    def _answer(self, caller: Caller, call: EngineCall, wanted: tuple[str, ...]) -> None:
         try:
-            call = EngineCall(arrays, (*wanted, "stage", "view"))
-            outputs = gathered(call.responses(sender.is_cancelled), wanted)
+            outputs = gathered(call.responses(), wanted)
             response = pb_utils.InferenceResponse(tensors(self._spec, outputs))
         except Exception as error:  # a bug becomes a logged reference for the caller, and the front lives on
             response = error_response(error_for_caller(error))
-        sender.send(response, FINAL)
+        finally:
+            self._calls.discard(call)
+        caller.send_last(response)
 
 
 def gathered(answers: Iterable[Mapping[str, Array]], wanted: Sequence[str]) -> dict[str, Array]:

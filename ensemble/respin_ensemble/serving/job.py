@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 import uuid
 from collections.abc import Mapping
 
@@ -10,8 +10,11 @@ import triton_python_backend_utils as pb_utils
 
 from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Cancelled, RespinError
+from respin.specs import Array
 from respin_ensemble.events import Event
-from respin_ensemble.serving.replies import FINAL, error_response, status_from_error, tensors
+from respin_ensemble.serving.caller import Caller
+from respin_ensemble.serving.pacing import ProgressPacing
+from respin_ensemble.serving.replies import error_response, status_from_error, tensors
 
 
 class Job:
@@ -24,55 +27,79 @@ class Job:
     def __init__(
         self,
         request: pb_utils.InferenceRequest,
-        sender: pb_utils.InferenceResponseSender,
+        caller: Caller,
         parameters: Mapping[str, str],
     ) -> None:
-        """A job that answers through `sender`."""
+        """A job that answers to `caller`."""
         self.name = parameters.get("job") or uuid.uuid4().hex
-        self._sender = sender
+        self.deadline_s: float | None = (request.timeout() or 0) / 1e6 or None
+        """Seconds that the caller gave it, by Triton's own request parameter `timeout`; None = any number."""
+        self.stopped_by: str | None = None
+        """Why it was stopped early, for the metrics."""
+        self._came_s = time.monotonic()
+        self._caller = caller
         self._wanted = set(request.requested_output_names())
         self._in_band = "in_band" in parameters
-        self._cancelled = threading.Event()
-        self._sending = threading.Lock()
+        self._stop: Cancelled | None = None
+        self._pacing = ProgressPacing()
         self._last: Event | None = None
 
-    def cancel(self) -> None:
-        """Have the job stop at its next report."""
-        self._cancelled.set()
+    def look(self) -> None:
+        """Notice that the caller has gone, or that the deadline has passed; called again and again."""
+        if self._stop is None:
+            if self._caller.is_gone():
+                self.stop("caller", "the caller cancelled or went away")
+            elif self.deadline_s is not None and time.monotonic() - self._came_s > self.deadline_s:
+                self.stop("deadline", f"the deadline of {self.deadline_s:g} s passed")
+
+    def stop(self, cause: str, reason: str) -> None:
+        """Have the job stop, at its next step or report; the first reason stands."""
+        if self._stop is None:
+            self.stopped_by = cause
+            self._stop = Cancelled(f"{reason}; the work was stopped")
+
+    def is_stopped(self) -> bool:
+        """Whether the job is to stop."""
+        return self._stop is not None
+
+    def still_wanted(self) -> None:
+        """Let a job that is to stop do nothing more.
+
+        Raises:
+            Cancelled: it is to stop.
+        """
+        if self._stop is not None:
+            raise Cancelled(str(self._stop))
 
     def report(self, event: Event) -> None:
-        """Send an event to the caller.
+        """Send an event to the caller, unless it tells but of progress and the caller heard of that just now.
 
         Raises:
             Cancelled: nobody waits any more.
         """
-        if self._cancelled.is_set() or self._sender.is_cancelled():
-            raise Cancelled(f"cancelled during {event.stage}")
+        self.still_wanted()
         if event.stage == "done":
             self._last = event
-        else:
-            self._send(event, flags=0)
+        elif self._wanted & event.made.keys() or self._pacing.allows(event.stage):
+            values = self._values(event)
+            # A caller who asked for none of this hears nothing.
+            if values:
+                self._caller.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, values)))
 
     def end(self) -> None:
-        """Send the last event, and with it the end of the stream."""
-        self._send(self._last or Event("done"), FINAL)
+        """Send the last event, and with it the end of the stream; it carries something whatever was asked for."""
+        values = self._values(self._last or Event("done")) or {"stage": "done"}
+        self._caller.send_last(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, values)))
 
     def fail(self, error: RespinError) -> None:
         """Send an error, and with it the end of the stream."""
         response = error_response(error)
         if self._in_band:
             response = pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"status": status_from_error(error)}))
-        with self._sending:
-            self._sender.send(response, FINAL)
+        self._caller.send_last(response)
 
-    def _send(self, event: Event, flags: int) -> None:
-        made = {name: make() for name, make in event.made.items() if name in self._wanted}
+    def _values(self, event: Event) -> dict[str, Array | bytes | str | float]:
+        """What the caller wants to know of an event; pictures are encoded here."""
         progress = {"stage": event.stage, "view": event.view, "step": event.step, "steps": event.steps}
-        values = {**{name: value for name, value in progress.items() if name in self._wanted}, **made}
-        if not values:
-            # The caller asked for none of this; only the end must carry something.
-            if not flags:
-                return
-            values = {"stage": event.stage}
-        with self._sending:
-            self._sender.send(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, values)), flags)
+        told = {name: value for name, value in progress.items() if name in self._wanted}
+        return {**told, **{name: make() for name, make in event.made.items() if name in self._wanted}}

@@ -74,16 +74,15 @@ def test_a_picture_comes_in_the_format_asked_for(client, turn, output_format):
     assert image.pil().format == output_format.upper()
 
 
-def test_the_stream_tells_every_step_and_ends_with_done(client, turn):
-    events = list(client.stream(turn(azimuth=(80.0, 10.0)), outputs=("image", "mask", "notes")))
-    steps = {
-        stage: [(event.step, event.steps) for event in events if event.stage == stage and event.steps]
-        for stage in ("novel_view", "background")
-    }
-    # Asked for 3, Zero123's list has 4 levels, of which the noisiest is dropped.
-    assert steps == {"novel_view": [(1, 3), (2, 3), (3, 3)], "background": [(1, 2), (2, 2)]}
-    assert [event.view for event in events if event.image] == [0, 1]
-    assert [event.stage for event in events[:2]] == ["detection", "segmentation"]
+def test_the_stream_tells_the_steps_and_each_view_and_ends_with_done(client, turn):
+    # Asked for 20, Zero123's list has 21 levels, of which the noisiest is dropped.
+    request = turn(azimuth=tuple(float(angle) for angle in range(12)), steps=20)
+    events = list(client.stream(request, outputs=("image", "mask", "notes")))
+    told = [(event.view, event.step, event.steps) for event in events if event.stage == "novel_view" and event.steps]
+    assert {(view, steps) for view, _, steps in told} == {(-1, 12 * 20)}
+    assert [step for _, step, _ in told] == sorted({step for _, step, _ in told})
+    assert sorted(event.view for event in events if event.image) == list(range(12))
+    assert events[0].stage == "detection"
     assert events[-1].stage == "done"
 
 

@@ -13,11 +13,11 @@ from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, VAE_DEC
 from respin.errors import ContractMismatch, InternalError
 from respin.geometry import Box
 from respin.model_set import ModelSet
-from respin_ensemble.inpainting import fill
+from respin_ensemble.inpainting import Painting, fill, text_contexts
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.novel_view import turn
-from respin_ensemble.sampling import Lockstep
+from respin_ensemble.novel_view import Moves, condition_of, turn
+from respin_ensemble.sampling import Guidance, StepSchedulers
 from respin_ensemble.segmentation import object_mask
 from respin_ensemble.super_resolution import enlarge
 from respin_export.example import example_inputs, example_lengths
@@ -125,44 +125,31 @@ def test_a_mask_is_the_same_over_both(networks, in_process):
 
 
 def test_a_turn_is_the_same_over_both(networks, in_process):
-    views = [
-        turn(
-            each,
-            Lockstep(each),
-            np.full((each.sizes.view_side,) * 2 + (3,), 128, np.uint8),
-            [(80, 0), (-40, 10)],
-            steps=3,
-            guidance=3.0,
-            eta=1.0,
-            seed=1,
-            on_step=no_report,
-        )
-        for each in (networks, in_process)
-    ]
+    def turned(each):
+        condition = condition_of(each, np.full((each.sizes.view_side,) * 2 + (3,), 128, np.uint8))
+        contexts = Moves(each).contexts(condition, [(80, 0), (-40, 10)])
+        options = {"sampler": "ddim", "steps": 3, "guidance": Guidance(3.0), "eta": 1.0, "seed": 1}
+        with StepSchedulers(each) as schedulers:
+            return dict(turn(each, schedulers.stepper(), condition, contexts, **options, on_step=no_report))
+
+    ours, theirs = turned(networks), turned(in_process)
+    assert sorted(ours) == sorted(theirs) == [0, 1]
     # A value that is cut off to uint8 may fall to either side.
-    assert np.abs(np.stack(views[0]).astype(int) - np.stack(views[1])).max() <= 1
+    assert max(np.abs(ours[view].astype(int) - theirs[view]).max() for view in ours) <= 1
 
 
 def test_a_background_is_the_same_over_both(networks, in_process):
     hole = np.zeros((96, 128), np.bool_)
     hole[30:60, 40:80] = True
-    filled = [
-        fill(
-            each,
-            Lockstep(each),
-            photo(),
-            hole,
-            prompt="a table",
-            negative_prompt="cup",
-            steps=2,
-            guidance=7.5,
-            grown_px=20,
-            seed=1,
-            on_step=no_report,
-        )
-        for each in (networks, in_process)
-    ]
-    assert np.abs(filled[0].astype(int) - filled[1]).max() <= 1
+    painting = Painting("a table", "cup", sampler="ddim", steps=2, guidance=Guidance(7.5), grown_px=20, seed=1)
+
+    def filled(each):
+        contexts = text_contexts(each, "a table", "cup")
+        with StepSchedulers(each) as schedulers:
+            patch = fill(each, schedulers.stepper(), photo(), hole, painting, contexts=contexts, on_step=no_report)
+        return patch.laid_into(photo()).astype(int)
+
+    assert np.abs(filled(networks) - filled(in_process)).max() <= 1
 
 
 def test_a_view_is_enlarged_the_same_over_both(networks, in_process):

@@ -1,0 +1,48 @@
+"""How much one engine takes on: said once, for config.pbtxt, for the engine that reads it, and for `respin serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from respin.errors import InvalidInput
+
+
+def _limit(default: int, meaning: str, smallest: int = 1) -> int:
+    made: int = field(default=default, metadata={"meaning": meaning, "smallest": smallest})
+    return made
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """What is admitted, and what is kept.
+
+    Raises:
+        InvalidInput: a number is too small.
+    """
+
+    workers: int = _limit(16, "jobs at work at once; the others wait their turn")
+    max_jobs: int = _limit(64, "jobs held in all, beyond which one more is refused as UNAVAILABLE")
+    max_megapixels: int = _limit(400, "megapixels of these jobs' photos, beyond which one more is refused")
+    started_samples: int = _limit(32, "pictures on their way at one UNet; more would make each come later")
+    waiting_samples: int = _limit(512, "pictures that wait to be started at one UNet")
+    cache_mib: int = _limit(256, "MiB of masks, conditions, texts and backgrounds kept for later requests; 0 = none", 0)
+
+    def __post_init__(self) -> None:
+        """Refuse what admits nothing."""
+        for limit in fields(self):
+            value, smallest = getattr(self, limit.name), limit.metadata["smallest"]
+            if value < smallest:
+                raise InvalidInput(f"{limit.name} is {value}; choose {smallest} or more")
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> EngineLimits:
+        """Read them from a config's parameters, of which others are left alone."""
+        return cls(**{limit.name: int(parameters[limit.name]) for limit in fields(cls)})
+
+
+LIMITS: dict[str, str] = {limit.name: limit.metadata["meaning"] for limit in fields(EngineLimits)}
+"""What each limit means, by name."""
+
+FRONT_ROOM = 32
+"""Requests that a unary front holds beyond the engine's own limit, so that it is the engine that refuses them."""
