@@ -102,6 +102,8 @@ def percentile(values: Sequence[float], share: float) -> float:
         ValueError: no values, or a share that is none.
     """
     if not values or not 0 < share <= 1:
-        raise ValueError(f"{len(values)} values and share {share:g}; a percentile takes one or more, and 0 < share <= 1")
+        raise ValueError(
+            f"{len(values)} values and share {share:g}; a percentile takes one or more, and 0 < share <= 1"
+        )
     rank = -(-len(values) * share // 1)
     return sorted(values)[int(rank) - 1]

@@ -1,4 +1,4 @@
-"""The samples that are driven: the contracts' payloads at their usual sizes, the published weights', on the default sampler."""
+"""The samples that are driven: payloads of the contracts' usual sizes, which are the published weights'; DDIM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from respin.specs import ModelSpec
+from respin.specs import Axis, ModelSpec
 from respin_ensemble.sampling import Guidance, Sample, start
 
 ASKED = ("latents", "timestep", "guidance")
@@ -22,7 +22,10 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
         seed: of noise and conditions.
     """
     generator = np.random.default_rng(seed)
-    shapes = {each.name: tuple(getattr(length, "usual", length) for length in each.shape) for each in unet.inputs}
+    shapes = {
+        each.name: tuple(length.usual if isinstance(length, Axis) else length for length in each.shape)
+        for each in unet.inputs
+    }
     family: Literal["zero123", "inpainting"] = "zero123" if "image_latents" in shapes else "inpainting"
     noise = generator.standard_normal(shapes["latents"], np.float32)
     trajectory, calls = start("ddim", noise, steps, Guidance(3.0), family=family, eta=1.0, generator=generator)
