@@ -85,6 +85,11 @@ def period_ms(calls: Sequence[Call]) -> float:
     return statistics.median(gaps) / NS_PER_MS if gaps else float("nan")
 
 
+def duration_ms(calls: Sequence[Call]) -> float:
+    """What a call took by the UNet's own clock, median in ms; NaN where there was none."""
+    return statistics.median(call.ended_ns - call.began_ns for call in calls) / NS_PER_MS if calls else float("nan")
+
+
 def busy_share(calls: Iterable[Call], span: Span) -> float:
     """The share of a span in which a call was under way, 0..1; calls of one UNet do not overlap."""
     inside = (min(call.ended_ns, span.ended_ns) - max(call.began_ns, span.began_ns) for call in calls)

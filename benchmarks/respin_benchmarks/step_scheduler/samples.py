@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from respin.contracts.networks import ZERO123_UNET
 from respin.specs import Axis, ModelSpec
 from respin_ensemble.sampling import Guidance, Sample, start
 
@@ -26,9 +27,11 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
         each.name: tuple(length.usual if isinstance(length, Axis) else length for length in each.shape)
         for each in unet.inputs
     }
-    family: Literal["zero123", "inpainting"] = "zero123" if "image_latents" in shapes else "inpainting"
+    # As a job's defaults: DDIM adds noise back to a view and none to a background.
+    views = unet.name == ZERO123_UNET.name
+    family: Literal["zero123", "inpainting"] = "zero123" if views else "inpainting"
     noise = generator.standard_normal(shapes["latents"], np.float32)
-    trajectory, calls = start("ddim", noise, steps, Guidance(3.0), family=family, eta=1.0, generator=generator)
+    trajectory, calls = start("ddim", noise, steps, Guidance(3.0), family=family, eta=float(views), generator=generator)
     conditions = {
         name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items() if name not in ASKED
     }

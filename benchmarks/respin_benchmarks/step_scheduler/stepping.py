@@ -66,8 +66,9 @@ class Cell:
 class Run:
     """One measurement of one cell; times in ms, shares 0..1. "Ramped" is while all its requests were under way.
 
-    `ratio` is Triton's inferences per execution over the whole run, `period_ms` the time from one UNet call to the
-    next while ramped, `call_ms` and `between_ms` what the driver saw of it (the step scheduler's own metrics).
+    `ratio` is Triton's inferences per execution over the whole run. While ramped, `period_ms` is the time from one UNet
+    call to the next, and `unet_ms` what a call took by the UNet's own clock; `call_ms` and `between_ms` are what the
+    driver saw of calls and gaps: the step scheduler's own metrics.
     """
 
     network: str
@@ -85,6 +86,7 @@ class Run:
     steps_per_s: float
     busy: float
     period_ms: float
+    unet_ms: float
     call_ms: float
     between_ms: float
     latencies_ms: str
@@ -163,6 +165,7 @@ def _run_of(cell: Cell, answers: list[Answer], calls: list[ledger.Call], ratio: 
         steps_per_s=round(samples / whole.seconds, 1),
         busy=round(ledger.busy_share(calls, whole), 3),
         period_ms=round(ledger.period_ms(ramped), 3),
+        unet_ms=round(ledger.duration_ms(ramped), 3),
         call_ms=round(statistics.median(each.call_ms for each in answers), 3),
         between_ms=round(statistics.median(each.between_ms for each in answers), 3),
         latencies_ms=" ".join(f"{each.latency_ms:.1f}" for each in answers),
