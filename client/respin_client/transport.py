@@ -139,7 +139,7 @@ class GrpcTransport:
         self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Mapping[str, Array]:
         """Ask a model once."""
-        message = message_from_arrays(model, inputs, outputs)
+        message = message_from_arrays(model, inputs, outputs, timeout_s)
         with self._errors_in_words(timeout_s):
             answer = self._stub.ModelInfer(message, timeout=timeout_s, metadata=self._headers)
         return arrays_from_message(answer)
@@ -148,7 +148,7 @@ class GrpcTransport:
         self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Generator[Mapping[str, Array], None, None]:
         """Ask a model that answers many times; the call begins with the first answer that is asked for."""
-        message = message_from_arrays(model, inputs, outputs)
+        message = message_from_arrays(model, inputs, outputs, timeout_s)
         metadata = (*self._headers, _TRUE_STATUS)
         # One request and no more to come: the server ends the stream after the last answer to it.
         call = self._stub.ModelStreamInfer(iter([message]), timeout=timeout_s, metadata=metadata)

@@ -49,10 +49,19 @@ def _by_name(specs: tuple[TensorSpec, ...]) -> dict[str, Tensor]:
 
 
 def message_from_arrays(
-    model: str, inputs: Mapping[str, Array], outputs: Sequence[str]
+    model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
 ) -> service_pb2.ModelInferRequest:
-    """A request to a model, for the outputs that are named."""
+    """A request to a model, for the outputs that are named.
+
+    Args:
+        model: its name.
+        inputs: by name.
+        outputs: to ask for.
+        timeout_s: until when the answer is wanted: gRPC's own deadline does not reach a model, this parameter of the
+            protocol does, and lets the server refuse at once what it cannot do in time.
+    """
     message = service_pb2.ModelInferRequest(model_name=model)
+    message.parameters["timeout"].int64_param = int(timeout_s * 1e6)
     for name, array in inputs.items():
         message.inputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
         message.raw_input_contents.append(_raw_from_array(array))

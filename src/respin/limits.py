@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from respin.errors import InvalidInput
@@ -36,6 +36,21 @@ class EngineLimits:
                 raise InvalidInput(f"{limit.name} is {value}; choose {smallest} or more")
 
     @classmethod
+    def from_texts(cls, texts: Sequence[str]) -> EngineLimits:
+        """Read limits as an operator writes them: `cache_mib=0`; those not named keep their defaults.
+
+        Raises:
+            InvalidInput: one is not NAME=NUMBER, or not known, or too small.
+        """
+        named: dict[str, int] = {}
+        for text in texts:
+            name, _, number = text.partition("=")
+            if name not in LIMITS or not number.isdecimal():
+                raise InvalidInput(f"limit is '{text}'; write NAME=NUMBER with one of {', '.join(LIMITS)}")
+            named[name] = int(number)
+        return cls(**named)
+
+    @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> EngineLimits:
         """Read them from a config's parameters, of which others are left alone."""
         return cls(**{limit.name: int(parameters[limit.name]) for limit in fields(cls)})
@@ -43,6 +58,8 @@ class EngineLimits:
 
 LIMITS: dict[str, str] = {limit.name: limit.metadata["meaning"] for limit in fields(EngineLimits)}
 """What each limit means, by name."""
+
+DEFAULT_LIMITS = EngineLimits()
 
 FRONT_ROOM = 32
 """Requests that a unary front holds beyond the engine's own limit, so that it is the engine that refuses them."""

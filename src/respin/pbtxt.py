@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from respin.contracts import JOBS, MODELS, NETWORKS
-from respin.limits import FRONT_ROOM, LIMITS, EngineLimits
+from respin.limits import DEFAULT_LIMITS, FRONT_ROOM, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from respin.specs import ModelSpec, TensorSpec
 
 HEADER = "# Rendered from respin.contracts by `python -m respin.pbtxt`; edit the contracts instead.\n"
 
 
-def render(spec: ModelSpec, profile: Profile, limits: EngineLimits | None = None) -> str:
+def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIMITS) -> str:
     """The text of one model's config file under one profile.
 
     Args:
         spec: the model's contract.
         profile: one that serves the model (`serves`).
-        limits: of the engine; None = the default ones.
+        limits: of the engine.
 
     Returns:
         protobuf text of `inference.ModelConfig`.
@@ -49,7 +49,7 @@ def render(spec: ModelSpec, profile: Profile, limits: EngineLimits | None = None
         else:
             parts.append(f'default_model_filename: "{profile.network_file}"')
     else:
-        parts += _job_parts(spec, profile, limits or EngineLimits())
+        parts += _job_parts(spec, profile, limits)
     return "\n".join(parts) + "\n"
 
 

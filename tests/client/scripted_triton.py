@@ -47,7 +47,7 @@ class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         events: answers a stream; a message may also be given whole.
         interfaces: contract by model name, as the server knows them.
         loaded: whether its models are ready.
-        heard: every call of a job: model, arrays, outputs, headers.
+        heard: every call of a job: model, arrays, outputs, headers, timeout_us.
         ended: set when a call has ended, by whatever end.
     """
 
@@ -93,6 +93,7 @@ class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 arrays=arrays,
                 outputs=[output.name for output in request.outputs],
                 headers=dict(context.invocation_metadata()),
+                timeout_us=request.parameters["timeout"].int64_param,
             )
         )
         return arrays

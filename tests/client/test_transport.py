@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import numpy as np
 import pytest
-from scripted_triton import WAIT_S, texts
+from scripted_triton import WAIT_S, event, texts
 from tritonclient.grpc import service_pb2
 
 from respin_client import (
@@ -47,6 +47,15 @@ def until_it_ends(triton):
         return {}
 
     return reply
+
+
+def test_a_model_is_told_the_deadline_which_grpc_keeps_to_itself(triton):
+    triton.reply = lambda arrays, context: {"image": texts(b"one")}
+    triton.events = lambda arrays, context: [event("done")]
+    with Client(triton.url) as client:
+        client.rotate_object(REQUEST, timeout_s=2.5)
+        list(client.stream(REQUEST, timeout_s=30))
+    assert [call.timeout_us for call in triton.heard] == [2_500_000, 30_000_000]
 
 
 def test_a_request_arrives_as_it_was_sent(triton):

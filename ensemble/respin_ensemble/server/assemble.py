@@ -10,8 +10,9 @@ from pathlib import Path
 
 from respin.contracts import JOBS, NETWORKS, ROTATE_OBJECT_STREAM
 from respin.errors import ContractMismatch, InvalidInput
+from respin.limits import DEFAULT_LIMITS, EngineLimits
 from respin.model_set import MANIFEST, ModelSet
-from respin.pbtxt import config_path, serves
+from respin.pbtxt import config_path, render, serves
 from respin.profiles import Profile
 from respin.specs import ModelSpec
 
@@ -50,7 +51,9 @@ class Assembled:
         (repository / MARKER).write_text(json.dumps(asdict(self)) + "\n")
 
 
-def assemble(model_repository: Path, models: Path, profile: Profile, output: Path) -> Assembled:
+def assemble(
+    model_repository: Path, models: Path, profile: Profile, output: Path, limits: EngineLimits = DEFAULT_LIMITS
+) -> Assembled:
     """Lay out a repository that Triton can load, by absolute links: nothing is copied.
 
     A repository assembled before is replaced whole; nothing of it stays.
@@ -60,6 +63,7 @@ def assemble(model_repository: Path, models: Path, profile: Profile, output: Pat
         models: folder of the set; every file is compared with the manifest first.
         profile: how the networks are served; decides which models there are.
         output: the folder to make; it may exist if it is empty or was made here.
+        limits: of the engine; where they are not the default ones, the configs of the jobs are files of their own.
 
     Raises:
         InvalidInput: `output` holds something else.
@@ -81,7 +85,20 @@ def assemble(model_repository: Path, models: Path, profile: Profile, output: Pat
     for link, target in links.items():
         (output / link).parent.mkdir(parents=True, exist_ok=True)
         (output / link).symlink_to(target)
+    if limits != DEFAULT_LIMITS:
+        _write_job_configs(output, profile, limits)
     return assembled
+
+
+def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> None:
+    """Put configs with these limits in the place of the links to those with the default ones."""
+    for spec in JOBS.values():
+        folder = output / spec.name
+        (folder / "configs").unlink(missing_ok=True)
+        config = output / config_path(spec, profile)
+        config.parent.mkdir(exist_ok=True)
+        config.unlink(missing_ok=True)
+        config.write_text(render(spec, profile, limits))
 
 
 def _check_replaceable(output: Path) -> None:

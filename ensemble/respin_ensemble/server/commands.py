@@ -18,6 +18,7 @@ from rich.console import Console
 
 from respin.bundled import bundled
 from respin.errors import InternalError, InvalidInput
+from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES
 from respin_ensemble.server.assemble import Assembled
 from respin_ensemble.server.assemble import assemble as lay_out
@@ -30,6 +31,16 @@ Models = Annotated[
     Path | None, typer.Option(help="Folder of the set of weights: manifest.json and <network>/<file>. Default: mini.")
 ]
 ProfileName = Annotated[str | None, typer.Option(help=f"How the networks are served. {_PROFILES_HELP}. Default: cpu.")]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="How much the engine takes on; may be given several times. "
+        + "; ".join(f"{name}: {meaning}, default {getattr(DEFAULT_LIMITS, name)}" for name, meaning in LIMITS.items())
+        + ".",
+    ),
+]
 Port = typer.Option(help="0 picks a free one.")
 
 
@@ -44,6 +55,7 @@ def serve(
     repository: Annotated[
         Path | None, typer.Option(help="A repository made by `respin assemble`, instead of --models.")
     ] = None,
+    limit: Limit = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 = every interface.")] = LOOPBACK,
     grpc_port: Annotated[int, Port] = 8001,
     http_port: Annotated[int, Port] = 8000,
@@ -71,13 +83,13 @@ def serve(
 
         respin serve
 
-        respin serve --models models/full --profile local
+        respin serve --models models/full --profile local --limit max_jobs=128 --limit cache_mib=0
 
         respin serve --host 0.0.0.0 --tls-certificate server.pem --tls-key server.key
 
         respin serve -- respin rotate --image laptop.jpg --class-name laptop --azimuth 80
     """
-    with _repository(repository, models, profile) as (folder, assembled):
+    with _repository(repository, models, profile, limit) as (folder, assembled):
         options = ServerOptions(
             repository=folder,
             profile=assembled.profile,
@@ -101,6 +113,7 @@ def assemble(
     *,
     models: Models = None,
     profile: Annotated[str, typer.Option(help=_PROFILES_HELP)] = DEFAULT_PROFILE,
+    limit: Limit = None,
 ) -> None:
     """Lay out a model repository for Triton, by links to a set's files: nothing is copied.
 
@@ -116,19 +129,22 @@ def assemble(
         tritonserver --model-repository served --model-config-name tensorrt
     """
     chosen = known_profile(profile)
-    made = lay_out(bundled("model_repository"), _set_folder(models), chosen, output)
+    limits = EngineLimits.from_texts(limit or [])
+    made = lay_out(bundled("model_repository"), _set_folder(models), chosen, output, limits)
     typer.echo(f"{output}: set {made.set_name}, for --model-config-name {made.profile}")
 
 
 @contextlib.contextmanager
-def _repository(given: Path | None, models: Path | None, profile: str | None) -> Iterator[tuple[Path, Assembled]]:
+def _repository(
+    given: Path | None, models: Path | None, profile: str | None, limit: list[str] | None
+) -> Iterator[tuple[Path, Assembled]]:
     """The repository to serve: the one given, or one assembled for this run."""
     if given is not None:
         assembled = Assembled.load(given)
-        if models is not None or profile not in (None, assembled.profile):
+        if models is not None or profile not in (None, assembled.profile) or limit:
             raise InvalidInput(
                 f"'{given}' is assembled already, for profile {assembled.profile}; "
-                "leave out --models and --profile, or assemble another"
+                "leave out --models, --profile and --limit, or assemble another"
             )
         yield given, assembled
         return
@@ -136,7 +152,8 @@ def _repository(given: Path | None, models: Path | None, profile: str | None) ->
     check_embeddable(chosen)
     with tempfile.TemporaryDirectory(prefix="respin-repository-") as folder:
         repository = Path(folder) / "models"
-        yield repository, lay_out(bundled("model_repository"), _set_folder(models), chosen, repository)
+        limits = EngineLimits.from_texts(limit or [])
+        yield repository, lay_out(bundled("model_repository"), _set_folder(models), chosen, repository, limits)
 
 
 def _set_folder(models: Path | None) -> Path:

@@ -9,6 +9,7 @@ from respin import pbtxt
 from respin.bundled import bundled
 from respin.contracts import JOBS, MODELS, NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
+from respin.limits import EngineLimits
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of
 from respin.profiles import PROFILES
 from respin_ensemble.server.assemble import Assembled, assemble
@@ -208,3 +209,17 @@ def test_triton_follows_the_links_to_the_profiles_own_configs(make_set, lay_out,
         with triton.InferenceServerClient(str(server.endpoints["gRPC"])) as client:
             config = client.get_model_config("rotate_object_stream").config
     assert config.parameters["networks"].string_value == "in_process"
+
+
+def test_the_engines_limits_are_links_by_default_and_files_of_their_own_where_they_are_others(
+    repository, make_set, tmp_path
+):
+    models, config = make_set(), Path("rotate_object_stream/configs/local.pbtxt")
+    assemble(repository, models, PROFILES["local"], tmp_path / "usual")
+    assemble(repository, models, PROFILES["local"], tmp_path / "other", EngineLimits(max_jobs=3))
+    assert (tmp_path / "usual" / config).read_text() == (repository / config).read_text()
+    limited = tmp_path / "other" / config
+    assert limited.read_text() == pbtxt.render(
+        JOBS["rotate_object_stream"], PROFILES["local"], EngineLimits(max_jobs=3)
+    )
+    assert limited.read_text() != (repository / config).read_text(), "what was linked to is as it was"

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from respin.bundled import bundled
+from respin.limits import EngineLimits
 from respin.profiles import PROFILES
 from respin_ensemble.server.assemble import assemble
 from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
@@ -25,12 +26,18 @@ def add_probe(repository: Path) -> None:
     shutil.copy(Path(__file__).with_name("probe_model.py"), folder / "model.py")
 
 
-def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: int = 10):
+def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: int = 10, **limits: int):
     repository = folder / "repository"
-    assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[profile], repository)
+    chosen = EngineLimits(**limits)
+    assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[profile], repository, chosen)
     if probed:
         add_probe(repository)
     options = ServerOptions(
-        repository, profile, grpc_port=0, http_port=0, metrics_port=0, exit_timeout_s=exit_timeout_s
+        repository,
+        profile,
+        grpc_port=0,
+        http_port=0,
+        metrics_port=0,
+        exit_timeout_s=exit_timeout_s,
     )
     return EmbeddedTriton(options)

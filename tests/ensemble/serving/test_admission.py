@@ -92,10 +92,3 @@ def test_a_deadline_that_cannot_be_kept_among_others_may_be_tried_later(door):
 
 def test_without_views_no_step_is_waited_for(door):
     door(forecast=(5.0, 5.0)).admit(request_for(views=0), MEGAPIXEL, 0.01)
-
-
-@pytest.mark.parametrize("limit", ["workers", "max_jobs", "max_megapixels", "started_samples", "waiting_samples"])
-def test_limits_that_admit_nothing_are_refused(limit):
-    with pytest.raises(InvalidInput, match=f"{limit} is 0; choose 1 or more"):
-        EngineLimits(**{limit: 0})
-    assert EngineLimits(cache_mib=0).cache_mib == 0

@@ -48,12 +48,7 @@ def test_a_bug_of_ours_becomes_a_reference_and_the_log_tells_the_rest(tmp_path, 
 
 
 def test_one_job_too_many_is_refused_at_once_and_the_others_go_on(tmp_path, turn):
-    server = serve("local", tmp_path, exit_timeout_s=1)
-    config = server.options.repository / "rotate_object_stream" / "configs"
-    text = (config / "local.pbtxt").read_text()
-    config.unlink()
-    config.mkdir()
-    (config / "local.pbtxt").write_text(text.replace('string_value: "64"', 'string_value: "1"'))
+    server = serve("local", tmp_path, exit_timeout_s=1, max_jobs=1)
     with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
         stream = client.stream(turn(azimuth=(80.0,), steps=20))
         next(stream)

@@ -17,7 +17,7 @@ from respin_ensemble.inpainting import Painting, fill, text_contexts
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.novel_view import Moves, condition_of, turn
-from respin_ensemble.sampling import Guidance, StepSchedulers
+from respin_ensemble.sampling import Guidance, Sample, StepSchedulers, start
 from respin_ensemble.segmentation import object_mask
 from respin_ensemble.super_resolution import enlarge
 from respin_export.example import example_inputs, example_lengths
@@ -150,6 +150,33 @@ def test_a_background_is_the_same_over_both(networks, in_process):
         return patch.laid_into(photo()).astype(int)
 
     assert np.abs(filled(networks) - filled(in_process)).max() <= 1
+
+
+def test_latents_are_the_same_alone_and_in_a_mixed_batch_at_other_steps(networks):
+    def sample(seed, steps):
+        inputs = example_inputs(ZERO123_UNET, networks.sizes, batch=1, lengths={}, seed=seed)
+        trajectory, calls = start(
+            "ddim",
+            inputs["latents"][0],
+            steps,
+            Guidance(3.0),
+            family="zero123",
+            eta=1.0,
+            generator=np.random.default_rng(seed),
+        )
+        conditions = {name: inputs[name][0] for name in ("context", "image_latents")}
+        return Sample(trajectory, calls, inputs["latents"][0].shape, conditions)
+
+    def driven(samples):
+        finished = {}
+        with StepSchedulers(networks) as schedulers:
+            for group in schedulers.stepper()(ZERO123_UNET, samples, no_report):
+                finished.update(group)
+        return finished
+
+    alone = driven([sample(1, 10)])[0]
+    together = driven([sample(1, 10), *(sample(seed, 4 + 2 * seed) for seed in range(2, 9))])[0]
+    assert np.linalg.norm(together - alone) <= 1e-4 * np.linalg.norm(alone)
 
 
 def test_a_view_is_enlarged_the_same_over_both(networks, in_process):
