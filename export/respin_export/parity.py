@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from respin.specs import Array, ModelSpec
+from respin_export.deviation import Deviation, NamedArrays
 from respin_export.errors import ExportMismatch
 
 TOLERANCE = 2e-5
@@ -18,9 +19,6 @@ TOLERANCE = 2e-5
 
 MATCHED_QUERIES = 0.99
 """Share of GroundingDINO's queries that must be found again: a swap of two near-equal ranks changes both."""
-
-Comparison = Callable[[ModelSpec, Sequence[Array], Sequence[Array]], dict[str, float]]
-"""Refuses outputs that differ, and says by how much each of them does."""
 
 
 def compare_fp32(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
@@ -32,16 +30,63 @@ def compare_fp32(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array])
         wanted: the module's.
 
     Returns:
-        the error of each output: a share of its greatest magnitude, or of the image for boxes.
+        the error of each output, as `deviations_fp32` measures it.
 
     Raises:
         ExportMismatch: they differ, are NaN, or have another shape.
     """
-    return _COMPARISONS.get(spec.name, compare_tensors)(spec, got, wanted)
+    deviations = deviations_fp32(spec.name, got, named(spec, wanted))
+    for each in deviations:
+        if not each.passes:
+            raise ExportMismatch(
+                f"{spec.name}: '{each.output}' differs from the module's by {each.error:.3g} ({each.measure}), "
+                f"allowed is {each.allowed:.3g}; the export changed the computation"
+            )
+    return {each.output: each.error for each in deviations}
+
+
+def named(spec: ModelSpec, outputs: Sequence[Array]) -> dict[str, Array]:
+    """Outputs by their names in the contract."""
+    return {tensor.name: array for tensor, array in zip(spec.outputs, outputs, strict=True)}
+
+
+def deviations_fp32(network: str, got: Sequence[Array], wanted: NamedArrays) -> list[Deviation]:
+    """Measure what float32 code computes against other float32 code.
+
+    Args:
+        network: its name; GroundingDINO's candidates are compared as a set.
+        got: the outputs.
+        wanted: what they should be, by name, in the same order.
+
+    Returns:
+        of each output the greatest difference as a share of the greatest magnitude; of GroundingDINO what 99 % of its
+        candidates keep within: box, as a share of the image, and score.
+
+    Raises:
+        ExportMismatch: an output has another shape.
+    """
+    check_shapes(network, got, wanted)
+    if network == "grounding_dino":
+        return [_candidates_deviation(got, list(wanted.values()))]
+    return [_share_of_greatest(name, ours, theirs) for ours, (name, theirs) in zip(got, wanted.items(), strict=True)]
+
+
+def check_shapes(network: str, got: Sequence[Array], wanted: NamedArrays) -> None:
+    """Refuse outputs that cannot be compared.
+
+    Raises:
+        ExportMismatch: one has another shape.
+    """
+    for ours, (name, theirs) in zip(got, wanted.items(), strict=True):
+        if ours.shape != theirs.shape:
+            raise ExportMismatch(
+                f"{network}: '{name}' has shape {ours.shape}, wanted {theirs.shape}; "
+                "the export fixed an axis that must stay free"
+            )
 
 
 def graph_outputs(path: Path, spec: ModelSpec, inputs: Mapping[str, Array]) -> list[Array]:
-    """Run a graph in ONNX Runtime on the CPU.
+    """Run a graph in ONNX Runtime on the CPU, and hold its outputs against the contract.
 
     Args:
         path: the ONNX file.
@@ -52,6 +97,26 @@ def graph_outputs(path: Path, spec: ModelSpec, inputs: Mapping[str, Array]) -> l
         ContractMismatch: an output's dtype or shape is not the contract's.
         ExportMismatch: ONNX Runtime cannot load the graph.
     """
+    got = run_graph(path, spec, inputs)
+    for tensor, array in zip(spec.outputs, got, strict=True):
+        tensor.check(array, batched=True, owner=spec.name)
+    return got
+
+
+def run_graph(
+    path: Path, spec: ModelSpec, inputs: Mapping[str, Array], provider: str = "CPUExecutionProvider"
+) -> list[Array]:
+    """Run a graph in ONNX Runtime.
+
+    Args:
+        path: the ONNX file.
+        spec: the network's contract.
+        inputs: with a leading batch axis.
+        provider: ONNX Runtime's name of where it runs.
+
+    Raises:
+        ExportMismatch: ONNX Runtime cannot load the graph.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # One run does not repay a second copy of the weights, packed, fused, or made float32 out of float16.
@@ -59,12 +124,10 @@ def graph_outputs(path: Path, spec: ModelSpec, inputs: Mapping[str, Array]) -> l
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # ONNX Runtime's own errors have no base in common
         raise ExportMismatch(f"{spec.name}: ONNX Runtime cannot load the exported graph: {error}") from error
     got: list[Array] = session.run([tensor.name for tensor in spec.outputs], dict(inputs))
-    for tensor, array in zip(spec.outputs, got, strict=True):
-        tensor.check(array, batched=True, owner=spec.name)
     return got
 
 
@@ -81,61 +144,24 @@ def module_outputs(module: nn.Module, inputs: Mapping[str, Array], device: str =
     return [output.cpu().numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def compare_tensors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
-    """Refuse outputs that differ by more than float noise.
-
-    Raises:
-        ExportMismatch: they differ, are NaN, or have another shape.
-    """
-    errors = {}
-    for tensor, ours, theirs in zip(spec.outputs, got, wanted, strict=True):
-        if ours.shape != theirs.shape:
-            raise ExportMismatch(
-                f"{spec.name}: '{tensor.name}' has shape {ours.shape}, the module's {theirs.shape}; "
-                "the export fixed an axis that must stay free"
-            )
-        largest, difference = float(np.abs(theirs).max()), float(np.abs(ours - theirs).max())
-        error = difference / (largest or 1.0)
-        # Not `error > TOLERANCE`: that would let NaN through.
-        if not error <= TOLERANCE:
-            raise ExportMismatch(
-                f"{spec.name}: '{tensor.name}' differs from the module's by {difference:.3g}, "
-                f"allowed is {TOLERANCE * largest:.3g}; the export changed the computation"
-            )
-        errors[tensor.name] = error
-    return errors
+def _share_of_greatest(name: str, got: Array, wanted: Array) -> Deviation:
+    largest, difference = float(np.abs(wanted).max()), float(np.abs(got - wanted).max())
+    return Deviation(name, difference / (largest or 1.0), TOLERANCE, "share of the greatest magnitude")
 
 
-def compare_detections(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
-    """Refuse other candidates than the module's, in whatever order of queries.
+def _candidates_deviation(got: Sequence[Array], wanted: Sequence[Array]) -> Deviation:
+    """How near 99 % of the wanted candidates have one of ours, in whatever order of queries."""
+    errors = [_unmatched(*pair) for pair in zip(candidates(*got), candidates(*wanted), strict=True)]
+    # Not `max`: it passes over NaN.
+    return Deviation("boxes and scores", float(np.max(errors)), TOLERANCE, "99 % of (box, score)")
 
-    Args:
-        spec: GroundingDINO's contract.
-        got: logits (B, 900, 256) and boxes (B, 900, 4).
-        wanted: the same.
 
-    Raises:
-        ExportMismatch: fewer than 99 % of the module's (box, score) pairs are there, or logits are NaN.
-    """
-    if any(np.isnan(array).any() for array in got):
-        raise ExportMismatch(f"{spec.name}: the graph's outputs hold NaN; the export changed the computation")
-    errors = []
-    for ours, theirs in zip(candidates(*got), candidates(*wanted), strict=True):
-        nearest = np.abs(ours[None] - theirs[:, None]).max(axis=-1).min(axis=1)
-        matched = np.mean(nearest <= TOLERANCE)
-        if not matched >= MATCHED_QUERIES:
-            raise ExportMismatch(
-                f"{spec.name}: only {matched:.1%} of the module's candidates are among the graph's, wanted "
-                f"{MATCHED_QUERIES:.0%}; the export changed the computation"
-            )
-        errors.append(float(np.quantile(nearest, MATCHED_QUERIES)))
-    return {"boxes and scores": max(errors)}
+def _unmatched(ours: Array, theirs: Array) -> float:
+    nearest = np.abs(ours[None] - theirs[:, None]).max(axis=-1).min(axis=1)
+    return float(np.quantile(nearest, MATCHED_QUERIES, method="higher"))
 
 
 def candidates(logits: Array, boxes: Array) -> Array:
-    """(B, 900, 5): the box and the best token's probability of each query."""
+    """(B, 900, 5): the box and the best token's probability of each query; NaN where a logit of it is NaN."""
     score = 1 / (1 + np.exp(-logits.max(axis=-1, keepdims=True)))
     return np.concatenate([boxes, score], axis=-1)
-
-
-_COMPARISONS: dict[str, Comparison] = {"grounding_dino": compare_detections}

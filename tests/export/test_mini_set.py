@@ -17,7 +17,7 @@ from respin.model_set import ModelSet
 from respin.specs import ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
-from respin_export.parity import compare_detections, compare_tensors
+from respin_export.parity import compare_fp32
 
 FOLDER = bundled("models/mini")
 MINI = ModelSet.load(FOLDER)
@@ -83,8 +83,7 @@ def test_batching_changes_nothing_beyond_float_noise(spec):
     together = run(spec, inputs)
     for sample in (0, 1):
         alone = run(spec, {name: array[sample : sample + 1] for name, array in inputs.items()})
-        compare = compare_detections if spec.name == "grounding_dino" else compare_tensors
-        compare(spec, alone, [array[sample : sample + 1] for array in together])
+        compare_fp32(spec, alone, [array[sample : sample + 1] for array in together])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from respin_export.errors import ExportMismatch
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
 from respin_export.mini.__main__ import main
-from respin_export.parity import compare_tensors
+from respin_export.parity import compare_fp32
 from respin_export.to_onnx import export_loaded, export_network
 
 SIDE = Axis("side", 8, 16, 32, multiple_of=4)
@@ -139,7 +139,7 @@ def test_made_again_the_smallest_network_computes_what_the_committed_one_does(tm
         )
         for folder in (tmp_path, bundled("models/mini"))
     )
-    compare_tensors(spec, again, committed)
+    compare_fp32(spec, again, committed)
 
 
 def test_the_command_says_how_it_is_used(capsys):

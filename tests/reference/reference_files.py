@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 
-import fill
-import numpy as np
 import torch
 
+from respin_export.originals.reference import Reference
+
 REFERENCE = Path(__file__).parent
-
-
-def tensors(layout):
-    """The filled tensors of a layout below tests/reference, in a dictionary of the caller's own."""
-    return dict(_tensors(layout))
-
-
-@cache
-def _tensors(layout):
-    arrays = fill.state_dict(REFERENCE / layout / "layout.json")
-    return {key: torch.from_numpy(np.asarray(array)) for key, array in arrays.items()}
-
+ORIGINALS = Reference(REFERENCE)
+tensors = ORIGINALS.tensors
 
 STORED = torch.tensor(0.5)
 """The one number behind every hollow tensor; no library initialises anything with it."""

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 
-import fill
 import pytest
 import torch
 from reference_files import REFERENCE, tensors
@@ -17,6 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from respin.model_set import Sizes
 from respin_export.checkpoints import CHECKPOINT_OF, LAYOUTS, find_checkpoint, load_network, sizes_of
 from respin_export.checkpoints.keys import new_name
+from respin_export.originals import fill
 
 
 def assert_same_weights(ours, theirs, but=()):

@@ -2,7 +2,7 @@
 
     z = numpy.random.default_rng(zlib.crc32(name)).standard_normal(shape, dtype=float32)
 
-scaled by `_SPREADS`; tables and schedules are computed. See README.md.
+scaled by `_spread`; tables and schedules are computed. A reference folder's README.md says what is in it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from respin.specs import Array
 
 DIV2K_MEAN = np.array([0.4488, 0.4371, 0.4040], np.float32)
 
@@ -26,12 +29,12 @@ _TABLES = (
 )
 
 
-def state_dict(layout: Path) -> dict[str, np.ndarray]:
+def state_dict(layout: Path) -> dict[str, Array]:
     """All tensors of a `layout.json`, by key."""
     return {key: fill(key, tuple(shape)) for key, (shape, _) in json.loads(layout.read_text()).items()}
 
 
-def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
+def fill(key: str, shape: tuple[int, ...]) -> Array:
     """The value of one key."""
     # GroundingDINO's box heads are one, under several names.
     key = re.sub(r"^(transformer\.decoder\.)?bbox_embed\.\d+\.", "bbox_embed.0.", key.removeprefix("module."))
@@ -42,10 +45,10 @@ def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
     return _spread(key, z)
 
 
-def _computed(key: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def _computed(key: str, shape: tuple[int, ...]) -> Array | None:
     if key.endswith("relative_position_index"):
         return _relative_positions(round(shape[0] ** 0.5))
-    constants = {
+    constants: dict[str, Callable[[], Array]] = {
         "bert.embeddings.position_ids": lambda: np.arange(shape[1], dtype=np.int64)[None],
         "model_ema.num_updates": lambda: np.array(105000, np.int32),
         "model_ema.decay": lambda: np.array(0.9999, np.float32),
@@ -61,7 +64,7 @@ def _computed(key: str, shape: tuple[int, ...]) -> np.ndarray | None:
     return None if shape else np.array(4.6052, np.float32)
 
 
-def _spread(key: str, z: np.ndarray) -> np.ndarray:  # noqa: PLR0911 (one return a rule)
+def _spread(key: str, z: Array) -> Array:  # noqa: PLR0911 (one return a rule)
     one = np.float32
     if re.search(r"sampling_offsets.*bias$|positional_encoding_gaussian_matrix$", key):
         return z
@@ -78,7 +81,7 @@ def _spread(key: str, z: np.ndarray) -> np.ndarray:  # noqa: PLR0911 (one return
     return one(1) + one(0.05) * z if key.endswith("weight") else one(0.01) * z
 
 
-def _schedule() -> dict[str, np.ndarray]:
+def _schedule() -> dict[str, Array]:
     """The buffers of latent diffusion's noise schedule."""
     betas = np.linspace(0.00085**0.5, 0.0120**0.5, 1000, dtype=np.float64) ** 2
     alphas = 1.0 - betas
@@ -105,14 +108,14 @@ def _schedule() -> dict[str, np.ndarray]:
 _SCHEDULE = _schedule()
 
 
-def _relative_positions(window: int) -> np.ndarray:
+def _relative_positions(window: int) -> Array:
     """Swin's table index: (window^2, window^2) int64."""
     cells = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij")).reshape(2, -1)
     shifts = (cells[:, :, None] - cells[:, None, :]).transpose(1, 2, 0) + (window - 1)
-    return (shifts[..., 0] * (2 * window - 1) + shifts[..., 1]).astype(np.int64)
+    return np.asarray(shifts[..., 0] * (2 * window - 1) + shifts[..., 1], np.int64)
 
 
-def image(name: str, height: int, width: int) -> np.ndarray:
+def image(name: str, height: int, width: int) -> Array:
     """A test picture, (height, width, 3) uint8: smooth waves, blocks, and a little noise."""
     generator = np.random.default_rng(zlib.crc32(f"image:{name}".encode()))
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
@@ -129,6 +132,6 @@ def image(name: str, height: int, width: int) -> np.ndarray:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def noise(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def noise(name: str, shape: tuple[int, ...]) -> Array:
     """A standard normal array, float32."""
     return np.random.default_rng(zlib.crc32(f"noise:{name}".encode())).standard_normal(shape, dtype=np.float32)

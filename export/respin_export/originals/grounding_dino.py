@@ -1,0 +1,70 @@
+"""GroundingDINO as its authors ran it (IDEA-Research/GroundingDINO)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from respin.contracts.networks import CAPTION_TOKENS
+from respin.specs import Array
+from respin_export.originals import fill
+from respin_export.originals.case import Case, normalised
+from respin_export.originals.reference import Reference
+
+LAYOUT = "groundingdino/reduced"
+CASES = ("chair", "two", "wide", "wide2")
+"""Two captions on one picture; two pictures so wide that some anchors are invalid."""
+
+PHRASES = {4: ((1, 3),), 7: ((1, 4), (4, 6))}
+"""Where the phrases of a caption of so many tokens begin and end, with their closing full stops."""
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def caption(ids: Array, length: int = CAPTION_TOKENS) -> dict[str, Array]:
+    """The four text inputs of a caption, padded.
+
+    Args:
+        ids: (1, tokens) of BERT.
+        length: to pad to.
+    """
+    padded = np.zeros((1, length), np.int64)
+    padded[:, : ids.shape[1]] = ids
+    positions, visible = np.zeros_like(padded), np.eye(length, dtype=bool)[None].copy()
+    for start, end in PHRASES[ids.shape[1]]:
+        positions[0, start:end] = np.arange(end - start)
+        visible[0, start:end, start:end] = True
+    return {
+        "input_ids": padded,
+        "attention_mask": np.arange(length)[None] < ids.shape[1],
+        "position_ids": positions,
+        "text_self_attention_mask": visible,
+    }
+
+
+def cases(reference: Reference, network: str) -> Iterator[Case]:
+    """What is known of it.
+
+    Args:
+        reference: the folder.
+        network: its name.
+    """
+    known = reference.outputs(LAYOUT)
+    for name in CASES:
+        ids = known[f"{name}.input_ids"]
+        height, width = map(int, known.get(f"{name}.image_hw", reference.config(LAYOUT)["image_hw"]))
+        picture = fill.image(f"gdino_{name}" if "wide" in name else "gdino", height, width)
+        inputs = {"image": normalised(picture.astype(np.float32) / 255, MEAN, STD), **caption(ids)}
+        wanted = {"logits": known[f"{name}.pred_logits"], "boxes": known[f"{name}.pred_boxes"]}
+        yield Case(
+            network, f"{name}, {height} x {width} px", inputs, wanted, kept=partial(_without_padding, ids.shape[1])
+        )
+
+
+def _without_padding(tokens: int, outputs: Sequence[Array]) -> list[Array]:
+    """Leave out the padding, where every logit is -inf; where one is not, all stay, and the comparison finds it."""
+    logits, boxes = outputs
+    silent = bool(np.isneginf(logits[..., tokens:]).all())
+    return [logits[..., :tokens] if silent else logits, boxes]

@@ -1,0 +1,52 @@
+"""Under which circumstances something was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a figure has to be read with.
+
+    Args:
+        date: of the measurement, year-month-day.
+        cpu: the processor's own name.
+        cores: that this process may use.
+        versions: of the packages that matter, "name 1.2.3, ...".
+    """
+
+    date: str
+    cpu: str
+    cores: int
+    versions: str
+
+    @classmethod
+    def here(cls, packages: Iterable[str]) -> Circumstances:
+        """Those of this machine, now.
+
+        Args:
+            packages: whose versions matter; those that are not installed are left out.
+        """
+        return cls(time.strftime("%Y-%m-%d"), _cpu(), len(os.sched_getaffinity(0)), ", ".join(_versions(packages)))
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _versions(packages: Iterable[str]) -> Iterable[str]:
+    for package in packages:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue

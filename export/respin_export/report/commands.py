@@ -1,0 +1,148 @@
+"""`respin parity`.
+
+The `respin` command imports this module for its `--help`, also where the export extra is not installed: what measures
+is imported when the command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from respin.contracts import NETWORKS
+from respin.errors import InvalidInput
+from respin_export.errors import ExportMismatch
+from respin_export.isolated import Done, Event, Failed, Run, Stage, Task, run_isolated
+from respin_export.report.circumstances import Circumstances
+from respin_export.report.page import check_section, parity_text, write_section
+from respin_export.report.plot import check_plotting_installed, plot_parity
+from respin_export.report.rows import Row
+from respin_export.report.table import read_rows, write_rows
+
+PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime")
+SECTION = "parity"
+
+
+def parity(
+    networks: Annotated[
+        list[str] | None, typer.Argument(metavar="[NETWORK]...", help=f"Some of {', '.join(NETWORKS)}. Default: all.")
+    ] = None,
+    *,
+    reference: Annotated[
+        Path, typer.Option(help="Folder of what the original implementations computed, at reduced size.")
+    ] = Path("tests/reference"),
+    results: Annotated[Path, typer.Option(help="CSV file of every error.")] = Path("benchmarks/results/parity.csv"),
+    page: Annotated[Path, typer.Option(help="Its section 'parity' is written again.")] = Path("docs/parity.md"),
+    plot: Annotated[Path, typer.Option(help="PNG to draw.")] = Path("docs/images/parity.png"),
+    jobs: Annotated[int, typer.Option(min=1, help="Networks at a time, each in a process of its own.")] = 1,
+) -> None:
+    """Measure the export against the original implementations, link by link, and write the report.
+
+    Checkpoints in their original layouts, at a reduced size: the original's outputs, our module, ONNX in FP32, ONNX in
+    FP16, on the original's inputs and on others. Where an error is beyond its gate the report says so, and this command
+    leaves with 1. Networks that are not named keep their rows.
+
+    For example:
+
+        respin parity
+
+        respin parity edsr sam_decoder --jobs 2
+    """
+    chosen = networks or list(NETWORKS)
+    if unknown := [name for name in chosen if name not in NETWORKS]:
+        raise InvalidInput(f"no network '{unknown[0]}'; there are {', '.join(NETWORKS)}")
+    check_plotting_installed()
+    check_section(page, SECTION)
+    with TemporaryDirectory() as weights, _progress() as progress:
+        task = progress.add_task("", total=len(chosen))
+
+        def follow(event: Event) -> None:
+            if isinstance(event, Stage):
+                progress.update(task, description=f"{event.name}: {event.stage}")
+            elif event.name in chosen:
+                progress.advance(task)
+
+        measured = measure(chosen, reference, Path(weights), jobs=jobs, follow=follow)
+    # What was measured before stays, but for these networks; the contracts' order throughout.
+    others = [row for row in read_rows(results, Row) if row.network not in chosen]
+    rows = sorted([*others, *measured], key=lambda row: list(NETWORKS).index(row.network))
+    write_rows(results, Row, rows)
+    write_section(page, SECTION, parity_text(rows))
+    plot_parity(rows, plot)
+    refuse_broken(measured)
+
+
+def measure(
+    networks: Sequence[str],
+    reference: Path,
+    weights: Path,
+    *,
+    jobs: int = 1,
+    follow: Callable[[Event], None] = lambda _: None,
+    run: Run = run_isolated,
+) -> list[Row]:
+    """Measure the chain of some networks.
+
+    Args:
+        networks: by name.
+        reference: folder of the original's outputs.
+        weights: an empty folder for the reduced checkpoints.
+        jobs: networks at a time.
+        follow: told what happens to each network.
+        run: what runs the measurements.
+
+    Returns:
+        a row each error; of a network whose measurement itself failed, one that says why.
+
+    Raises:
+        InvalidInput: `reference` is no reference folder.
+    """
+    # torch
+    from respin_export.originals.reference import Reference  # noqa: PLC0415
+    from respin_export.report.chain import Chain  # noqa: PLC0415
+    from respin_export.report.weights import ReducedWeights  # noqa: PLC0415
+
+    Reference(reference).check()
+    here = Circumstances.here(PACKAGES)
+    rows: list[Row] = []
+    written: dict[str, Task] = {"weights": ReducedWeights(weights, reference)}
+    for event in run(written, 1):
+        follow(event)
+        if isinstance(event, Failed):
+            raise event.error
+    chains: dict[str, Task] = {network: Chain(network, weights, reference) for network in networks}
+    for event in run(chains, jobs):
+        follow(event)
+        if isinstance(event, Done):
+            rows += event.result
+        elif isinstance(event, Failed):
+            rows.append(Row.failed(event.name, "", "", str(event.error)))
+    return [replace(row, date=here.date, versions=here.versions) for row in rows]
+
+
+def refuse_broken(rows: Sequence[Row]) -> None:
+    """Refuse rows beyond their gates.
+
+    Raises:
+        ExportMismatch: there is one.
+    """
+    if broken := [row for row in rows if not row.passes]:
+        first = broken[0]
+        said = first.failure or f"'{first.output}' is off by {first.error:.2e}, allowed is {first.allowed:.1e}"
+        more = f"; {len(broken) - 1} more in the report" if len(broken) > 1 else ""
+        raise ExportMismatch(
+            f"{len(broken)} of {len(rows)} comparisons break their gates: {first.network}, {first.link}, "
+            f"{first.case}: {said}{more}; the report has been written all the same"
+        )
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,0 +1,128 @@
+"""Sections of a page that a command writes again from its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from respin.errors import InvalidInput
+from respin_export.report.rows import LIMIT_MIB, LINKS, STEPS, Cost, Row
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Replace what stands between a page's two marks of a section.
+
+    Args:
+        page: a Markdown file with `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
+        name: of the section.
+        text: of whole lines.
+
+    Raises:
+        InvalidInput: the page has no such marks.
+    """
+    page.write_text(with_section(page.read_text(), name, text))
+
+
+def check_section(page: Path, name: str) -> None:
+    """Make sure that a page can take a section, before anything is measured.
+
+    Raises:
+        InvalidInput: there is no page, or it has no marks of the section.
+    """
+    if not page.is_file():
+        raise InvalidInput(f"there is no page '{page}'; name one that exists, e.g. docs/parity.md")
+    with_section(page.read_text(), name, "")
+
+
+def with_section(page: str, name: str, text: str) -> str:
+    """A page's text with another section.
+
+    Raises:
+        InvalidInput: it has no marks of it.
+    """
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, found, rest = page.partition(begin)
+    if not found or end not in rest:
+        raise InvalidInput(f"the page has no section '{name}'; put {begin.strip()} and {end} where it belongs")
+    return f"{before}{begin}{text}{rest[rest.index(end) :]}"
+
+
+def parity_text(rows: Sequence[Row]) -> str:
+    """The table of the greatest error of each network and link.
+
+    Args:
+        rows: of the report, of at least one network.
+    """
+    names = list(dict.fromkeys(row.network for row in rows))
+    lines = [
+        f"Measured {_spread(row.date for row in rows)} with {_spread(row.versions for row in rows)}.",
+        "",
+        f"| network | {' | '.join(LINKS)} |",
+        f"|---|{'---|' * len(LINKS)}",
+    ]
+    for name in names:
+        cells = (_worst([row for row in rows if (row.network, row.link) == (name, link)]) for link in LINKS)
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    broken = [f"* `{row.network}`, {row.link}, {row.case}: {_broken(row)}" for row in rows if not row.passes]
+    held = f"All {len(rows)} comparisons pass their gates."
+    return "\n".join([*lines, "", *(["**Broken gates:**", "", *broken] if broken else [held])]) + "\n"
+
+
+def _spread(values: Iterable[str]) -> str:
+    return " and ".join(sorted(set(values)))
+
+
+def _worst(rows: Sequence[Row]) -> str:
+    """The error nearest to its gate, or beyond it."""
+    if not rows:
+        return ""
+    if any(row.failure for row in rows):
+        return "**fails**"
+    worst = max(rows, key=lambda row: (not row.passes, row.error / row.allowed))
+    text = pixels(worst) if worst.output == "boxes" else f"{worst.error:.1e}"
+    return text if worst.passes else f"**{text}**"
+
+
+def pixels(row: Row) -> str:
+    """A share of the image's sides as pixels of GroundingDINO's 1200."""
+    return f"{row.error * 1200:.2g} px"
+
+
+def _broken(row: Row) -> str:
+    return row.failure or f"'{row.output}' {row.error:.2e}, allowed {row.allowed:.1e} ({row.measure})"
+
+
+def full_size_text(costs: Sequence[Cost]) -> str:
+    """The table of what exports and engines of the published sizes took.
+
+    Args:
+        costs: of all steps that were measured.
+    """
+    where = _spread(f"{cost.cores} cores of {cost.cpu}" for cost in costs)
+    weights = [cost for cost in costs if cost.step == "weights"]
+    measured = [cost for cost in costs if cost.step in STEPS]
+    busy = sorted(cost.busy for cost in measured)
+    lines = [
+        f"Measured {_spread(cost.date for cost in costs)} on {where}, with {_spread(cost.versions for cost in costs)}. "
+        f"{len(measured)} steps took {sum(cost.wall_s for cost in measured) / 60:.0f} min; the load average when they "
+        f"began was {busy[0]:.1f} to {busy[-1]:.1f} (1 = one busy core, this run's own among them).",
+        *(f"Writing the weights: {cost.wall_s:.0f} s, {cost.file_mib / 1024:.1f} GiB." for cost in weights),
+        "",
+        "| network | step | time, s | peak memory, MiB | file, MiB | errors |",
+        "|---|---|---|---|---|---|",
+    ]
+    for cost in measured:
+        figures = f"{cost.wall_s:.0f} | {_memory(cost)} | {cost.file_mib:.0f} | {cost.errors}"
+        lines.append(f"| `{cost.network}` | {_STEP_NAMES[cost.step]} | {_failure(cost) or figures} |")
+    return "\n".join(lines) + "\n"
+
+
+_STEP_NAMES = {"fp32": "ONNX FP32", "fp16": "ONNX FP16", "engine": "TensorRT-RTX FP16"}
+
+
+def _memory(cost: Cost) -> str:
+    return f"{cost.peak_rss_mib}" if cost.peak_rss_mib <= LIMIT_MIB else f"**{cost.peak_rss_mib}**"
+
+
+def _failure(cost: Cost) -> str:
+    return f"**failed** | | | {' '.join(cost.failure.split()).replace('|', '/')}" if cost.failure else ""

@@ -1,0 +1,100 @@
+"""The rows of the reports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+LINKS = (
+    "original → module",
+    "original → ONNX FP32",
+    "original → ONNX FP16",
+    "module → ONNX FP32",
+    "module → ONNX FP16",
+)
+"""What is compared with what, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One deviation in one link.
+
+    Args:
+        network: its name.
+        link: of `LINKS`.
+        case: which inputs.
+        output: of the network.
+        error: as `measure` says; NaN where there is no number.
+        allowed: the greatest error that passes.
+        measure: what the error is.
+        failure: why there is no number; empty where there is one.
+        date: of the measurement, year-month-day.
+        versions: of the tools.
+    """
+
+    network: str
+    link: str
+    case: str
+    output: str
+    error: float
+    allowed: float
+    measure: str
+    failure: str = ""
+    date: str = ""
+    versions: str = ""
+
+    @classmethod
+    def failed(cls, network: str, link: str, case: str, failure: str) -> Row:
+        """A row for what could not be measured."""
+        return cls(network, link, case, "", math.nan, math.nan, "", failure)
+
+    @property
+    def passes(self) -> bool:
+        """Whether the link holds here."""
+        # Not `not error > allowed`: that would let NaN through.
+        return not self.failure and self.error <= self.allowed
+
+
+STEPS = ("fp32", "fp16", "engine")
+"""What is made of each network: two graphs, and an engine of the second."""
+
+LIMIT_MIB = 8 * 1024
+"""Most memory that a step may hold."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step took, and what came of it.
+
+    Args:
+        network: its name; "weights" for the synthesized checkpoints.
+        step: of `STEPS`, or "weights".
+        wall_s: of the step's process, in seconds; of an engine, from parsing to the written file.
+        peak_rss_mib: most memory that the process held.
+        file_mib: of what it wrote.
+        errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty where nothing is compared.
+        failure: why it came to nothing; empty where it did not.
+        busy: what else ran on the machine when the step began: its load average over one minute.
+        date: see `Circumstances`, as all below.
+        cpu: the processor.
+        cores: of it.
+        versions: of the tools.
+    """
+
+    network: str
+    step: str
+    wall_s: float
+    peak_rss_mib: int
+    file_mib: float
+    errors: str
+    failure: str
+    busy: float
+    date: str
+    cpu: str
+    cores: int
+    versions: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether it came to something, within the limit of memory."""
+        return not self.failure and self.peak_rss_mib <= LIMIT_MIB
