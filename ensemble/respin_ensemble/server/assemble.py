@@ -19,6 +19,9 @@ from respin.specs import ModelSpec
 MARKER = ".respin-assembled.json"
 """The file that says that a folder was made here, and of what."""
 
+SERVED = "tensorrt"
+"""The flavour of TensorRT that Triton's backend is."""
+
 _VERSION = "1"
 
 
@@ -67,10 +70,12 @@ def assemble(
 
     Raises:
         InvalidInput: `output` holds something else.
-        ContractMismatch: the set or the model repository lacks what the profile needs.
+        ContractMismatch: the set or the model repository lacks what the profile needs, or the set's engines are
+            TensorRT-RTX's.
     """
     _check_replaceable(output)
     model_set = ModelSet.load(models)
+    _check_flavour(model_set, profile)
     links = dict(_links(model_repository.resolve(), models.resolve(), model_set, profile))
     model_set.verify(models)
     for target in links.values():
@@ -99,6 +104,17 @@ def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> 
         config.parent.mkdir(exist_ok=True)
         config.unlink(missing_ok=True)
         config.write_text(render(spec, profile, limits))
+
+
+def _check_flavour(model_set: ModelSet, profile: Profile) -> None:
+    # `respin engines` records it; a set of engines made otherwise says nothing, and Triton is left to find out.
+    engines = model_set.origin.get("engines") or {}
+    flavours = {name: engine["identity"]["flavour"] for name, engine in engines.items()}
+    if profile.network_backend == "tensorrt" and (foreign := [name for name in flavours if flavours[name] != SERVED]):
+        raise ContractMismatch(
+            f"set '{model_set.name}' holds engines of {flavours[foreign[0]]} ({', '.join(foreign)}), which Triton's "
+            "TensorRT backend cannot load; build them with respin engines --flavour tensorrt, where the GPU is"
+        )
 
 
 def _check_replaceable(output: Path) -> None:

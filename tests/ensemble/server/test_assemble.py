@@ -1,6 +1,7 @@
 """Laying out a servable repository by links."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_a_tensorrt_set_is_served_under_the_name_that_triton_wants(make_set, lay
     served = lay_out(make_set(file="h100.plan"), "tensorrt")
     assert (served / "edsr" / "1" / "model.plan").read_text() == "edsr"
     assert (served / "edsr" / "configs" / "tensorrt.pbtxt").is_file()
+
+
+def of_flavour(models, flavour):
+    """The set, with the record of `respin engines` in its manifest."""
+    engines = {name: {"identity": {"flavour": flavour}} for name in NETWORKS}
+    replace(ModelSet.load(models), origin={"engines": engines}).save(models)
+    return models
+
+
+def test_engines_that_triton_cannot_load_are_refused(make_set, lay_out):
+    models = make_set(file="model-1.plan")
+    served = lay_out(of_flavour(models, "tensorrt"), "tensorrt")
+    with pytest.raises(ContractMismatch, match=r"engines of tensorrt_rtx \(grounding_dino, .*--flavour tensorrt"):
+        lay_out(of_flavour(models, "tensorrt_rtx"), "tensorrt")
+    assert (served / "edsr" / "1" / "model.plan").read_text() == "edsr"
 
 
 def test_nothing_is_copied(make_set, lay_out, tmp_path):

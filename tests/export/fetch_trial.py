@@ -1,0 +1,42 @@
+"""What the tests of fetching fetch, and into what."""
+
+from __future__ import annotations
+
+import hashlib
+
+from rich.progress import Progress
+
+from respin_export.weights.catalogue import Checkpoint, Chosen, Variant, WeightFile
+from respin_export.weights.download import Patience
+from respin_export.weights.fetch import Fetcher, Source
+
+CONTENT = bytes(range(256)) * 40
+SIZE_BYTES = len(CONTENT)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def chosen(url=None, *, sha256=SHA256, size_bytes=SIZE_BYTES):
+    variant = Variant(
+        "original", "", (WeightFile("model.pt", size_bytes, sha256=sha256, url=url),), "owner/repository", "v1"
+    )
+    return Chosen(Checkpoint("edsr", "", "MIT", (variant,)), variant)
+
+
+class Trial:
+    """A fetch into a fresh folder that never really waits."""
+
+    def __init__(self, parent, **source):
+        self.weights = parent / "weights"
+        self.path = self.weights / "edsr" / "model.pt"
+        self.source = Source(**source)
+        self.waits = []
+        self.free = 10**12
+
+    def fetch(self, *wanted, tries=6):
+        patience = Patience(tries=tries, sleep=self.waits.append)
+        with Progress(disable=True) as progress:
+            return Fetcher(self.weights, self.source, progress, patience, lambda _: self.free).fetch(wanted)
+
+    @property
+    def left(self):
+        return sorted(path.name for path in self.weights.rglob("*") if path.is_file())
