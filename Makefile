@@ -18,7 +18,7 @@ $(DEMO)/.installed: pyproject.toml
 $(TEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(PIP) install --quiet torch==2.13.0
-	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt,test]'
+	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt,bench,test]'
 	touch $@
 
 demo: $(DEMO)/.installed  ## set up, start the embedded server, turn the cup of examples/coffee.png
