@@ -114,9 +114,13 @@ def test_company_changes_nothing(unet):
     np.testing.assert_array_equal(together, alone)
 
 
-def test_each_group_comes_as_soon_as_it_is_done(scheduler):
-    groups = list(scheduler.drive([sample(1, 5), sample(2, 2), sample(3, 2)], no_report))
-    assert [sorted(group) for group in groups] == [[1, 2], [0]]
+def test_a_sample_comes_as_soon_as_it_is_done(scheduler, unet):
+    gate = Gate(unet)
+    generator = scheduler.drive([sample(1, 5), sample(2, 2), sample(3, 2)], no_report)
+    gate.let_through(2)
+    assert sorted(next(generator)) == [1, 2]
+    gate.let_through(3)
+    assert [sorted(group) for group in generator] == [[0]]
 
 
 def test_progress_counts_the_steps_of_all_samples(scheduler, unet):
@@ -280,10 +284,20 @@ def test_every_call_is_measured(unet):
 def test_a_forecast_comes_from_measured_calls():
     pace = Pace(slots=8)
     assert pace.forecast(steps=50, samples=1, load=0) == (0, 0), "nothing was measured yet"
-    pace.record(0.01)
-    assert pace.forecast(steps=50, samples=1, load=0) == pytest.approx((0.5, 0.5))
-    assert pace.forecast(steps=50, samples=16, load=0) == pytest.approx((1.0, 1.0))
-    assert pace.forecast(steps=50, samples=16, load=10**6) == pytest.approx((1.0, 1.5))
+    pace.record(8, 0.08)
+    assert pace.forecast(steps=50, samples=16, load=0) == pytest.approx((8.0, 8.0))
+    assert pace.forecast(steps=50, samples=1, load=0) == pytest.approx((0.5, 0.5)), "it may be an eighth of eight"
+    assert pace.forecast(steps=50, samples=16, load=10**6) == pytest.approx((8.0, 12.0))
+    pace.record(1, 0.03)
+    assert pace.forecast(steps=50, samples=1, load=0) == pytest.approx((1.5, 1.5))
+    assert pace.forecast(steps=50, samples=3, load=0) == pytest.approx((1.5, 1.5)), "at least as long as one"
+
+
+def test_the_best_forecast_is_by_the_fastest_call_and_the_usual_one_by_the_mean():
+    pace = Pace(slots=8)
+    for call_s in (0.01, 0.02):
+        pace.record(1, call_s)
+    assert pace.forecast(steps=100, samples=1, load=0) == pytest.approx((1.0, 1.1))
 
 
 def test_a_forecast_knows_who_is_here(scheduler, unet):
@@ -293,7 +307,7 @@ def test_a_forecast_knows_who_is_here(scheduler, unet):
         gate.await_call()
         gate.let_through()
         gate.await_call()
-        alone_s, now_s = scheduler.forecast(steps=20, samples=8)
+        at_best_s, now_s = scheduler.forecast(steps=20, samples=8)
         gate.let_through(50)
         job.result(PATIENCE_S)
-    assert 0 < alone_s < now_s
+    assert 0 < at_best_s < now_s

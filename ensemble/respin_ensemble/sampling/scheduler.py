@@ -126,7 +126,7 @@ class StepScheduler:
             stopped: whether nobody waits for them any more.
 
         Yields:
-            The clean latents of those samples that ended at the same step, (4, h, w) by index.
+            The clean latents of those samples that have ended since, (4, h, w) by index.
 
         Raises:
             Busy: there is no room for so many samples.
@@ -219,7 +219,7 @@ class StepScheduler:
         began = time.perf_counter()
         results = self._call([entry for _, entry in chosen])
         ended = time.perf_counter()
-        self._pace.record(ended - began)
+        self._pace.record(len(chosen), ended - began)
         self._meter.observe("respin_step_overhead_seconds", began - last_ended, self._unet.name)
         self._meter.observe("respin_step_seconds", ended - began, self._unet.name)
         self._meter.observe("respin_batch_size", len(chosen), self._unet.name)

@@ -48,6 +48,6 @@ class Stepper(Protocol):
             on_step: called after each step.
 
         Yields:
-            The clean latents of those samples that ended at the same step, (4, h, w) by index.
+            The clean latents of those samples that have ended since, (4, h, w) by index.
         """
         ...

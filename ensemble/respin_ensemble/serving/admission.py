@@ -119,13 +119,13 @@ class Admission:
         """Of the novel views alone: whether the background is there already is not known yet."""
         if not request.views:
             return
-        alone_s, now_s = self._views.forecast(steps=request.steps, samples=request.views)
-        if alone_s > deadline_s:
+        at_best_s, now_s = self._views.forecast(steps=request.steps, samples=request.views)
+        if at_best_s > deadline_s:
             raise _Refused(
                 "deadline",
                 InvalidInput(
                     f"the deadline is {deadline_s:.2g} s away, {request.views} views of {request.steps} steps take "
-                    f"{alone_s:.2g} s here at best; allow more time, or ask for fewer steps or views"
+                    f"{at_best_s:.2g} s here at best; allow more time, or ask for fewer steps or views"
                 ),
             )
         if now_s > deadline_s:

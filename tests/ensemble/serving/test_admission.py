@@ -24,8 +24,8 @@ def tally():
 class Oracle:
     """Says of every request the same."""
 
-    def __init__(self, alone_s, now_s):
-        self.answer = Forecast(alone_s, now_s)
+    def __init__(self, at_best_s, now_s):
+        self.answer = Forecast(at_best_s, now_s)
 
     def forecast(self, *, steps, samples):
         return self.answer
