@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound, RespinError
 from respin_client.contributed import GROUP, add_contributed
 from respin_client.doctor import doctor
-from respin_client.files import RotationFiles, format_of, refuse_without_folder, write
+from respin_client.files import FORMATS, RotationFiles, format_of, refuse_unwritable, write
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
-from respin_client.progress import StageBars
+from respin_client.follow import Quiet, follow, tell
+from respin_client.spin import EXAMPLES as SPIN_EXAMPLES
+from respin_client.spin import spin
 
 CALLERS_MISTAKES = (InvalidInput, ObjectNotFound, ContractMismatch)
 
@@ -32,6 +32,7 @@ Examples:
   respin doctor                                      what is installed, and what can run here
   respin serve                                       start a server on this machine
   respin rotate --image laptop.jpg --class-name laptop --azimuth +80
+  respin spin --image laptop.jpg --class-name laptop --views 12 --output spin.webp
   respin segment --image laptop.jpg --class-name laptop
 """
 
@@ -76,28 +77,22 @@ def rotate(
             help="For every part as well (mask, cut-out, novel views, background), and sheet.png of them all",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
+    quiet: Quiet = False,
     **flags: Any,
 ) -> None:
     """Turn the object of a photo.
 
     Each view is written as soon as it is done. Without angles, the object is cut out onto white.
     """
-    flags["output_format"] = flags["output_format"] or format_of(output)
+    flags["output_format"] = flags["output_format"] or format_of(
+        output, FORMATS, "name another file, or give --output-format"
+    )
     request = request_from_flags(flags)
-    outputs = ["image", "notes"]
+    outputs = ["image"]
     if save is not None:
         outputs += ["mask", "cut_out"] if request.views == 0 else ["mask", "cut_out", "novel_view", "background"]
     files = RotationFiles(output, save, output_format=request.output_format, views=max(1, request.views))
-    with (
-        client_from_flags(flags) as client,
-        StageBars(Console(stderr=True), quiet=quiet) as bars,
-        closing(client.stream(request, outputs=outputs)) as events,
-    ):
-        for event in events:
-            bars.show(event)
-            files.take(event)
-            _tell(event.notes)
+    follow(request, outputs, files.take, quiet=quiet, flags=flags)
     files.finish(request.image)
 
 
@@ -111,20 +106,14 @@ def segment(
     """Write the mask of an object."""
     request = request_from_flags(flags)
     destinations = {"mask": output} if cut_out is None else {"mask": output, "cut_out": cut_out}
-    for path in destinations.values():
-        refuse_without_folder(path)
+    refuse_unwritable(*destinations.values())
     with client_from_flags(flags) as client:
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
     for name, path in destinations.items():
         write(path, getattr(result, name))
     if result.box is not None:
         typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in result.box)} px, score {result.score:.2f}")
-    _tell(result.notes)
-
-
-def _tell(notes: tuple[str, ...]) -> None:
-    for note in notes:
-        typer.echo(f"note: {note}")
+    tell(result.notes)
 
 
 def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
@@ -142,6 +131,7 @@ def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
     )
     app.callback()(_before_any_command)
     app.command(epilog=ROTATE_EXAMPLES)(rotate)
+    app.command(epilog=SPIN_EXAMPLES)(spin)
     app.command(epilog=SEGMENT_EXAMPLES)(segment)
     app.command()(doctor)
     add_contributed(app, entry_points)

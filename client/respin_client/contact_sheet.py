@@ -15,22 +15,23 @@ CHECK_PX = 12
 PAPER, INK = (246, 246, 244), (40, 40, 40)
 
 
-def contact_sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Lay captioned pictures out in rows of three.
+def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], *, columns: int = COLUMNS) -> Image.Image:
+    """Lay captioned pictures out in rows.
 
     Args:
         pictures: (caption, picture of any mode); transparency shows as a checkerboard.
+        columns: how many pictures a row has.
 
     Returns:
         RGB; each picture is scaled to fit a tile of 360 x 360 px, its proportions kept.
     """
-    rows = math.ceil(len(pictures) / COLUMNS)
+    rows = math.ceil(len(pictures) / columns)
     across, down = TILE_PX + GAP_PX, TILE_PX + CAPTION_PX + GAP_PX
-    sheet = Image.new("RGB", (COLUMNS * across + GAP_PX, rows * down + GAP_PX), PAPER)
+    sheet = Image.new("RGB", (columns * across + GAP_PX, rows * down + GAP_PX), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     for index, (caption, picture) in enumerate(pictures):
-        left = GAP_PX + index % COLUMNS * across
-        top = GAP_PX + index // COLUMNS * down
+        left = GAP_PX + index % columns * across
+        top = GAP_PX + index // columns * down
         draw.text((left, top + 4), caption, INK, font)
         tile = _tile(picture)
         sheet.paste(tile, (left + (TILE_PX - tile.width) // 2, top + CAPTION_PX + (TILE_PX - tile.height) // 2))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import typer
@@ -18,25 +19,52 @@ FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 """The format of a picture by its file's suffix."""
 
 
-def format_of(path: Path) -> str:
-    """The output format that a file's suffix stands for.
+def format_of(path: Path, formats: Mapping[str, str], cure: str) -> str:
+    """The format that a file's suffix stands for.
+
+    Args:
+        path: of a file to write.
+        formats: by suffix, in lower case.
+        cure: what to do where it stands for none.
 
     Raises:
         InvalidInput: it stands for none.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise InvalidInput(f"'{path}' ends in none of {', '.join(FORMATS)}; name another file, or give --output-format")
-    return FORMATS[path.suffix.lower()]
+    if path.suffix.lower() not in formats:
+        raise InvalidInput(f"'{path}' ends in none of {', '.join(formats)}; {cure}")
+    return formats[path.suffix.lower()]
 
 
-def refuse_without_folder(path: Path) -> None:
-    """Refuse a file whose folder is not there, before the work and not after it.
+def refuse_unwritable(*paths: Path) -> None:
+    """Refuse files that could not be written, before the work and not after it.
 
     Raises:
-        InvalidInput: no such folder.
+        InvalidInput: a folder stands in a file's place, or its own folder is not there or takes no file.
     """
-    if not path.parent.is_dir():
-        raise InvalidInput(f"no folder '{path.parent}' to write '{path.name}' into; make it first")
+    for path in paths:
+        folder = path.parent
+        if path.is_dir():
+            raise InvalidInput(f"'{path}' is a folder; name a file")
+        if not folder.is_dir():
+            raise InvalidInput(f"no folder '{folder}' to write '{path.name}' into; make it first")
+        try:
+            # Permissions alone do not tell: a disk may be mounted read-only, and root passes every one.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InvalidInput(f"cannot write into the folder '{folder}' ({error.strerror}); name another") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        InvalidInput: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot make the folder '{folder}' ({error.strerror}); name another") from None
 
 
 def write(path: Path, picture: Picture | None) -> None:
@@ -69,12 +97,9 @@ class RotationFiles:
     """
 
     def __init__(self, output: Path, folder: Path | None, *, output_format: str, views: int) -> None:
-        try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(f"cannot make the folder '{folder}' ({error.strerror}); name another") from None
-        refuse_without_folder(output)
+        if folder is not None:
+            make_folder(folder)
+        refuse_unwritable(output)
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
         self._several = views > 1
@@ -109,7 +134,7 @@ class RotationFiles:
         ]
         names = [*parts, *(name for name in self._made if name not in parts)]
         pictures = [("photo", upright), *((re.sub("[_-]", " ", name), self._made[name].pil()) for name in names)]
-        write(self._folder / "sheet.png", _encoded(contact_sheet(pictures)))
+        write(self._folder / "sheet.png", encoded(contact_sheet(pictures)))
 
     def _destinations(self, event: Event) -> Iterator[tuple[Path, Picture | None]]:
         view = event.view or 0
@@ -122,7 +147,8 @@ class RotationFiles:
             yield self._folder / f"novel_view-{view}.{self._format}", event.novel_view
 
 
-def _encoded(image: Image.Image) -> Picture:
+def encoded(image: Image.Image) -> Picture:
+    """A picture as a PNG."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return Picture(file.getvalue())

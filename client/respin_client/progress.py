@@ -12,14 +12,15 @@ from respin_client.results import Event
 
 
 class StageBars:
-    """One bar for each stage, and for each view where a stage works on one at a time.
+    """One bar for each stage, and one for the views that are done where there are several.
 
     Args:
         console: to draw on; nothing is drawn where it is no terminal.
+        views: how many there will be; 0 = segmentation only.
         quiet: draw nothing at all.
     """
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, *, views: int = 1, quiet: bool = False) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -30,7 +31,10 @@ class StageBars:
             redirect_stdout=sys.stdout.isatty(),
             disable=quiet or not console.is_terminal,
         )
-        self._tasks: dict[tuple[str, int | None], TaskID] = {}
+        self._views = views
+        self._tasks: dict[str, TaskID] = {}
+        # Of each stage that works view by view: the steps done of every view that it began.
+        self._steps: dict[str, dict[int, int]] = {}
 
     def __enter__(self) -> StageBars:
         """Begin to draw."""
@@ -49,14 +53,26 @@ class StageBars:
             for task in self._tasks.values():
                 self._progress.update(task, total=1, completed=1)
             return
-        key = (event.stage, event.view)
-        if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(_name(event), total=None, count="")
+        is_view = event.image is not None or event.novel_view is not None
+        stage = "views done" if is_view else event.stage.replace("_", " ")
+        if is_view and self._views < 2:
+            return
+        task = self._task(stage)
+        if event.view is None:
+            self._fill(task, event.step, event.steps, "steps")
+            return
+        steps = self._steps.setdefault(stage, {})
+        steps[event.view] = event.step
         if event.steps:
-            count = f"{event.step} of {event.steps} steps"
-            self._progress.update(self._tasks[key], total=event.steps, completed=event.step, count=count)
+            self._fill(task, sum(steps.values()), event.steps * self._views, "steps")
+        elif self._views > 1:
+            self._fill(task, len(steps), self._views, "views")
 
+    def _task(self, stage: str) -> TaskID:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=None, count="")
+        return self._tasks[stage]
 
-def _name(event: Event) -> str:
-    stage = event.stage.replace("_", " ")
-    return stage if event.view is None else f"{stage}, view {event.view}"
+    def _fill(self, task: TaskID, done: int, total: int, unit: str) -> None:
+        if total:
+            self._progress.update(task, total=total, completed=done, count=f"{done} of {total} {unit}")

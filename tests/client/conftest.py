@@ -10,7 +10,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripted_triton import WAIT_S, ScriptedTriton, serve
+from scripted_triton import WAIT_S, ScriptedTriton, picture, serve
+
+from respin_client.command import main
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,24 @@ def nobody() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder with a photo in it, as the working directory."""
+    (tmp_path / "laptop.jpg").write_bytes(picture("white"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def respin(capsys):
+    """Run the command: exit code, what it printed, what it complained."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as leaving:
+            main(arguments, entry_points=())
+        printed = capsys.readouterr()
+        return leaving.value.code, printed.out, printed.err
+
+    return run

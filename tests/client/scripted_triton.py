@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import numpy as np
+from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor, triton_to_np_dtype
 
@@ -20,12 +22,22 @@ from respin.specs import Array
 WAIT_S = 10.0
 """A test that waits this long has failed."""
 
+PHOTO = ("--image", "laptop.jpg", "--class-name", "laptop")
+"""What each command has to be told."""
+
 Arrays = Mapping[str, Array]
 
 
 def texts(*values: str | bytes) -> Array:
     """A BYTES tensor."""
     return np.array([value.encode() if isinstance(value, str) else value for value in values], np.object_)
+
+
+def picture(colour: str) -> bytes:
+    """A tiny PNG of one colour."""
+    file = BytesIO()
+    Image.new("RGB", (8, 4), colour).save(file, "PNG")
+    return file.getvalue()
 
 
 def event(stage: str = "novel_view", view: int = -1, step: int = 0, steps: int = 0, **outputs: Array) -> Arrays:

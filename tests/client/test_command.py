@@ -5,50 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
-from scripted_triton import event, texts
+from scripted_triton import PHOTO, event, picture, texts
 
 from respin.contracts import ROTATE_OBJECT
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
-from respin_client.command import main
 from respin_client.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, TILE_PX
 from respin_client.options_table import requests_page
 
 ROOT = Path(__file__).parents[2]
-
-
-def picture(colour: str) -> bytes:
-    """A tiny PNG of one colour."""
-    file = BytesIO()
-    Image.new("RGB", (8, 4), colour).save(file, "PNG")
-    return file.getvalue()
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder with a photo in it, as the working directory."""
-    (tmp_path / "laptop.jpg").write_bytes(picture("white"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def respin(capsys):
-    """Run the command: exit code, what it printed, what it complained."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as leaving:
-            main(arguments, entry_points=())
-        printed = capsys.readouterr()
-        return leaving.value.code, printed.out, printed.err
-
-    return run
 
 
 def views(count: int):
@@ -64,7 +34,6 @@ def views(count: int):
 
 
 COMPOSED, TURNED = ("red", "green"), ("orange", "blue")
-PHOTO = ("--image", "laptop.jpg", "--class-name", "laptop")
 
 
 def test_the_flags_of_the_script_that_it_replaces_work(here, triton, respin):

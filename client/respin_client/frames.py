@@ -1,0 +1,79 @@
+"""The files that `respin spin` writes: frames as they come, then the animation and a sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from respin.errors import InvalidInput
+from respin_client.contact_sheet import contact_sheet
+from respin_client.files import encoded, make_folder, refuse_unwritable, write
+from respin_client.results import Event, Picture
+from respin_client.turntable import degrees
+
+
+class Frames:
+    """One view after the other, each written as soon as it comes, in whatever order.
+
+    Args:
+        folder: for the single frames, NN-azimuth+D.png; None = NAME-frames beside the animation.
+        output: file of the animation; the sheet is NAME-sheet.png beside it.
+        azimuths: degrees, of each view.
+        shown: which picture of a view to keep: "image" or "novel_view".
+
+    Raises:
+        InvalidInput: a file could not be written, or the folder holds frames of another spin.
+    """
+
+    def __init__(self, folder: Path | None, output: Path, azimuths: Sequence[float], shown: str) -> None:
+        self._folder = folder or output.with_name(f"{output.stem}-frames")
+        self._output, self._sheet = output, output.with_name(f"{output.stem}-sheet.png")
+        self._azimuths, self._shown = azimuths, shown
+        self._paths = [self._folder / f"{view:02}-azimuth{degrees(each)}.png" for view, each in enumerate(azimuths)]
+        self.came: dict[int, Picture] = {}
+        refuse_unwritable(self._output, self._sheet)
+        make_folder(self._folder)
+        refuse_unwritable(*self._paths)
+        if others := sorted(set(self._folder.glob("[0-9][0-9]-azimuth*.png")) - set(self._paths)):
+            raise InvalidInput(
+                f"'{others[0]}' is of another spin; clear that folder, or name another one with --frames"
+            )
+
+    @property
+    def count(self) -> str:
+        """How many views came, of how many, and where they are."""
+        where = f", kept in '{self._folder}'" if self.came else ""
+        return f"{len(self.came)} of {len(self._paths)} views came{where}"
+
+    @property
+    def missing(self) -> list[str]:
+        """The azimuths that did not come."""
+        return [degrees(each) for view, each in enumerate(self._azimuths) if view not in self.came]
+
+    def take(self, event: Event) -> None:
+        """Write the view of an event, if it has one."""
+        picture: Picture | None = getattr(event, self._shown)
+        if picture is not None:
+            view = event.view or 0
+            write(self._paths[view], picture)
+            self.came[view] = picture
+
+    def pictures(self) -> list[Image.Image]:
+        """The views in the order of their azimuths, RGB."""
+        return [self.came[view].pil().convert("RGB") for view in sorted(self.came)]
+
+    def finish(self, animation: Picture, pictures: Sequence[Image.Image]) -> None:
+        """Write the animation, and a sheet of all views with their azimuths.
+
+        Args:
+            animation: encoded.
+            pictures: as `pictures` gives them.
+        """
+        write(self._output, animation)
+        captions = [f"azimuth {degrees(each)}" for each in self._azimuths]
+        columns = math.ceil(math.sqrt(len(pictures)))
+        sheet = contact_sheet(list(zip(captions, pictures, strict=True)), columns=columns)
+        write(self._sheet, encoded(sheet))
