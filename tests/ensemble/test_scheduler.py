@@ -5,62 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from counting_unet import PATIENCE_S, SHAPE, Gate, Unet, driven, no_report, sample
 
 from respin.contracts.networks import ZERO123_UNET
-from respin.errors import Busy, Cancelled, InternalError
+from respin.errors import Busy, Cancelled
 from respin_ensemble.metrics import Tally
-from respin_ensemble.sampling import Guidance, Room, Sample, StepScheduler, ddim, guided, leading_schedule
+from respin_ensemble.sampling import Room, StepScheduler
 from respin_ensemble.sampling.pace import Pace
-
-SHAPE = (4, 8, 8)
-PATIENCE_S = 20
-
-
-def no_report(done, steps):
-    pass
-
-
-def noise(seed):
-    return np.random.default_rng(seed).standard_normal(SHAPE, np.float32)
-
-
-def sample(seed=1, steps=3, shape=SHAPE):
-    generator, schedule = np.random.default_rng(seed), leading_schedule(steps)
-    path = ddim(generator.standard_normal(shape, np.float32), schedule, eta=1.0, generator=generator)
-    conditions = {"context": np.full((shape[0], 1, 1), seed, np.float32)}
-    return Sample(guided(path, Guidance(3.0), steps), steps, shape, conditions)
-
-
-class Unet:
-    """Predicts noise from each sample's own latents, timestep and context; remembers who shared its calls."""
-
-    def __init__(self):
-        self.calls = []
-        self.before = lambda seeds: None
-
-    def __call__(self, spec, *, latents, timestep, guidance, context):
-        seeds = context[:, 0, 0, 0].astype(int).tolist()
-        self.before(seeds)
-        self.calls.append(seeds)
-        return {"noise": latents * timestep[..., None, None] / 1000 + context * guidance[..., None, None] / 10}
-
-
-class Gate:
-    """Holds every call of a UNet until it is let through, one by one."""
-
-    def __init__(self, unet):
-        self.arrived, self.through = threading.Semaphore(0), threading.Semaphore(0)
-        unet.before = self.wait
-
-    def wait(self, seeds):
-        self.arrived.release()
-        assert self.through.acquire(timeout=PATIENCE_S)
-
-    def await_call(self):
-        assert self.arrived.acquire(timeout=PATIENCE_S)
-
-    def let_through(self, calls=1):
-        self.through.release(calls)
 
 
 @pytest.fixture
@@ -72,18 +23,6 @@ def unet():
 def scheduler(unet):
     with StepScheduler(unet, ZERO123_UNET) as running:
         yield running
-
-
-def gather(groups, finished):
-    """Keep what is finished, also where the end is an error."""
-    for group in groups:
-        finished.update(group)
-    return finished
-
-
-def driven(scheduler, samples, **options):
-    """The clean latents by index."""
-    return gather(scheduler.drive(samples, no_report, **options), {})
 
 
 def test_samples_of_one_request_share_every_call_and_leave_when_done(scheduler, unet):
@@ -142,75 +81,6 @@ def test_latents_of_another_shape_never_share_a_call(unet):
         jobs = [users.submit(driven, scheduler, [sample(1, 3, shape)]) for shape in (SHAPE, (4, 8, 16))]
         assert [job.result(PATIENCE_S)[0].shape for job in jobs] == [SHAPE, (4, 8, 16)]
     assert sorted(shapes) == [SHAPE] * 3 + [(4, 8, 16)] * 3
-
-
-def poisoned(unet, seed, how):
-    """Have the UNet fail whenever this sample is in the call."""
-
-    def before(seeds):
-        if seed in seeds:
-            raise how
-
-    unet.before = before
-
-
-@pytest.mark.parametrize("how", [InternalError("no memory"), ValueError("shapes"), KeyError("noise")])
-def test_a_poisoned_sample_fails_alone_and_the_others_of_its_calls_are_done(scheduler, unet, how):
-    poisoned(unet, 2, how)
-    with ThreadPoolExecutor(3) as users:
-        good = [users.submit(driven, scheduler, [sample(seed, 4)]) for seed in (1, 3)]
-        bad = users.submit(driven, scheduler, [sample(2, 4)])
-        with pytest.raises(InternalError):
-            bad.result(PATIENCE_S)
-        assert [sorted(job.result(PATIENCE_S)) for job in good] == [[0], [0]]
-
-
-def test_the_good_samples_of_a_request_come_before_the_failure_of_a_bad_one_is_told(scheduler, unet):
-    poisoned(unet, 2, InternalError("no memory"))
-    finished = {}
-    with pytest.raises(InternalError, match="no memory"):
-        gather(scheduler.drive([sample(1, 4), sample(2, 4), sample(3, 4)], no_report), finished)
-    assert sorted(finished) == [0, 2]
-
-
-def test_a_call_that_failed_once_is_made_again_and_nothing_is_lost(scheduler, unet):
-    failures = [InternalError("the network's process died")]
-
-    def once(seeds):
-        if failures:
-            raise failures.pop()
-
-    unet.before = once
-    assert sorted(driven(scheduler, [sample(1, 3), sample(2, 3)])) == [0, 1]
-    assert sorted(map(len, unet.calls)) == [1, 1, 2, 2]
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_noise_that_is_not_finite_is_reported_and_fails_its_sample_alone(unet, value):
-    def networks(spec, **arrays):
-        answer = unet(spec, **arrays)
-        answer["noise"][arrays["context"][:, 0, 0, 0] == 2, 0, 3, 3] = value
-        return answer
-
-    tally = Tally()
-    with StepScheduler(networks, ZERO123_UNET, meter=tally) as scheduler:
-        finished = {}
-        with pytest.raises(InternalError, match=r"zero123_unet predicted noise that is not finite at step 1 of 3"):
-            gather(scheduler.drive([sample(1, 3), sample(2, 3)], no_report), finished)
-    assert list(finished) == [0]
-    assert tally.values["respin_sample_failures_total", "zero123_unet"] == 1
-
-
-def test_a_sampler_that_breaks_fails_its_own_sample(scheduler):
-    def broken():
-        yield next(sample(1).trajectory)
-        raise ZeroDivisionError
-
-    bad = Sample(broken(), 3, SHAPE, sample(1).conditions)
-    finished = {}
-    with pytest.raises(InternalError, match="ZeroDivisionError"):
-        gather(scheduler.drive([bad, sample(2, 3)], no_report), finished)
-    assert list(finished) == [1]
 
 
 def test_a_request_that_nobody_waits_for_has_no_further_call(scheduler, unet):
