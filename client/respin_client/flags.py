@@ -1,7 +1,7 @@
 """Flags that are derived from what they stand for, so that nothing is listed twice.
 
 Typer reads a command's flags off its signature. `with_flags` puts parameters into that signature that the function
-itself takes as `**flags`: one for each field of a request, and those of `connect`.
+itself takes as `**flags`: one for each field of a request, and those of functions such as `connect`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -21,6 +21,8 @@ from respin_client.photos import request_from_photo
 from respin_client.transport import TLS
 
 Command = Callable[..., None]
+
+T = TypeVar("T")
 
 _TYPES: dict[Kind, tuple[Any, str]] = {
     "image": (Path, "FILE"),
@@ -46,6 +48,16 @@ def with_flags(*groups: Iterable[inspect.Parameter]) -> Callable[[Command], Comm
         return command
 
     return extended
+
+
+def flags_of(made: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """The flags of a function that makes one thing of several."""
+    return tuple(inspect.signature(made, eval_str=True).parameters.values())
+
+
+def called(made: Callable[..., T], flags: Mapping[str, Any]) -> T:
+    """What a function makes of its own among `flags`."""
+    return made(**{name: flags[name] for name in inspect.signature(made).parameters})
 
 
 def request_flags(names: Sequence[str] = tuple(OPTIONS)) -> list[inspect.Parameter]:
@@ -114,12 +126,12 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-CONNECTION_FLAGS = tuple(inspect.signature(connect, eval_str=True).parameters.values())
+CONNECTION_FLAGS = flags_of(connect)
 
 
 def client_from_flags(flags: Mapping[str, Any]) -> Client:
     """The client that the connection's flags among `flags` ask for."""
-    return connect(**{each.name: flags[each.name] for each in CONNECTION_FLAGS})
+    return called(connect, flags)
 
 
 def request_from_flags(flags: Mapping[str, Any]) -> RotationRequest:

@@ -12,7 +12,7 @@ from respin.errors import InternalError, InvalidInput, RespinError
 from respin.options import MAX_VIEWS
 from respin.request import OPTIONS
 from respin_client.files import format_of
-from respin_client.flags import CONNECTION_FLAGS, request_flags, request_from_flags, with_flags
+from respin_client.flags import CONNECTION_FLAGS, called, flags_of, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow
 from respin_client.frames import Frames
 from respin_client.results import Picture
@@ -34,10 +34,7 @@ Examples:
 """
 
 
-@with_flags(
-    request_flags([name for name in OPTIONS if name not in ("azimuth", "polar", "output_format")]), CONNECTION_FLAGS
-)
-def spin(
+def camera_moves(
     *,
     views: Annotated[int, typer.Option(metavar="INTEGER", help=f"How many, evenly spaced (1 to {MAX_VIEWS})")] = 12,
     start: Annotated[float, typer.Option("--from", metavar="DEGREES", help="Azimuth of the first view")] = 0.0,
@@ -48,6 +45,18 @@ def spin(
     polar: Annotated[
         float, typer.Option(metavar="DEGREES", help=f"Of every view ({OPTIONS['polar'].range_text}; positive is down)")
     ] = 0.0,
+) -> dict[str, Any]:
+    """Make azimuth and polar of a request of the flags that say where the camera goes."""
+    return {"azimuth": whole_turn(start, views) if end is None else arc(start, end, views), "polar": polar}
+
+
+@with_flags(
+    request_flags([name for name in OPTIONS if name not in ("azimuth", "polar", "output_format")]),
+    CONNECTION_FLAGS,
+    flags_of(camera_moves),
+)
+def spin(
+    *,
     object_only: Annotated[
         bool, typer.Option("--object-only", help="The object on white, not composed into the photo")
     ] = False,
@@ -67,15 +76,13 @@ def spin(
 ) -> None:
     """Turn the object all round, as an animation that loops.
 
-    All views are one request. Each is written as soon as it is done; the animation, and a sheet of all views with
-    their azimuths, follow at the end.
+    All views are one request. Each is written as soon as it is done; animation and contact sheet follow at the end.
     """
     form = format_of(output, ANIMATIONS, "name another file")
     _check_encoding(form, frame_ms, quality)
-    azimuths = whole_turn(start, views) if end is None else arc(start, end, views)
-    request = request_from_flags({**flags, "azimuth": azimuths, "polar": polar})
+    request = request_from_flags({**flags, **called(camera_moves, flags)})
     shown = "novel_view" if object_only else "image"
-    files = Frames(frames, output, azimuths, shown)
+    files = Frames(frames, output, request.azimuth, shown)
     try:
         follow(request, [shown], files.take, quiet=quiet, flags=flags)
     except RespinError as error:
@@ -85,7 +92,7 @@ def spin(
     if files.missing:
         raise InternalError(f"{files.count}, and none for azimuth {files.missing[0]}; the server's log has the reason")
     pictures = files.pictures()
-    played = pictures if end is None else back_and_forth(pictures)
+    played = pictures if flags["end"] is None else back_and_forth(pictures)
     files.finish(_animation(form, played, frame_ms, quality), pictures)
 
 
