@@ -6,7 +6,7 @@ import gc
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,9 @@ from respin.specs import Array, Axis, ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph, named_shape
 from respin_export.half import in_half
-from respin_export.half_parity import compare_fp16, inputs_without_amplification
+from respin_export.half_parity import compare_fp16, deviations_fp16, inputs_without_amplification
 from respin_export.onnx_file import EXTERNAL_ABOVE_BYTES, replace_graph, slim, write_program
-from respin_export.parity import compare_fp32, graph_outputs, module_outputs
+from respin_export.parity import compare_fp32, deviations_fp32, graph_outputs, module_outputs, named
 
 OPSET = 20
 """23 would keep attention as one operator, which TensorRT does not build for every head size."""
@@ -58,12 +58,14 @@ class ExportOptions:
         slim: whether onnxslim folds and merges what it can; graphs above `SLIM_LIMIT_BYTES` are left as they are.
         device: "cpu", or "cuda" for the module's own outputs; ONNX Runtime checks the file on the CPU.
         external_above_bytes: weights beyond this lie in a file beside the graph.
+        gated: whether a graph whose error is beyond its gate is refused; else the error is told and no more.
     """
 
     precision: Precision = "fp32"
     slim: bool = False
     device: str = "cpu"
     external_above_bytes: int = EXTERNAL_ABOVE_BYTES
+    gated: bool = True
 
 
 PLAIN = ExportOptions()
@@ -133,10 +135,18 @@ def export_loaded(
             slim(draft)
         check_graph(draft, spec, sizes)
         on_stage("checking")
-        compare = compare_fp16 if options.precision == "fp16" else compare_fp32
-        errors = compare(spec, graph_outputs(draft, spec, inputs), wanted)
+        errors = _errors(spec, graph_outputs(draft, spec, inputs), wanted, options)
         replace_graph(draft, path)
     return errors
+
+
+def _errors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array], options: ExportOptions) -> dict[str, float]:
+    compare, measure = (
+        (compare_fp16, deviations_fp16) if options.precision == "fp16" else (compare_fp32, deviations_fp32)
+    )
+    if options.gated:
+        return compare(spec, got, wanted)
+    return {each.output: each.error for each in measure(spec.name, got, named(spec, wanted))}
 
 
 def _checked_inputs(module: nn.Module, spec: ModelSpec, sizes: Sizes, options: ExportOptions) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from respin.contracts import NETWORKS
 from respin.model_set import Sizes
 from respin.specs import Array
 from respin_export.example import example_inputs, example_lengths
+from respin_export.half_parity import inputs_without_amplification
 from respin_export.originals.case import Case
 
 SEED = 7
@@ -30,11 +31,15 @@ def cases(weights: Path, network: str) -> Iterator[Case]:
         network: `clip_text` or `inpaint_unet`.
     """
     spec = NETWORKS[network]
-    inputs = example_inputs(spec, Sizes(), batch=2, lengths=example_lengths(spec, Sizes(), (0.1, 0.3)), seed=SEED)
-    with torch.inference_mode():
-        compute = _text if network == "clip_text" else _guided_noise
-        wanted = compute(weights / "inpaint", {name: torch.from_numpy(array) for name, array in inputs.items()})
-    yield Case(network, "the library's own loader", inputs, {spec.outputs[0].name: wanted})
+    example = example_inputs(spec, Sizes(), batch=2, lengths=example_lengths(spec, Sizes(), (0.1, 0.3)), seed=SEED)
+    calls = {"the library's own loader": example}
+    if "guidance" in example:
+        calls["the library's own loader, not amplified"] = inputs_without_amplification(example)
+    compute = _text if network == "clip_text" else _guided_noise
+    for name, inputs in calls.items():
+        with torch.inference_mode():
+            wanted = compute(weights / "inpaint", {name: torch.from_numpy(array) for name, array in inputs.items()})
+        yield Case(network, name, inputs, {spec.outputs[0].name: wanted})
 
 
 def _text(folder: Path, inputs: dict[str, torch.Tensor]) -> Array:
