@@ -4,10 +4,10 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo test soak lint mini config clean
+.PHONY: help demo test soak lint parity parity-full gpu-check mini config clean
 
 help:  ## show what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(DEMO)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)
@@ -38,6 +38,15 @@ lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs
 	$(TEST)/bin/mypy
 	$(TEST)/bin/pyright
 	$(TEST)/bin/python -m respin.pbtxt --check
+
+parity: $(TEST)/.installed  ## measure the export against the original implementations again: docs/parity.md
+	$(TEST)/bin/respin parity
+
+parity-full: $(TEST)/.installed  ## export and build all networks at full size, random weights; some 40 minutes, 60 GB of disk
+	$(TEST)/bin/python -m respin_export.report.full_size
+
+gpu-check: $(TEST)/.installed  ## what only a GPU can show: engines run, FP16 on CUDA
+	$(TEST)/bin/python -m pytest -m gpu tests/export/test_gpu.py
 
 mini: $(TEST)/.installed  ## build the mini set again: models/mini
 	$(TEST)/bin/python -m respin_export.mini

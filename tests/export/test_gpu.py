@@ -1,0 +1,83 @@
+"""What only a GPU can show. `make gpu-check` runs these; without a GPU it says so and fails."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from respin.bundled import bundled
+from respin.contracts import NETWORKS
+from respin_export.example import example_inputs, example_lengths
+from respin_export.half_parity import inputs_without_amplification, relative_l2
+from respin_export.mini.networks import SIZES, build
+from respin_export.optimization_profile import optimization_profile
+from respin_export.parity import compare_fp32, graph_outputs
+from respin_export.tensorrt.builder import EngineTask, build_engine
+from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
+from respin_export.to_onnx import ExportOptions, export_network
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("a_gpu")]
+
+FLOAT16_GPU = 3e-3
+"""Relative L2, the gate of FP16: on a GPU sums are in float16 or float32, as its kernels please."""
+
+
+@pytest.fixture(scope="session")
+def a_gpu():
+    if device_capability() is None:
+        pytest.exit("gpu-check: no NVIDIA GPU is to be seen here; run it on a machine that has one", returncode=2)
+
+
+def inputs_of(spec):
+    lengths = example_lengths(spec, SIZES)
+    return inputs_without_amplification(example_inputs(spec, SIZES, batch=2, lengths=lengths, seed=1))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_graph_equals_its_module_on_the_gpu(tmp_path, name):
+    errors = export_network(build(name), NETWORKS[name], SIZES, tmp_path / "model.onnx", ExportOptions(device="cuda"))
+    assert errors
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "grounding_dino"])
+def test_an_fp16_graph_on_the_gpu_is_near_its_float32_module(tmp_path, name):
+    assert "CUDAExecutionProvider" in onnxruntime.get_available_providers(), "pip install onnxruntime-gpu"
+    spec, path, inputs = NETWORKS[name], tmp_path / "model.onnx", inputs_of(NETWORKS[name])
+    export_network(build(name), spec, SIZES, path, ExportOptions(precision="fp16"))
+    session = onnxruntime.InferenceSession(path, providers=["CUDAExecutionProvider"])
+    got = session.run([tensor.name for tensor in spec.outputs], inputs)
+    wanted = graph_outputs(bundled("models/mini") / name / "model.onnx", spec, inputs)
+    assert max(map(relative_l2, got, wanted)) <= FLOAT16_GPU
+
+
+@pytest.mark.parametrize("name", ["edsr", "zero123_unet", "sam_decoder", "clip_text"])
+def test_an_engine_computes_what_its_graph_does(tmp_path, name):
+    spec, graph = NETWORKS[name], bundled("models/mini") / name / "model.onnx"
+    library = Library.installed()
+    trt, engine = importlib.import_module(library.flavour), tmp_path / "model.plan"
+    capabilities = target_capabilities(library, [], device_capability())
+    profile = optimization_profile(spec, SIZES)
+    build_engine(trt, EngineTask(name, graph, engine, profile, library.flavour, capabilities), lambda *_: None)
+    inputs = inputs_of(spec)
+    compare_fp32(spec, engine_outputs(trt, engine, spec, inputs), graph_outputs(graph, spec, inputs))
+
+
+def engine_outputs(trt, path, spec, inputs):
+    """Run an engine on torch's tensors (TensorRT 10's Python API)."""
+    engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(path.read_bytes())
+    context = engine.create_execution_context()
+    tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
+    for name, tensor in tensors.items():
+        context.set_input_shape(name, tuple(tensor.shape))
+    for output in spec.outputs:
+        tensors[output.name] = torch.empty(tuple(context.get_tensor_shape(output.name)), device="cuda")
+    for name, tensor in tensors.items():
+        context.set_tensor_address(name, tensor.data_ptr())
+    stream = torch.cuda.current_stream()
+    assert context.execute_async_v3(stream.cuda_stream)
+    stream.synchronize()
+    return [np.asarray(tensors[output.name].cpu()) for output in spec.outputs]
