@@ -61,7 +61,7 @@ def test_an_engine_computes_what_its_graph_does(tmp_path, name):
     trt, engine = importlib.import_module(library.flavour), tmp_path / "model.plan"
     capabilities = target_capabilities(library, [], device_capability())
     profile = optimization_profile(spec, SIZES)
-    build_engine(trt, EngineTask(name, graph, engine, profile, library.flavour, capabilities), lambda *_: None)
+    build_engine(trt, EngineTask(name, graph, profile, engine, library.flavour, capabilities), lambda *_: None)
     inputs = inputs_of(spec)
     compare_fp32(spec, engine_outputs(trt, engine, spec, inputs), graph_outputs(graph, spec, inputs))
 
