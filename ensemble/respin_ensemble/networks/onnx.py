@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -12,6 +13,7 @@ from respin.errors import InternalError
 from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks.onnx_cuda import CudaSession
 
 
 def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -44,28 +46,45 @@ def run_session(
         raise InternalError(f"{spec.name} failed: {error}") from error
 
 
+Call = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""One network: a batch in, its outputs by the contract's names."""
+
+
 class OnnxNetworks(BatchedNetworks):
     """The ten networks in this process."""
 
-    def __init__(self, sessions: Mapping[str, onnxruntime.InferenceSession], sizes: Sizes) -> None:
-        """Networks by name, each a loaded session."""
+    def __init__(self, calls: Mapping[str, Call], sizes: Sizes) -> None:
+        """Networks by name, each loaded."""
         super().__init__(sizes)
-        self._sessions = sessions
+        self._calls = calls
 
     @classmethod
-    def from_files(cls, files: Mapping[str, Path], sizes: Sizes) -> OnnxNetworks:
-        """Load each network from its file."""
-        return cls({name: open_session(path) for name, path in files.items()}, sizes)
+    def from_files(cls, files: Mapping[str, Path], sizes: Sizes, *, device: str = "cpu") -> OnnxNetworks:
+        """Load each network from its file.
+
+        Raises:
+            InvalidInput: there is no such device.
+        """
+        if device == "cuda":
+            return cls({name: CudaSession(path, NETWORKS[name]) for name, path in files.items()}, sizes)
+        sessions = {name: open_session(path) for name, path in files.items()}
+        return cls({name: partial(run_session, session, NETWORKS[name]) for name, session in sessions.items()}, sizes)
 
     @classmethod
-    def from_set(cls, folder: Path) -> OnnxNetworks:
+    def from_set(cls, folder: Path, *, device: str = "cpu") -> OnnxNetworks:
         """Load the ten networks of a set's folder.
+
+        Args:
+            folder: of the set.
+            device: "cpu" or "cuda".
 
         Raises:
             ContractMismatch: the folder is no set, or lacks a network.
+            InvalidInput: there is no such device.
         """
         manifest = ModelSet.load(folder)
-        return cls.from_files({name: manifest.file(folder, spec) for name, spec in NETWORKS.items()}, manifest.sizes)
+        files = {name: manifest.file(folder, spec) for name, spec in NETWORKS.items()}
+        return cls.from_files(files, manifest.sizes, device=device)
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
-        return run_session(self._sessions[spec.name], spec, arrays)
+        return self._calls[spec.name](arrays)

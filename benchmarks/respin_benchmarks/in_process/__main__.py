@@ -1,0 +1,205 @@
+"""Measure the ten networks and whole jobs in this process, without a server, and write the page again.
+
+On a GPU: full-size networks with seeded random weights in FP16, since speed and memory do not depend on the values. On
+a CPU: the mini set in FP32, so that the same path is walked. Rows are kept as they come: run the same command again
+after an interruption, or when --budget-s is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from respin.contracts import NETWORKS
+from respin.errors import RespinError
+from respin_benchmarks.baseline.pipeline import Baseline
+from respin_benchmarks.in_process.house import House
+from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
+from respin_benchmarks.in_process.machine import Machine
+from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
+from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
+from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes, open_networks
+from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
+from respin_ensemble.networks import BatchedNetworks
+from respin_export.report.table import read_rows, write_rows
+
+WORDS = {"set": "models/mini", "mini": "mini, random", "full": "full size, random"}
+
+
+@dataclass
+class Session:
+    """One measurement, begun or gone on with.
+
+    Args:
+        options: of the command.
+    """
+
+    options: argparse.Namespace
+
+    def __post_init__(self) -> None:
+        self.began_s = time.monotonic()
+        self.machine = Machine(self.options.device)
+        self.half = self.options.precision == "fp16"
+        self.networks_file = self.options.results / f"networks_{self.options.device}.csv"
+        self.jobs_file = self.options.results / f"jobs_{self.options.device}.csv"
+        self.open: dict[str, BatchedNetworks] = {}
+
+    @property
+    def weights(self) -> Weights:
+        """As the options say."""
+        kind: Kind = self.options.weights
+        return weights_of(kind, self.options.work / "weights", jobs=os.cpu_count() or 1)
+
+    def tell(self, text: str) -> None:
+        """Say what happens, and when."""
+        print(f"{time.monotonic() - self.began_s:6.1f} s  {text}", flush=True)
+
+    def time_is_up(self) -> bool:
+        """Whether nothing new may begin."""
+        return bool(time.monotonic() - self.began_s > self.options.budget_s)
+
+    def run(self) -> None:
+        """Measure what is asked for."""
+        weights = self.weights
+        self.tell("weights are there")
+        for runtime in self.options.runtimes:
+            if "networks" in self.options.measure and not self.time_is_up():
+                self._networks(runtime, weights)
+        if "jobs" in self.options.measure and not self.time_is_up():
+            self._jobs(weights)
+
+    def _opened(self, runtime: str, weights: Weights) -> BatchedNetworks:
+        if runtime not in self.open:
+            self.open[runtime] = open_networks(
+                runtime,
+                weights,
+                device=self.machine.kind,
+                half=self.half,
+                work=self.options.work,
+                jobs=max(1, (os.cpu_count() or 1) // 2),
+                tell=lambda text: None,
+            )
+            self.tell(f"{runtime}: loaded")
+        return self.open[runtime]
+
+    def _networks(self, runtime: str, weights: Weights) -> None:
+        dtype = torch.float16 if self.half else torch.float32
+        ceilings = self.machine.ceilings(dtype)
+        self.tell(f"at best {ceilings.matmul_tflops:g} TFLOP/s and {ceilings.copy_gb_s:g} GB/s")
+        bench = Bench(self.machine, ceilings, self.half, WORDS[self.options.weights], self.options.calls)
+        done = rows_by_key(read_rows(self.networks_file, NetworkRun))
+        for name in NETWORKS:
+            if self.time_is_up() or self._measured(done, runtime, name):
+                continue
+            networks = self._opened(runtime, weights)
+            for trial in trials(weights, name, self.machine, half=self.half):
+                row = bench.measured(runtime, networks, trial)
+                done |= rows_by_key([row])
+                write_rows(self.networks_file, NetworkRun, done.values())
+                self.tell(
+                    f"{runtime}: {name} x {row.batch}: {row.call_ms:.2f} ms, on the device {row.device_ms:.2f}, "
+                    f"floor {row.floor_ms:.2f}; {row.errors} {row.note}"
+                )
+            released(self.machine)
+
+    def _measured(self, done: dict[tuple[str, str, str, int], NetworkRun], runtime: str, name: str) -> bool:
+        mine = [row for key, row in done.items() if key[:3] == (name, runtime, self.options.precision)]
+        return any(row.versions == self.machine.versions and row.machine == self.machine.name for row in mine)
+
+    def _jobs(self, weights: Weights) -> None:
+        cells = usual_cells(
+            steps=self.options.steps, background_steps=self.options.background_steps, few=self.options.few_steps
+        )
+        houses: dict[str, House] = {}
+        memory: dict[str, int] = {}
+        for runtime in self.options.runtimes:
+            before = self.machine.memory_mib() if self.open else 0
+            networks = self._opened(runtime, weights)
+            houses[runtime], there = warmed(networks, cells, self.machine)
+            memory[runtime] = there if len(self.open) == 1 else there - before
+            self.tell(f"{runtime}: warm, {memory[runtime]} MiB")
+        before = self.machine.memory_mib()
+        script = Baseline(weights, device=self.machine.kind, half=self.half)
+        jobs = Jobs(self.machine, WORDS[self.options.weights], self.half)
+        jobs.baseline(script, Cell(steps=4, background_steps=4), memory_mib=0, repeat=0)
+        memory["baseline"] = self.machine.memory_mib() - before
+        self.tell(f"baseline: warm, {memory['baseline']} MiB")
+        self._bursts(jobs, cells, script, houses, memory)
+        for house in houses.values():
+            house.__exit__(None, None, None)
+
+    def _bursts(
+        self, jobs: Jobs, cells: list[Cell], script: Baseline, houses: dict[str, House], memory: dict[str, int]
+    ) -> None:
+        rows = read_rows(self.jobs_file, JobRun)
+        earlier = 1 + max((row.repeat for row in rows), default=-1)
+        for repeat, cell, way in interleaved(cells, {"baseline": script, **houses}, self.options.repeats):
+            if self.time_is_up():
+                return
+            if way == "baseline":
+                if not cell.compared:
+                    last = None
+                    continue
+                row, last = jobs.baseline(script, cell, memory_mib=memory[way], repeat=earlier + repeat)
+            else:
+                row, intervals = jobs.engine(
+                    houses[way], way, cell, memory_mib=memory[way], repeat=earlier + repeat, baseline=last
+                )
+                if cell == cells[0]:
+                    name = f"intervals_{self.machine.kind}_{way.replace(' ', '_')}.csv"
+                    write_rows(self.options.results / name, Interval, intervals)
+            rows.append(row)
+            write_rows(self.jobs_file, JobRun, rows)
+            self.tell(
+                f"{way}: {cell.sampler} {cell.steps}+{cell.background_steps}, {cell.views} views x {cell.jobs}: "
+                f"{row.latency_s:.3f} s, {row.images_s:.2f} images/s, busy {row.zero123_busy} {row.inpaint_busy}, "
+                f"PSNR {row.psnr_view_db} {row.psnr_background_db}, {row.joules} J"
+            )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(
+        prog="python -m respin_benchmarks.in_process",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--weights", choices=("set", "mini", "full"), help="default: full on a GPU, set on a CPU")
+    made.add_argument("--precision", choices=("fp32", "fp16"), help="default: fp16 on a GPU, fp32 on a CPU")
+    made.add_argument("--runtimes", nargs="+", choices=RUNTIMES, metavar="NAME", help=f"of {', '.join(RUNTIMES)}")
+    made.add_argument("--measure", nargs="+", choices=("networks", "jobs"), default=["networks", "jobs"])
+    made.add_argument("--calls", type=int, default=30, help="timed, of each network (default: %(default)s)")
+    made.add_argument("--repeats", type=int, default=5, help="of every job, interleaved (default: %(default)s)")
+    made.add_argument("--steps", type=int, default=75, help="of Zero123 (default: %(default)s)")
+    made.add_argument("--background-steps", type=int, default=50, help="of the inpainting (default: %(default)s)")
+    made.add_argument("--few-steps", type=int, default=20, help="of both, with UniPC (default: %(default)s)")
+    made.add_argument("--budget-s", type=float, default=float("inf"), help="after which nothing new begins")
+    made.add_argument("--work", type=Path, default=Path("build/in-process"), help="for weights and graphs")
+    made.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure; 1 if something could not be."""
+    options = parser().parse_args(arguments)
+    on_gpu = options.device == "cuda"
+    options.weights = options.weights or ("full" if on_gpu else "set")
+    options.precision = options.precision or ("fp16" if on_gpu else "fp32")
+    try:
+        options.runtimes = options.runtimes or default_runtimes(options.device)
+        Session(options).run()
+    except RespinError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

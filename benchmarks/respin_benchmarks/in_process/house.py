@@ -1,0 +1,181 @@
+"""The engine without a server: the story, the step schedulers and one set of networks, in this process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from types import TracebackType
+
+import numpy as np
+from PIL import Image
+
+from respin.bundled import bundled
+from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.request import RotationRequest
+from respin.specs import Array, ModelSpec
+from respin_benchmarks.in_process.rows import Interval
+from respin_ensemble.events import Event
+from respin_ensemble.metrics import Tally
+from respin_ensemble.networks import Networks
+from respin_ensemble.novel_view import Moves
+from respin_ensemble.pictures import Picture
+from respin_ensemble.rotate_object import rotate_object
+from respin_ensemble.sampling import StepSchedulers
+from respin_ensemble.workshop import Workshop
+
+CUP = (165.0, 12.0, 428.0, 312.0)
+"""The cup in examples/coffee.png, px."""
+
+BUSY = "respin_unet_busy_seconds_total"
+INTERVALS = ("respin_stage_seconds", "respin_step_seconds")
+
+
+def request_for_cup(
+    *, steps: int, background_steps: int, views: int = 1, sampler: str = "ddim", seed: int = 0
+) -> RotationRequest:
+    """The job that is measured: the cup of examples/coffee.png turned to so many sides."""
+    photo = (bundled("examples") / "coffee.png").read_bytes()
+    return RotationRequest(
+        photo,
+        "coffee cup",
+        azimuth=tuple(40.0 + 360.0 * view / views - 360.0 * (view > views // 2) for view in range(views)),
+        polar=(-10.0,),
+        box=CUP,
+        seed=seed,
+        sampler=sampler,
+        background_sampler=sampler,
+        steps=steps,
+        background_steps=background_steps,
+    )
+
+
+@dataclass
+class Outcome:
+    """One job that was done.
+
+    Args:
+        latency_s: from the photo's file to the last answer's.
+        pictures: what makes the first view and the background, once the clock has stopped.
+    """
+
+    latency_s: float = 0.0
+    pictures: dict[str, Callable[[], object]] = field(default_factory=dict)
+
+    def picture(self, name: str) -> Picture:
+        """(H, W, 3) uint8."""
+        encoded = self.pictures[name]()
+        assert isinstance(encoded, bytes)
+        return np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
+
+
+class Trace(Tally):
+    """A meter that also keeps when each stage and each call of a UNet was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intervals: list[Interval] = []
+
+    def observe(self, name: str, value: float, label: str = "") -> None:
+        """Keep an observation, which has just ended."""
+        super().observe(name, value, label)
+        if name in INTERVALS:
+            ended_s = time.perf_counter()
+            self.intervals.append(Interval(label, ended_s - value, ended_s))
+
+
+class House:
+    """Runs jobs; a context manager that ends its threads.
+
+    Args:
+        networks: to run.
+        workers: jobs at the same time.
+    """
+
+    def __init__(self, networks: Networks, workers: int = 8) -> None:
+        self.networks, self.trace = networks, Trace()
+        self._pools = [ThreadPoolExecutor(workers) for _ in range(2)]
+        self._schedulers = StepSchedulers(networks, meter=self.trace)
+        self._moves = Moves(networks)
+
+    def __enter__(self) -> House:
+        """It is ready."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the threads."""
+        for pool in self._pools:
+            pool.shutdown()
+        self._schedulers.close()
+
+    def job(self, request: RotationRequest) -> Outcome:
+        """Do one job; the answer's picture is encoded, as the server would send it."""
+        outcome, began_s = Outcome(), time.perf_counter()
+
+        def report(event: Event) -> None:
+            if "image" in event.made:
+                event.made["image"]()
+            for name in {"novel_view", "background"} & set(event.made):
+                outcome.pictures.setdefault(name, event.made[name])
+
+        workshop = Workshop(self.networks, self._schedulers.stepper(), self._pools[1], self._moves, meter=self.trace)
+        rotate_object(workshop, request, report)
+        outcome.latency_s = time.perf_counter() - began_s
+        return outcome
+
+    def burst(self, request: RotationRequest, jobs: int) -> list[Outcome]:
+        """So many jobs at the same time, each with a seed of its own."""
+        requests = [replace(request, seed=request.seed + number) for number in range(jobs)]
+        return list(self._pools[0].map(self.job, requests))
+
+    def busy_s(self) -> tuple[float, float]:
+        """How long Zero123's UNet and the inpainting's have been called so far."""
+        return self.trace.values[BUSY, ZERO123_UNET.name], self.trace.values[BUSY, INPAINT_UNET.name]
+
+    def warm(self, request: RotationRequest, largest_batch: int) -> None:
+        """Let every shape that jobs like this one bring be seen three times: kernels chosen, graph captured, replayed.
+
+        Args:
+            request: like the ones to come, with few steps.
+            largest_batch: of either UNet.
+        """
+        watched = _Watched(self.networks)
+        with House(watched) as house:
+            house.job(request)
+        for _ in range(2):
+            for unet, arrays in watched.first.items():
+                for batch in range(1, largest_batch + 1):
+                    self.networks(_UNETS[unet], **{name: array.repeat(batch, 0) for name, array in arrays.items()})
+            self.job(request)
+
+
+_UNETS = {unet.name: unet for unet in (ZERO123_UNET, INPAINT_UNET)}
+
+
+class _Watched:
+    """Networks that keep one sample of what each UNet is given."""
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks, self.sizes = networks, networks.sizes
+        self.first: dict[str, dict[str, Array]] = {}
+
+    def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
+        if spec.name in _UNETS:
+            self.first.setdefault(spec.name, {name: array[:1].copy() for name, array in arrays.items()})
+        return self._networks(spec, **arrays)
+
+
+def median_latency_s(outcomes: Sequence[Outcome]) -> float:
+    """Of several jobs."""
+    return statistics.median(outcome.latency_s for outcome in outcomes)
+
+
+def psnr_db(one: Picture, other: Picture) -> float:
+    """Peak signal-to-noise ratio of two pictures; infinite where they are the same."""
+    error = float(np.mean((one.astype(np.float64) - other) ** 2))
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

@@ -1,0 +1,189 @@
+"""Whole jobs, interleaved with the baseline's: times, shares, memory, energy, and whether the pictures are the same."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image
+
+from respin.request import RotationRequest
+from respin_benchmarks.baseline.pipeline import Baseline
+from respin_benchmarks.in_process.house import House, Outcome, median_latency_s, psnr_db, request_for_cup
+from respin_benchmarks.in_process.machine import Machine
+from respin_benchmarks.in_process.rows import Interval, JobRun
+from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.pictures import Picture
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is asked for.
+
+    Args:
+        sampler: of both UNets.
+        steps: of Zero123.
+        background_steps: of the inpainting.
+        views: a job.
+        jobs: at the same time.
+    """
+
+    sampler: str = "ddim"
+    steps: int = 75
+    background_steps: int = 50
+    views: int = 1
+    jobs: int = 1
+
+    def request(self, *, seed: int = 0) -> RotationRequest:
+        """The job."""
+        return request_for_cup(
+            steps=self.steps,
+            background_steps=self.background_steps,
+            views=self.views,
+            sampler=self.sampler,
+            seed=seed,
+        )
+
+    @property
+    def compared(self) -> bool:
+        """Whether the baseline does it too: it knows one view and DDIM."""
+        return (self.sampler, self.views, self.jobs) == ("ddim", 1, 1)
+
+
+def usual_cells(*, steps: int = 75, background_steps: int = 50, few: int = 20) -> list[Cell]:
+    """What is measured: one image, few steps, many views, many jobs."""
+    usual = Cell("ddim", steps, background_steps)
+    fewer = Cell("unipc_karras", few, few)
+    many = [replace(usual, jobs=jobs) for jobs in (2, 4, 8)]
+    return [usual, fewer, replace(usual, views=12), replace(fewer, views=12), *many]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Measures jobs on one machine.
+
+    Args:
+        machine: that they run on.
+        weights: which ones, in words.
+        half: in float16.
+    """
+
+    machine: Machine
+    weights: str
+    half: bool
+
+    def baseline(self, script: Baseline, cell: Cell, *, memory_mib: int, repeat: int) -> tuple[JobRun, Outcome]:
+        """One job by the script, the encoding of its answer among it."""
+        request = cell.request()
+        joules, began_s = self.machine.joules(), time.perf_counter()
+        with Image.open(BytesIO(request.image)) as file:
+            photo = np.array(file.convert("RGB"))
+        made = script(request, photo)
+        encoded = {name: _png(picture) for name, picture in made.items()}
+        wall_s = time.perf_counter() - began_s
+        joules = self.machine.joules() - joules
+        outcome = Outcome(wall_s, {name: lambda file=file: file for name, file in encoded.items()})  # type: ignore[misc]
+        run = self._run(cell, "torch eager", repeat, wall_s, memory_mib)
+        return replace(run, way="baseline", joules=round(joules, 1)), outcome
+
+    def engine(
+        self,
+        house: House,
+        runtime: str,
+        cell: Cell,
+        *,
+        memory_mib: int,
+        repeat: int,
+        baseline: Outcome | None = None,
+    ) -> tuple[JobRun, list[Interval]]:
+        """One burst of jobs by the engine, and where the time of a single one went."""
+        house.trace.intervals.clear()
+        busy, joules, began_s = house.busy_s(), self.machine.joules(), time.perf_counter()
+        outcomes = house.burst(cell.request(), cell.jobs)
+        wall_s = time.perf_counter() - began_s
+        joules = (self.machine.joules() - joules) / (cell.jobs * cell.views)
+        shares = [(after - before) / wall_s for before, after in zip(busy, house.busy_s(), strict=True)]
+        run = self._run(cell, runtime, repeat, wall_s, memory_mib)
+        view_db, background_db = (
+            _compared(outcomes[0], baseline, name) if baseline else math.nan for name in ("novel_view", "background")
+        )
+        run = replace(
+            run,
+            latency_s=round(median_latency_s(outcomes), 4),
+            zero123_busy=round(shares[0], 3),
+            inpaint_busy=round(shares[1], 3),
+            psnr_view_db=round(view_db, 1),
+            psnr_background_db=round(background_db, 1),
+            joules=round(joules, 1),
+        )
+        return run, [
+            Interval(each.name, round(each.began_s - began_s, 5), round(each.ended_s - began_s, 5))
+            for each in house.trace.intervals
+        ]
+
+    def _run(self, cell: Cell, runtime: str, repeat: int, wall_s: float, memory_mib: int) -> JobRun:
+        return JobRun(
+            way="engine",
+            runtime=runtime,
+            precision="fp16" if self.half else "fp32",
+            sampler=cell.sampler,
+            steps=cell.steps,
+            background_steps=cell.background_steps,
+            views=cell.views,
+            jobs=cell.jobs,
+            repeat=repeat,
+            wall_s=round(wall_s, 4),
+            latency_s=round(wall_s, 4),
+            images_s=round(cell.jobs * cell.views / wall_s, 4),
+            zero123_busy=math.nan,
+            inpaint_busy=math.nan,
+            psnr_view_db=math.nan,
+            psnr_background_db=math.nan,
+            memory_mib=memory_mib,
+            joules=math.nan,
+            weights=self.weights,
+            date=self.machine.date,
+            machine=self.machine.name,
+            versions=self.machine.versions,
+        )
+
+
+def _compared(outcome: Outcome, baseline: Outcome, name: str) -> float:
+    return psnr_db(outcome.picture(name), baseline.picture(name))
+
+
+def _png(picture: Picture) -> bytes:
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[House, int]:
+    """A house that has seen every shape of these cells, and the memory that is in use then, MiB."""
+    house = House(networks)
+    largest = min(8, max(cell.views * cell.jobs for cell in cells))
+    for views in sorted({cell.views for cell in cells}):
+        house.warm(Cell("ddim", 4, 4, views).request(), largest)
+    gc.collect()
+    return house, machine.memory_mib()
+
+
+def released(machine: Machine) -> None:
+    """Give back what is no longer used, so that the next memory figure is of what is."""
+    gc.collect()
+    if machine.kind == "cuda":
+        torch.cuda.empty_cache()
+
+
+def interleaved(cells: Sequence[Cell], ways: Mapping[str, object], repeats: int) -> Iterator[tuple[int, Cell, str]]:
+    """Every cell in every way once, neighbours in time, then all again."""
+    for repeat in range(repeats):
+        for cell in cells:
+            for way in ways:
+                yield repeat, cell, way

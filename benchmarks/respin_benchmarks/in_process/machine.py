@@ -1,0 +1,107 @@
+"""The processor that is measured: its name, its memory, its energy, and how fast it can be at best."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from respin.errors import InvalidInput
+from respin_export.report.circumstances import Circumstances
+
+MIB = 2**20
+PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "numpy")
+TRIALS = 20
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What a processor reached at the two things that bound a network.
+
+    Args:
+        matmul_tflops: of a large matrix product, in the networks' precision, on random numbers.
+        copy_gb_s: of a large copy, bytes read and bytes written both counted.
+    """
+
+    matmul_tflops: float
+    copy_gb_s: float
+
+    def floor_ms(self, flop: float, moved_bytes: float) -> float:
+        """The least time that so much arithmetic on so many bytes takes, ms."""
+        return max(flop / (self.matmul_tflops * 1e9), moved_bytes / (self.copy_gb_s * 1e6))
+
+
+class Machine:
+    """A CPU or a GPU as a benchmark sees it.
+
+    Args:
+        kind: "cpu" or "cuda".
+
+    Raises:
+        InvalidInput: there is no such device.
+    """
+
+    def __init__(self, kind: str) -> None:
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise InvalidInput("device 'cuda' is asked for and there is no NVIDIA GPU to be seen; use --device cpu")
+        self.kind = kind
+        here = Circumstances.here(PACKAGES)
+        self.name = torch.cuda.get_device_name() if kind == "cuda" else f"{here.cores} cores of {here.cpu}"
+        self.date, self.versions = here.date, here.versions
+        self._nvml: Any = _nvml() if kind == "cuda" else None
+
+    def memory_mib(self) -> int:
+        """What is in use now: of the whole GPU where NVML tells, else torch's share; on the CPU this process's RSS."""
+        if self.kind == "cpu":
+            return int(psutil.Process(os.getpid()).memory_info().rss // MIB)
+        if self._nvml is None:
+            return int(torch.cuda.memory_reserved() // MIB)
+        module, handle = self._nvml
+        return int(module.nvmlDeviceGetMemoryInfo(handle).used // MIB)
+
+    def joules(self) -> float:
+        """The GPU's energy counter; NaN where there is none."""
+        if self._nvml is not None:
+            module, handle = self._nvml
+            with suppress(module.NVMLError):
+                return float(module.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+        return float("nan")
+
+    def ceilings(self, dtype: torch.dtype) -> Ceilings:
+        """Measure both, now."""
+        side, length = (8192, 2**30) if self.kind == "cuda" else (1024, 2**26)
+        one, other = (torch.randn(side, side, device=self.kind, dtype=dtype) for _ in range(2))
+        source = torch.zeros(length, dtype=torch.uint8, device=self.kind)
+        target = torch.empty_like(source)
+        matmul_s = self._median_s(lambda: torch.matmul(one, other))
+        copy_s = self._median_s(lambda: target.copy_(source))
+        return Ceilings(round(2 * side**3 / matmul_s / 1e12, 3), round(2 * length / copy_s / 1e9, 1))
+
+    def _median_s(self, work: Callable[[], object]) -> float:
+        times = []
+        for trial in range(TRIALS + 3):
+            began_s = time.perf_counter()
+            work()
+            if self.kind == "cuda":
+                torch.cuda.synchronize()
+            if trial >= 3:
+                times.append(time.perf_counter() - began_s)
+        return statistics.median(times)
+
+
+def _nvml() -> tuple[Any, Any] | None:
+    try:
+        pynvml: Any = importlib.import_module("pynvml")  # of nvidia-ml-py, on a GPU machine alone
+
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
+    except Exception:  # without it, torch's own count is all there is
+        return None

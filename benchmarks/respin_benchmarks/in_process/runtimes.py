@@ -1,0 +1,81 @@
+"""What can run the ten networks in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from respin.contracts import NETWORKS
+from respin.errors import InvalidInput
+from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
+from respin_benchmarks.in_process.weights import Weights
+from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks.onnx import OnnxNetworks
+from respin_export.export_set import Plan, export_set
+from respin_export.isolated import Done
+from respin_export.published import PublishedWeights
+
+TORCH = {"torch eager": "eager", "torch graphs": "graphs", "torch compiled": "compiled"}
+ONNX = "onnxruntime"
+RUNTIMES = (*TORCH, ONNX)
+
+Tell = Callable[[str], None]
+
+
+def default_runtimes(device: str) -> list[str]:
+    """Those that are worth measuring here and installed."""
+    if device == "cpu":
+        return ["torch eager", ONNX]
+    return ["torch graphs", "torch compiled", *([ONNX] if has_cuda_provider() else [])]
+
+
+def has_cuda_provider() -> bool:
+    """Whether ONNX Runtime was built for CUDA."""
+    import onnxruntime  # noqa: PLC0415 (slow)
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def open_networks(
+    runtime: str, weights: Weights, *, device: str, half: bool, work: Path, jobs: int, tell: Tell
+) -> BatchedNetworks:
+    """Load the ten networks.
+
+    Args:
+        runtime: of `RUNTIMES`.
+        weights: to run.
+        device: "cpu" or "cuda".
+        half: in float16.
+        work: folder for exported graphs; those that are there already are kept.
+        jobs: exports at a time.
+        tell: shown what happens.
+
+    Raises:
+        InvalidInput: the runtime is unknown, or cannot run these weights.
+    """
+    if runtime in TORCH:
+        if runtime == "torch compiled" and importlib.util.find_spec("triton") is None:
+            raise InvalidInput("'torch compiled' needs the package triton, which CUDA builds of torch bring")
+        execution = cast(Execution, TORCH[runtime])
+        return TorchNetworks.load(weights, device=device, half=half, execution=execution, on_load=tell)
+    if runtime != ONNX:
+        raise InvalidInput(f"runtime is '{runtime}', one of {', '.join(RUNTIMES)} is wanted")
+    return OnnxNetworks.from_set(_exported(weights, half=half, work=work, jobs=jobs, tell=tell), device=device)
+
+
+def _exported(weights: Weights, *, half: bool, work: Path, jobs: int, tell: Tell) -> Path:
+    """The folder of the set that these weights make."""
+    if not isinstance(weights, PublishedWeights):
+        from respin.bundled import bundled  # noqa: PLC0415 (the only use)
+
+        return bundled("models/mini")
+    precision = "fp16" if half else "fp32"
+    # With random weights of the published depth GroundingDINO ranks by noise (docs/parity.md): told, not refused.
+    options = {"precision": precision, "gated": False}
+    plan = Plan(work / precision, f"bench-{precision}", weights.sizes, list(NETWORKS), weights, options, jobs)
+    failed = export_set(plan, lambda event: tell(f"exported {event.name}") if isinstance(event, Done) else None)
+    if failed:
+        raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
+    return plan.folder

@@ -1,0 +1,130 @@
+"""ONNX Runtime on an NVIDIA GPU: tensors stay where it reads them, and shapes that come again become CUDA graphs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnxruntime
+
+from respin.errors import InternalError, InvalidInput
+from respin.specs import Array, ModelSpec
+
+PROVIDER = "CUDAExecutionProvider"
+
+MOST_GRAPHS = 16
+"""Shapes of a network that get a graph: each holds its own inputs and outputs on the GPU."""
+
+NO_GRAPH = -1
+"""As the number of a graph: run without one."""
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class CudaSession:
+    """One network on the GPU, called by one thread at a time.
+
+    Args:
+        path: its model.onnx.
+        spec: its contract.
+
+    Raises:
+        InvalidInput: ONNX Runtime cannot use a GPU here.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        require_cuda()
+        self._spec, self._lock = spec, threading.Lock()
+        self.uncaptured = ""
+        """Why the network runs without graphs, where it does."""
+        try:
+            self._session = _opened(path, graphs=True)
+        except Exception as error:  # a node that CUDA lacks: the session is refused, in no class of its own
+            self.uncaptured = str(error).partition("\n")[0]
+            self._session = _opened(path, graphs=False)
+        if self._session.get_providers()[0] != PROVIDER:
+            raise InvalidInput("ONNX Runtime could not load CUDA or cuDNN; install the libraries of its CUDA version")
+        self._seen: dict[Shapes, list[tuple[int, ...]]] = {}
+        self._bound: dict[Shapes, _Bound] = {}
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch.
+
+        Raises:
+            InternalError: ONNX Runtime refused it.
+        """
+        shapes = tuple(array.shape for array in arrays.values())
+        with self._lock:
+            try:
+                if shapes in self._bound:
+                    return self._bound[shapes](self._session, arrays)
+                if shapes in self._seen and len(self._bound) < MOST_GRAPHS:
+                    number = NO_GRAPH if self.uncaptured else len(self._bound)
+                    self._bound[shapes] = _Bound(self._spec, arrays, self._seen[shapes], number)
+                    return self._bound[shapes](self._session, arrays)
+                return self._unbound(shapes, arrays)
+            except Exception as error:  # ONNX Runtime's own errors have no base in common
+                raise InternalError(f"{self._spec.name} failed: {error}") from error
+
+    def _unbound(self, shapes: Shapes, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        names = [output.name for output in self._spec.outputs]
+        outputs = self._session.run(names, dict(arrays), _run_options(NO_GRAPH))
+        self._seen[shapes] = [output.shape for output in outputs]
+        return dict(zip(names, outputs, strict=True))
+
+
+class _Bound:
+    """Inputs and outputs of one shape on the GPU, with the number of their graph."""
+
+    def __init__(
+        self, spec: ModelSpec, arrays: Mapping[str, Array], outputs: list[tuple[int, ...]], number: int
+    ) -> None:
+        values = onnxruntime.OrtValue
+        self._options = _run_options(number)
+        self._inputs = {name: values.ortvalue_from_numpy(array, "cuda", 0) for name, array in arrays.items()}
+        self._outputs = {
+            tensor.name: values.ortvalue_from_shape_and_type(shape, tensor.dtype.numpy, "cuda", 0)
+            for tensor, shape in zip(spec.outputs, outputs, strict=True)
+        }
+
+    def __call__(self, session: onnxruntime.InferenceSession, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        for name, array in arrays.items():
+            self._inputs[name].update_inplace(array)
+        binding = session.io_binding()
+        for name, value in self._inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in self._outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        session.run_with_iobinding(binding, self._options)
+        return {name: value.numpy() for name, value in self._outputs.items()}
+
+
+def require_cuda() -> None:
+    """Refuse to go on where ONNX Runtime is the CPU's.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    if PROVIDER not in onnxruntime.get_available_providers():
+        raise InvalidInput(
+            "device 'cuda' is asked for and this ONNX Runtime was built without CUDA; "
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        )
+
+
+def _opened(path: Path, *, graphs: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    cuda = {
+        # Doubling, the default, may take twice what is needed.
+        "arena_extend_strategy": "kSameAsRequested",
+        "enable_cuda_graph": "1" if graphs else "0",
+    }
+    return onnxruntime.InferenceSession(path, options, providers=[(PROVIDER, cuda), "CPUExecutionProvider"])
+
+
+def _run_options(number: int) -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", str(number))
+    return options
