@@ -13,11 +13,12 @@ from respin.geometry import Box, Size, fit_short_side
 from respin.model_set import Sizes
 from respin.specs import Array
 from respin_ensemble.networks import Networks
-from respin_ensemble.pictures import BILINEAR, Picture, channels_first, resized
+from respin_ensemble.pictures import BILINEAR, LEVELS, Picture, resized, translated
 from respin_ensemble.tokens import caption_tokens, phrase_found
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+NORMALISED = (LEVELS / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
 
 @dataclass(frozen=True)
@@ -60,36 +61,31 @@ def find_object(
         position_ids=tokens.position_ids[None],
         text_self_attention_mask=tokens.text_self_attention_mask[None],
     )
-    probabilities = sigmoid(answer["logits"][0])
-    query, score = best_query(probabilities)
+    query = best_query(answer["logits"][0])
+    probabilities = sigmoid(answer["logits"][0, query])
+    score = float(probabilities.max())
     if not score > box_threshold:
         raise ObjectNotFound(
             f"no '{class_name}' in the photo: best match {score:.2f}, threshold {box_threshold:.2f}; "
             "name the object in other words, lower box_threshold, or send its box"
         )
     box = Box.from_fractions(answer["boxes"][0, query], Size.of(photo))
-    return Detection(box, score, phrase_found(tokens, probabilities[query], text_threshold))
+    return Detection(box, score, phrase_found(tokens, probabilities, text_threshold))
 
 
 def prepare_image(photo: Picture, sizes: Sizes) -> NDArray[np.float32]:
     """(H, W, 3) uint8 to (3, h, w) float32 in GroundingDINO's frame, ImageNet-normalised."""
     fit = fit_short_side(Size.of(photo), sizes.detection_short_side, sizes.detection_long_side)
-    scaled = resized(photo, fit.fitted, BILINEAR).astype(np.float32) / 255
-    return channels_first((scaled - IMAGENET_MEAN) / IMAGENET_STD)
+    return translated(resized(photo, fit.fitted, BILINEAR), NORMALISED)
 
 
-def best_query(probabilities: Array) -> tuple[int, float]:
-    """The query that is surest of any word; the first of equals.
+def best_query(logits: Array) -> int:
+    """Index of the query that is surest of any word; the first of equals.
 
     Args:
-        probabilities: (900, 256), each query against each token.
-
-    Returns:
-        Its index and its score, 0..1.
+        logits: (900, 256), each query against each token.
     """
-    scores = probabilities.max(axis=1)
-    query = int(np.argmax(scores))
-    return query, float(scores[query])
+    return int(np.argmax(logits.max(axis=1)))
 
 
 def sigmoid(logits: Array) -> NDArray[np.float32]:

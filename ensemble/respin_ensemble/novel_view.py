@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,6 +193,7 @@ def clip_image(tensor: Array) -> NDArray[np.float32]:
     return normalised
 
 
+@cache
 def _bicubic_weights(length: int, wanted: int) -> NDArray[np.float64]:
     """(wanted, length) weights of each old pixel in each new one, corners aligned, edges repeated."""
     at = np.linspace(0, length - 1, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -43,9 +44,32 @@ def channels_last(picture: Array) -> Array:
     return picture.transpose(1, 2, 0)
 
 
+LEVELS: NDArray[np.float32] = np.arange(256, dtype=np.float32)[:, None]
+"""(256, 1): every value that a channel of a picture can have."""
+
+
+def translated(picture: Picture, table: Array) -> NDArray[np.float32]:
+    """A picture as a tensor, each level replaced by its value in a table.
+
+    The same numbers as by arithmetic on every pixel, which takes seven times as long.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        table: (256, 3) float32: what each level of each channel becomes.
+
+    Returns:
+        (3, H, W) float32.
+    """
+    columns = np.ascontiguousarray(table.T)
+    return np.stack([cv2.LUT(channel, column) for channel, column in zip(cv2.split(picture), columns, strict=True)])
+
+
+_SIGNED = np.repeat(LEVELS / 127.5 - 1, 3, axis=1)
+
+
 def signed(picture: Picture) -> NDArray[np.float32]:
     """(H, W, 3) 0..255 to (3, H, W) -1..1: the range of Stable Diffusion's VAE."""
-    return channels_first(picture.astype(np.float32) / 127.5 - 1)
+    return translated(picture, _SIGNED)
 
 
 def unsigned(tensor: Array) -> NDArray[np.float32]:

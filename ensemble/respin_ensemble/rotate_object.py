@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
 
+from respin.geometry import Placement
 from respin.request import RotationRequest
-from respin_ensemble.branches import alongside
+from respin_ensemble.branches import Crew, alongside
 from respin_ensemble.cache import digest
 from respin_ensemble.composition import paste
 from respin_ensemble.events import Event, Report
@@ -24,6 +25,10 @@ from respin_ensemble.scene import Scene, look_at, shape_of_view
 from respin_ensemble.super_resolution import enlarge
 from respin_ensemble.tokens import prompt_ids
 from respin_ensemble.workshop import Workshop
+
+FINISHED_AT_ONCE = 4
+"""Views of one job that are enlarged, cut out, pasted and encoded at the same time: while a network works on one, the
+processor works on others, and a server that batches finds company for each call."""
 
 
 def rotate_object(workshop: Workshop, request: RotationRequest, report: Report) -> None:
@@ -105,32 +110,58 @@ def turn_views(
     condition = workshop.caches.conditions.get(
         digest(picture), partial(condition_of, networks, picture), workshop.still_wanted
     )
-    views = turn(
-        networks,
-        workshop.stepper,
-        condition,
-        workshop.moves.contexts(condition, list(zip(request.azimuth, request.polar, strict=True))),
-        sampler=request.sampler,
-        steps=request.steps,
-        guidance=Guidance(request.guidance, request.guidance_start, request.guidance_end),
-        eta=request.eta,
-        seed=request.seed,
-        on_step=lambda step, steps: report(Event("novel_view", step=step, steps=steps)),
-    )
-    with closing(views):
-        for index, small in views:
-            report(Event("super_resolution", view=index))
-            with workshop.stage("super_resolution"):
-                view = enlarge(networks, small)
-            with workshop.stage("outline of a view"):
-                mask, recognised = shape_of_view(networks, view, request)
-            if not recognised:
-                yield f"view {index}: no '{request.class_name}' recognised in it; its outline was taken by its colour"
-            behind = background()
-            with workshop.stage("composition"):
-                image = paste(behind, view, mask, square=square, box=scene.found.box, fit=request.fit)
-            made = {"image": _encoded(image, scene, request), "novel_view": _encoded(view, scene, request)}
-            report(Event("novel_view", view=index, made=made))
+    contexts = workshop.moves.contexts(condition, list(zip(request.azimuth, request.polar, strict=True)))
+    finish = _Finish(workshop, scene, request, square, background)
+    with Crew(min(request.views, FINISHED_AT_ONCE), report) as crew:
+
+        def on_step(step: int, steps: int) -> None:
+            crew.check()
+            report(Event("novel_view", step=step, steps=steps))
+
+        views = turn(
+            networks,
+            workshop.stepper,
+            condition,
+            contexts,
+            sampler=request.sampler,
+            steps=request.steps,
+            guidance=Guidance(request.guidance, request.guidance_start, request.guidance_end),
+            eta=request.eta,
+            seed=request.seed,
+            on_step=on_step,
+        )
+        with closing(views):
+            finished = {index: crew.begin(partial(finish, index, small)) for index, small in views}
+        for index in sorted(finished):
+            yield from finished[index].result()
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """Takes views from the decoder to the answer."""
+
+    workshop: Workshop
+    scene: Scene
+    request: RotationRequest
+    square: Placement
+    background: Callable[[], Picture]
+
+    def __call__(self, index: int, small: Picture, report: Report) -> list[str]:
+        """Report one view; notes about choices made on the way."""
+        workshop, scene, request = self.workshop, self.scene, self.request
+        report(Event("super_resolution", view=index))
+        with workshop.stage("super_resolution"):
+            view = enlarge(workshop.networks, small)
+        with workshop.stage("outline of a view"):
+            mask, recognised = shape_of_view(workshop.networks, view, request)
+        behind = self.background()
+        with workshop.stage("composition"):
+            image = paste(behind, view, mask, square=self.square, box=scene.found.box, fit=request.fit)
+        made = {"image": _encoded(image, scene, request), "novel_view": _encoded(view, scene, request)}
+        report(Event("novel_view", view=index, made=made))
+        if recognised:
+            return []
+        return [f"view {index}: no '{request.class_name}' recognised in it; its outline was taken by its colour"]
 
 
 def _encoded(picture: Picture, scene: Scene, request: RotationRequest) -> Callable[[], bytes]:

@@ -10,10 +10,11 @@ from respin.contracts.networks import SAM_DECODER, SAM_ENCODER
 from respin.geometry import Box, Fit, Size, fit_longest_side
 from respin.specs import Array
 from respin_ensemble.networks import Networks
-from respin_ensemble.pictures import BILINEAR, Mask, Picture, channels_first, resized
+from respin_ensemble.pictures import BILINEAR, LEVELS, Mask, Picture, resized, translated
 
 SAM_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 SAM_STD = np.array([58.395, 57.12, 57.375], np.float32)
+NORMALISED = (LEVELS - SAM_MEAN) / SAM_STD
 
 
 def object_mask(networks: Networks, photo: Picture, box: Box, *, choice: str = "single") -> Mask:
@@ -38,10 +39,9 @@ def object_mask(networks: Networks, photo: Picture, box: Box, *, choice: str = "
 
 def prepare_image(photo: Picture, fit: Fit) -> NDArray[np.float32]:
     """(H, W, 3) uint8 to (3, side, side) float32: normalised, then zero-padded below and right."""
-    scaled = (resized(photo, fit.fitted, BILINEAR).astype(np.float32) - SAM_MEAN) / SAM_STD
-    tensor = np.zeros((3, fit.padded.height, fit.padded.width), np.float32)
-    tensor[:, : fit.fitted.height, : fit.fitted.width] = channels_first(scaled)
-    return tensor
+    scaled = translated(resized(photo, fit.fitted, BILINEAR), NORMALISED)
+    below, right = fit.padded.height - fit.fitted.height, fit.padded.width - fit.fitted.width
+    return np.pad(scaled, ((0, 0), (0, below), (0, right))) if below or right else scaled
 
 
 def mask_at(logits: Array, fit: Fit) -> Mask:

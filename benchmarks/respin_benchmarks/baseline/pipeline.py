@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from respin.contracts import NETWORKS
 from respin.geometry import Box, Fit, Size, blend, cut, fit_longest_side, fit_within, lay
 from respin.request import RotationRequest
-from respin_benchmarks.in_process.torch_networks import TorchNetworks
+from respin_benchmarks.in_process.torch_networks import TorchNetworks, halved
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.composition import paste
 from respin_ensemble.inpainting import FEATHER_SHARE, crop_around
@@ -29,14 +29,13 @@ from respin_ensemble.novel_view import object_on_white
 from respin_ensemble.pictures import Mask, Picture
 from respin_ensemble.scene import shape_of_view
 from respin_ensemble.tokens import prompt_ids
-from respin_export.half import in_half
 
 SCALE = 0.18215
 VIEW_STREAM, BACKGROUND_STREAM = 0, 1
 """Of the random numbers of one seed: those of `respin_ensemble`."""
 
 PLAIN_HALVES = ("zero123_unet", "inpaint_unet", "vae_encoder", "vae_decoder")
-"""Networks that are run in float16 as the libraries do it; of the others `module.half()` fails (dtypes mix)."""
+"""Networks that the libraries' own pipeline casts as a whole."""
 
 Watch = Callable[[str, Tensor], None]
 """Called with a UNet's name and the latents, (4, h, w), that it is given at each step."""
@@ -76,7 +75,7 @@ class Baseline:
     def _loaded(self, weights: Weights, name: str) -> nn.Module:
         module = weights.load(name).eval().requires_grad_(False)
         if self.dtype is torch.float16:
-            module = module.half() if name in PLAIN_HALVES else in_half(module)
+            module = module.half() if name in PLAIN_HALVES else halved(name, module)
         return module.to(self.device)
 
     @torch.inference_mode()

@@ -56,6 +56,8 @@ class Machine:
         here = Circumstances.here(PACKAGES)
         self.name = torch.cuda.get_device_name() if kind == "cuda" else f"{here.cores} cores of {here.cpu}"
         self.date, self.versions = here.date, here.versions
+        # As anybody does whose shapes come again; for the baseline as well.
+        torch.backends.cudnn.benchmark = kind == "cuda"
         self._nvml: Any = _nvml() if kind == "cuda" else None
 
     def memory_mib(self) -> int:

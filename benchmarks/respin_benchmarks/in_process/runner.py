@@ -87,27 +87,40 @@ class Graphs(Eager):
                     return self.named(self.forward(forward, arrays))
             return self.named(self.replays[shapes](arrays))
 
+    def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
+        """As an eager call, but what a library makes on the CPU by default is made on the device."""
+        with torch.device(self.device):
+            return super().forward(module, arrays)
+
     def forward_for(self, shapes: Shapes) -> Forward:
         """What is called, and captured, for these shapes."""
         return self.module
 
 
 class CompiledGraphs(Graphs):
-    """As `Graphs`, of what torch.compile makes of the module for the first shape that comes.
+    """As `Graphs`, of what torch.compile makes of the module for the first shape of some batches.
 
-    Compiling takes a minute a shape: other shapes go without.
+    Compiling takes up to a minute a shape: other shapes go without.
+
+    Args:
+        module: as of `Eager`.
+        spec: its contract.
+        device: "cpu" or "cuda".
+        batches: numbers of samples to compile for.
     """
 
-    def __init__(self, module: nn.Module, spec: ModelSpec, device: str) -> None:
+    def __init__(self, module: nn.Module, spec: ModelSpec, device: str, batches: tuple[int, ...]) -> None:
         super().__init__(module, spec, device)
+        self._batches = batches
         self._compiled: Forward = torch.compile(module, dynamic=False)
-        self._shapes: Shapes | None = None
+        self._shapes: dict[int, Shapes] = {}
 
     def forward_for(self, shapes: Shapes) -> Forward:
-        """The compiled module for the first shape, the plain one for others."""
-        if self._shapes is None:
-            self._shapes = shapes
-        return self._compiled if shapes == self._shapes else self.module
+        """The compiled module for the first shape of these batches, the plain one for others."""
+        batch = shapes[0][0]
+        if batch in self._batches:
+            self._shapes.setdefault(batch, shapes)
+        return self._compiled if shapes == self._shapes.get(batch) else self.module
 
 
 class Replay:
@@ -125,13 +138,14 @@ class Replay:
 
     def __init__(self, forward: Forward, arrays: Mapping[str, Array], stream: Any, pool: Any) -> None:
         self._inputs = {name: torch.tensor(array, device="cuda") for name, array in arrays.items()}
-        for _ in range(WARM_UPS):
-            forward(**self._inputs)
-        torch.cuda.current_stream().synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        # Other networks' threads go on calling CUDA meanwhile.
-        with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-            self._outputs = listed(forward(**self._inputs))
+        with torch.device("cuda"):
+            for _ in range(WARM_UPS):
+                forward(**self._inputs)
+            torch.cuda.current_stream().synchronize()
+            # Other networks' threads go on calling CUDA meanwhile.
+            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                self._outputs = listed(forward(**self._inputs))
 
     def __call__(self, arrays: Mapping[str, Array]) -> list[Tensor]:
         """Run it on these inputs; the outputs are overwritten by the next call."""
