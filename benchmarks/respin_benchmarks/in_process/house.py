@@ -31,6 +31,8 @@ SQUARE = (97, 0, 497, 400)
 """Of examples/coffee.png, px: what is enlarged to the photo of 512 x 512 px that is measured, the size that published
 figures of the inpainting are for."""
 
+PHOTO = "512 x 512 px"
+
 CUP = (87.0, 15.0, 424.0, 399.0)
 """The cup in that photo, px."""
 

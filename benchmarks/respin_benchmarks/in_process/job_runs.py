@@ -16,7 +16,7 @@ from PIL import Image
 
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.in_process.house import House, Outcome, median_latency_s, png, psnr_db, request_for_cup
+from respin_benchmarks.in_process.house import PHOTO, House, Outcome, median_latency_s, png, psnr_db, request_for_cup
 from respin_benchmarks.in_process.machine import Machine
 from respin_benchmarks.in_process.rows import Interval, JobRun
 from respin_ensemble.networks import BatchedNetworks
@@ -148,7 +148,9 @@ class Jobs:
             psnr_background_db=math.nan,
             memory_mib=memory_mib,
             joules=math.nan,
+            photo=PHOTO,
             weights=self.weights,
+            commit=self.machine.commit,
             date=self.machine.date,
             machine=self.machine.name,
             versions=self.machine.versions,

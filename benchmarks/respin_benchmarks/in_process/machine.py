@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from respin.errors import InvalidInput
+from respin_benchmarks.commit import commit_here
 from respin_export.report.circumstances import Circumstances
 
 MIB = 2**20
@@ -55,7 +56,7 @@ class Machine:
         self.kind = kind
         here = Circumstances.here(PACKAGES)
         self.name = torch.cuda.get_device_name() if kind == "cuda" else f"{here.cores} cores of {here.cpu}"
-        self.date, self.versions = here.date, here.versions
+        self.date, self.versions, self.commit = here.date, here.versions, commit_here()
         # As anybody does whose shapes come again; for the baseline as well.
         torch.backends.cudnn.benchmark = kind == "cuda"
         self._nvml: Any = _nvml() if kind == "cuda" else None

@@ -134,6 +134,7 @@ class Bench:
             errors="; ".join(f"{each.output} {each.error:.1e}" for each in errors),
             note=note,
             weights=self.weights,
+            commit=self.machine.commit,
             date=self.machine.date,
             machine=self.machine.name,
             matmul_tflops=self.ceilings.matmul_tflops,

@@ -25,6 +25,7 @@ class NetworkRun:
         errors: against the float32 module, "noise 1.1e-03; ...".
         note: what was not as it should be.
         weights: which ones.
+        commit: of the code that was measured.
         date: of the measurement; then the machine, its ceilings, and the versions.
     """
 
@@ -43,6 +44,7 @@ class NetworkRun:
     errors: str
     note: str
     weights: str
+    commit: str
     date: str
     machine: str
     matmul_tflops: float
@@ -83,7 +85,9 @@ class JobRun:
         psnr_background_db: the same of the background.
         memory_mib: in use with this way alone, warm: of the GPU, or of the process.
         joules: an image; NaN where nothing tells.
+        photo: its size.
         weights: which ones.
+        commit: of the code that was measured.
         date: of the measurement; then the machine and the versions.
     """
 
@@ -105,7 +109,9 @@ class JobRun:
     psnr_background_db: float
     memory_mib: int
     joules: float
+    photo: str
     weights: str
+    commit: str
     date: str
     machine: str
     versions: str

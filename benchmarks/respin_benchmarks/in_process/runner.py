@@ -12,12 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from respin.specs import Array, ModelSpec
+from respin_benchmarks.in_process.gate import Gate
 
 MOST_GRAPHS = 16
 """Shapes of a network that get a graph; each holds its own inputs, outputs and a share of scratch memory."""
 
 WARM_UPS = 3
 """Calls on the capturing stream before the capture: they choose kernels and allocate what stays."""
+
+GATE = Gate()
+"""Of this process's GPU."""
 
 Shapes = tuple[tuple[int, ...], ...]
 Forward = Callable[..., Tensor | Sequence[Tensor]]
@@ -40,7 +44,7 @@ class Eager:
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch; arrays in and out lie in the machine's memory."""
-        with self.lock, self.on_stream():
+        with self.lock, GATE.call(), self.on_stream():
             return self.named(self.forward(self.module, arrays))
 
     def on_stream(self) -> AbstractContextManager[object]:
@@ -73,19 +77,20 @@ class Graphs(Eager):
         """Run one batch."""
         shapes = tuple(array.shape for array in arrays.values())
         with self.lock, self.on_stream():
-            forward = self.forward_for(shapes)
-            if shapes not in self._seen or self.uncaptured:
-                self._seen.add(shapes)
-                return self.named(self.forward(forward, arrays))
-            if shapes not in self.replays:
-                if len(self.replays) == MOST_GRAPHS:
-                    return self.named(self.forward(forward, arrays))
-                try:
-                    self.replays[shapes] = Replay(forward, arrays, self.stream, self._pool)
-                except RuntimeError as error:
-                    self.uncaptured = str(error).partition("\n")[0]
-                    return self.named(self.forward(forward, arrays))
-            return self.named(self.replays[shapes](arrays))
+            again = shapes in self._seen
+            self._seen.add(shapes)
+            if again and shapes not in self.replays and not self.uncaptured and len(self.replays) < MOST_GRAPHS:
+                self._capture(shapes, arrays)
+            with GATE.call():
+                replay = self.replays.get(shapes)
+                return self.named(replay(arrays) if replay else self.forward(self.forward_for(shapes), arrays))
+
+    def _capture(self, shapes: Shapes, arrays: Mapping[str, Array]) -> None:
+        with GATE.capture():
+            try:
+                self.replays[shapes] = Replay(self.forward_for(shapes), arrays, self.stream, self._pool)
+            except RuntimeError as error:
+                self.uncaptured = str(error).partition("\n")[0]
 
     def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
         """As an eager call, but what a library makes on the CPU by default is made on the device."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import time
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
+from respin_benchmarks.commit import commit_here
+
 VERSIONED = ("nvidia-pytriton", "onnxruntime", "numpy")
-WATCHED = ("ensemble", "src", "benchmarks", "model_repository")
-"""What is measured: a change there that is not committed is noted beside the commit."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Circumstances:
     def now(cls) -> Circumstances:
         """As they are."""
         return cls(
-            commit=_commit(),
+            commit=commit_here(),
             date=time.strftime("%Y-%m-%d"),
             cpu=_cpu(),
             cores=len(os.sched_getaffinity(0)),
@@ -40,16 +39,6 @@ class Circumstances:
 
 
 COLUMNS = tuple(field.name for field in fields(Circumstances))
-
-
-def _commit() -> str:
-    commit = _git("rev-parse", "--short", "HEAD")
-    return f"{commit} and changes" if _git("status", "--porcelain", "--", *WATCHED) else commit
-
-
-def _git(*arguments: str) -> str:
-    root = Path(__file__).parents[3]
-    return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _cpu() -> str:

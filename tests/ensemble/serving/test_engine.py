@@ -1,6 +1,7 @@
 """The engine on the real server: what it keeps, what it refuses, when it stops, what it measures."""
 
 import re
+import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,11 +32,13 @@ def series(server) -> dict[str, float]:
 
 
 def eventually(server, name: str, wanted) -> float:
-    """A series once it satisfies a condition: metrics are published every half second."""
-    for _ in range(1000):
+    """A series once it satisfies a condition: metrics are published every half second, later where much is going on."""
+    pause = threading.Event()
+    for _ in range(600):
         value = series(server).get(name, 0.0)
         if wanted(value):
             return value
+        pause.wait(0.05)
     raise AssertionError(f"{name} stayed {value}")
 
 
