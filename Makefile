@@ -4,7 +4,7 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo test soak lint parity parity-full gpu-check mini config clean
+.PHONY: help demo test soak lint parity parity-full gpu-check bench-gpu mini config clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ parity-full: $(TEST)/.installed  ## export and build all networks at full size, 
 
 gpu-check: $(TEST)/.installed  ## what only a GPU can show: engines run, FP16 on CUDA
 	$(TEST)/bin/python -m pytest -m gpu tests/export/test_gpu.py
+
+bench-gpu: $(TEST)/.installed  ## full-size networks and jobs on this machine's GPU: docs/benchmarks.md; goes on where it ended
+	$(TEST)/bin/python -m respin_benchmarks.in_process --device cuda --budget-s 540 --page docs/benchmarks.md
 
 mini: $(TEST)/.installed  ## build the mini set again: models/mini
 	$(TEST)/bin/python -m respin_export.mini

@@ -47,6 +47,20 @@ def example_lengths(spec: ModelSpec, sizes: Sizes, shares: tuple[float, ...] = (
     return lengths
 
 
+def usual_lengths(spec: ModelSpec, sizes: Sizes) -> dict[str, int]:
+    """The usual length of each input axis that the set leaves free; for a set of smaller pictures a smaller one.
+
+    Args:
+        spec: the network's contract.
+        sizes: of the set.
+    """
+    share = sizes.inpaint_side / Sizes().inpaint_side
+    return {
+        axis.name: max(axis.smallest, int(axis.usual * share) // axis.multiple_of * axis.multiple_of)
+        for axis in free_axes(spec, sizes)
+    }
+
+
 def free_axes(spec: ModelSpec, sizes: Sizes) -> list[Axis]:
     """The input axes without a length in the set, each once, in the contract's order."""
     axes = {

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from respin.bundled import bundled
 from respin.contracts.networks import EDSR
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound
 from respin.geometry import Box, Placement, Size, fit_longest_side
+from respin_ensemble import detection, segmentation
 from respin_ensemble.detection import find_object, sigmoid
 from respin_ensemble.inpainting import Painting, crop_around, fill, text_contexts
 from respin_ensemble.masks import grow
+from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.novel_view import Moves, clip_image, condition_of, object_on_white, turn
-from respin_ensemble.pictures import BILINEAR, resized
+from respin_ensemble.pictures import BILINEAR, resized, signed, translated
 from respin_ensemble.sampling import Guidance, StepSchedulers
 from respin_ensemble.segmentation import mask_at, object_mask
 from respin_ensemble.super_resolution import enlarge
@@ -265,3 +268,26 @@ def test_a_picture_is_shrunk_by_averaging():
     stripes[:, ::2] = 255
     inside = resized(stripes, Size(40, 40), BILINEAR)[:, 1:-1]
     assert np.abs(inside.astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("module", "arithmetic"),
+    [
+        (detection, lambda levels: (levels / 255 - detection.IMAGENET_MEAN) / detection.IMAGENET_STD),
+        (segmentation, lambda levels: (levels - segmentation.SAM_MEAN) / segmentation.SAM_STD),
+    ],
+)
+def test_a_table_of_levels_gives_the_numbers_of_arithmetic_on_every_pixel(module, arithmetic):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    wanted = arithmetic(picture.astype(np.float32)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(translated(picture, module.NORMALISED), wanted)
+
+
+def test_the_networks_range_is_made_of_every_level():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    np.testing.assert_array_equal(signed(levels)[0].ravel(), np.arange(256, dtype=np.float32) / 127.5 - 1)
+
+
+def test_a_gpu_that_onnx_runtime_was_not_built_for_is_refused_in_words():
+    with pytest.raises(InvalidInput, match="built without CUDA; pip uninstall onnxruntime"):
+        OnnxNetworks.from_set(bundled("models/mini"), device="cuda")

@@ -23,10 +23,12 @@ from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import Machine
 from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
+from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file, section_name, write_report
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes, open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
 from respin_ensemble.networks import BatchedNetworks
+from respin_export.report.page import check_section
 from respin_export.report.table import read_rows, write_rows
 
 WORDS = {"set": "models/mini", "mini": "mini, random", "full": "full size, random"}
@@ -46,8 +48,8 @@ class Session:
         self.began_s = time.monotonic()
         self.machine = Machine(self.options.device)
         self.half = self.options.precision == "fp16"
-        self.networks_file = self.options.results / f"networks_{self.options.device}.csv"
-        self.jobs_file = self.options.results / f"jobs_{self.options.device}.csv"
+        self.networks_file = networks_file(self.options.results, self.options.device)
+        self.jobs_file = jobs_file(self.options.results, self.options.device)
         self.open: dict[str, BatchedNetworks] = {}
 
     @property
@@ -114,7 +116,11 @@ class Session:
 
     def _jobs(self, weights: Weights) -> None:
         cells = usual_cells(
-            steps=self.options.steps, background_steps=self.options.background_steps, few=self.options.few_steps
+            steps=self.options.steps,
+            background_steps=self.options.background_steps,
+            few=self.options.few_steps,
+            views=self.options.views,
+            most_jobs=self.options.most_jobs,
         )
         houses: dict[str, House] = {}
         memory: dict[str, int] = {}
@@ -152,8 +158,7 @@ class Session:
                     houses[way], way, cell, memory_mib=memory[way], repeat=earlier + repeat, baseline=last
                 )
                 if cell == cells[0]:
-                    name = f"intervals_{self.machine.kind}_{way.replace(' ', '_')}.csv"
-                    write_rows(self.options.results / name, Interval, intervals)
+                    write_rows(intervals_file(self.options.results, self.machine.kind, way), Interval, intervals)
             rows.append(row)
             write_rows(self.jobs_file, JobRun, rows)
             self.tell(
@@ -174,15 +179,24 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--weights", choices=("set", "mini", "full"), help="default: full on a GPU, set on a CPU")
     made.add_argument("--precision", choices=("fp32", "fp16"), help="default: fp16 on a GPU, fp32 on a CPU")
     made.add_argument("--runtimes", nargs="+", choices=RUNTIMES, metavar="NAME", help=f"of {', '.join(RUNTIMES)}")
-    made.add_argument("--measure", nargs="+", choices=("networks", "jobs"), default=["networks", "jobs"])
+    made.add_argument(
+        "--measure",
+        nargs="*",
+        choices=("networks", "jobs"),
+        default=["networks", "jobs"],
+        help="what to measure; nothing: the page is written from the files (default: both)",
+    )
     made.add_argument("--calls", type=int, default=30, help="timed, of each network (default: %(default)s)")
     made.add_argument("--repeats", type=int, default=5, help="of every job, interleaved (default: %(default)s)")
     made.add_argument("--steps", type=int, default=75, help="of Zero123 (default: %(default)s)")
     made.add_argument("--background-steps", type=int, default=50, help="of the inpainting (default: %(default)s)")
     made.add_argument("--few-steps", type=int, default=20, help="of both, with UniPC (default: %(default)s)")
+    made.add_argument("--views", type=int, default=12, help="of a job with many (default: %(default)s)")
+    made.add_argument("--most-jobs", type=int, default=8, help="at the same time (default: %(default)s)")
     made.add_argument("--budget-s", type=float, default=float("inf"), help="after which nothing new begins")
     made.add_argument("--work", type=Path, default=Path("build/in-process"), help="for weights and graphs")
     made.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files")
+    made.add_argument("--page", type=Path, help="its section on the device is written again, e.g. docs/benchmarks.md")
     return made
 
 
@@ -194,7 +208,12 @@ def main(arguments: list[str] | None = None) -> int:
     options.precision = options.precision or ("fp16" if on_gpu else "fp32")
     try:
         options.runtimes = options.runtimes or default_runtimes(options.device)
-        Session(options).run()
+        if options.page:
+            check_section(options.page, section_name(options.device))
+        if options.measure:
+            Session(options).run()
+        if options.page:
+            write_report(options.results, options.device, options.page)
     except RespinError as error:
         print(error, file=sys.stderr)
         return 1

@@ -56,12 +56,12 @@ class Cell:
         return (self.sampler, self.views, self.jobs) == ("ddim", 1, 1)
 
 
-def usual_cells(*, steps: int = 75, background_steps: int = 50, few: int = 20) -> list[Cell]:
+def usual_cells(*, steps: int, background_steps: int, few: int, views: int, most_jobs: int) -> list[Cell]:
     """What is measured: one image, few steps, many views, many jobs."""
     usual = Cell("ddim", steps, background_steps)
     fewer = Cell("unipc_karras", few, few)
-    many = [replace(usual, jobs=jobs) for jobs in (2, 4, 8)]
-    return [usual, fewer, replace(usual, views=12), replace(fewer, views=12), *many]
+    many = [replace(usual, jobs=jobs) for jobs in (2, 4, 8) if jobs <= most_jobs]
+    return [usual, fewer, replace(usual, views=views), replace(fewer, views=views), *many]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 
 from respin.errors import InvalidInput
@@ -62,9 +60,12 @@ class Machine:
         self._nvml: Any = _nvml() if kind == "cuda" else None
 
     def memory_mib(self) -> int:
-        """What is in use now: of the whole GPU where NVML tells, else torch's share; on the CPU this process's RSS."""
+        """What is in use now of the GPU as a whole where NVML tells, else torch's share; 0 on a CPU.
+
+        In a process that holds several ways at once, nothing tells whose its memory is.
+        """
         if self.kind == "cpu":
-            return int(psutil.Process(os.getpid()).memory_info().rss // MIB)
+            return 0
         if self._nvml is None:
             return int(torch.cuda.memory_reserved() // MIB)
         module, handle = self._nvml

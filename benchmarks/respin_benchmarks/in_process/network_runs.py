@@ -14,14 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from respin.contracts import NETWORKS
 from respin.model_set import Sizes
-from respin.specs import Array, Axis, ModelSpec
+from respin.specs import Array, ModelSpec
 from respin_benchmarks.in_process.machine import MIB, Ceilings, Machine
 from respin_benchmarks.in_process.rows import NetworkRun
 from respin_benchmarks.in_process.runner import Graphs, listed
 from respin_benchmarks.in_process.torch_networks import TorchNetworks
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
-from respin_export.example import example_inputs, free_axes
+from respin_export.example import example_inputs, usual_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
 from respin_export.parity import named
 
@@ -53,14 +53,8 @@ class Trial:
 
 def usual_inputs(spec: ModelSpec, sizes: Sizes, batch: int) -> dict[str, Array]:
     """Example inputs at the lengths that a set fixes, elsewhere at the usual ones within its picture sizes."""
-    lengths = {axis.name: _usual(axis, sizes) for axis in free_axes(spec, sizes)}
+    lengths = usual_lengths(spec, sizes)
     return inputs_without_amplification(example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1))
-
-
-def _usual(axis: Axis, sizes: Sizes) -> int:
-    """A set for smaller pictures is measured with smaller pictures."""
-    share = sizes.inpaint_side / Sizes().inpaint_side
-    return max(axis.smallest, int(axis.usual * share) // axis.multiple_of * axis.multiple_of)
 
 
 def trials(weights: Weights, name: str, machine: Machine, *, half: bool) -> Iterator[Trial]:

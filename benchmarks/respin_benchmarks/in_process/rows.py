@@ -83,7 +83,7 @@ class JobRun:
         inpaint_busy: the same of the other.
         psnr_view_db: of the novel view against the baseline of the same precision, same noise; NaN where there is none.
         psnr_background_db: the same of the background.
-        memory_mib: in use with this way alone, warm: of the GPU, or of the process.
+        memory_mib: of the GPU in use with this way alone, warm; 0 on a CPU.
         joules: an image; NaN where nothing tells.
         photo: its size.
         weights: which ones.

@@ -1,0 +1,65 @@
+"""Bring the page and its pictures up to date with the results of one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from respin_benchmarks.in_process.page import page_of
+from respin_benchmarks.in_process.plots import draw_jobs
+from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
+from respin_export.report.page import write_section
+from respin_export.report.table import read_rows
+
+
+def section_name(device: str) -> str:
+    """Of the page's section on a device."""
+    return f"in process, {device}"
+
+
+def networks_file(results: Path, device: str) -> Path:
+    """Of the rows on single networks."""
+    return results / f"networks_{device}.csv"
+
+
+def jobs_file(results: Path, device: str) -> Path:
+    """Of the rows on whole jobs."""
+    return results / f"jobs_{device}.csv"
+
+
+def intervals_file(results: Path, device: str, runtime: str) -> Path:
+    """Of what one job did when."""
+    return results / f"intervals_{device}_{runtime.replace(' ', '_')}.csv"
+
+
+def text_of(results: Path, device: str) -> str:
+    """The section on a device.
+
+    Args:
+        results: folder of the CSV files.
+        device: "cpu" or "cuda".
+    """
+    jobs, networks = (
+        read_rows(jobs_file(results, device), JobRun),
+        read_rows(networks_file(results, device), NetworkRun),
+    )
+    return page_of(jobs, networks, device)
+
+
+def write_report(results: Path, device: str, page: Path) -> None:
+    """Write the section on a device, and draw its picture.
+
+    Args:
+        results: folder of the CSV files.
+        device: "cpu" or "cuda".
+        page: a Markdown file that has the section; the picture goes into `images` beside it.
+
+    Raises:
+        InvalidInput: the page has no such section.
+    """
+    write_section(page, section_name(device), text_of(results, device))
+    runtimes = dict.fromkeys(
+        run.runtime for run in read_rows(jobs_file(results, device), JobRun) if run.way == "engine"
+    )
+    intervals = {runtime: read_rows(intervals_file(results, device, runtime), Interval) for runtime in runtimes}
+    if drawn := {runtime: rows for runtime, rows in intervals.items() if rows}:
+        draw_jobs(drawn, page.parent / "images" / f"jobs_{device}.png")

@@ -1,0 +1,169 @@
+"""perf_analyzer's runs on a server, and its CSV file as rows."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from respin.errors import InvalidInput
+from respin_benchmarks.perf_analyzer.binary import PerfAnalyzer
+from respin_ensemble.server.control import ADMIN_HEADER
+
+OUTPUT_SHARED_MEMORY_BYTES = 8 * 2**20
+"""Room for each output in shared memory: a picture's file, or a network's largest tensor on the mini set."""
+
+UNSTABLE_PERCENT = 50
+"""How far windows may differ before perf_analyzer measures on: a job takes seconds, and there are few of them."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Whom requests are sent to.
+
+    Args:
+        url: HOST:PORT of its gRPC.
+        admin_key: opens shared memory; None = it needs none.
+        header: that carries the key.
+    """
+
+    url: str
+    admin_key: str | None = None
+    header: str = f"triton-grpc-protocol-{ADMIN_HEADER}"
+
+
+@dataclass(frozen=True)
+class Load:
+    """How requests are sent.
+
+    Args:
+        model: to whom.
+        protocol: "unary", or "stream" for the engine.
+        concurrency: requests at the same time; 0 = by `request_rate`.
+        request_rate: requests a second, whatever is answered; Poisson.
+        shared_memory: "none" or "system".
+        requests: in each window that is measured.
+    """
+
+    model: str
+    protocol: str = "unary"
+    concurrency: int = 1
+    request_rate: float = 0.0
+    shared_memory: str = "none"
+    requests: int = 10
+
+    def arguments(self, *, server: Server, batched: bool, data: Path, report: Path) -> list[str]:
+        """Of perf_analyzer.
+
+        Args:
+            server: to ask.
+            batched: whether the model has a batch axis.
+            data: input file.
+            report: CSV file to write.
+        """
+        made = ["-m", self.model, "-u", server.url, "-i", "grpc", "--input-data", str(data), "-f", str(report)]
+        if self.shared_memory == "system" and server.admin_key:
+            made += ["-H", f"{server.header}:{server.admin_key}"]
+        made += ["-b", "1"] if batched else []
+        made += ["--streaming", "--async"] if self.protocol == "stream" else []
+        if self.concurrency:
+            made += ["--concurrency-range", str(self.concurrency)]
+        else:
+            rate = f"{self.request_rate:g}"
+            made += ["--async", "--request-rate-range", f"{rate}:{rate}:1", "--request-distribution", "poisson"]
+        if self.shared_memory == "system":
+            made += ["--shared-memory", "system", "--output-shared-memory-size", str(OUTPUT_SHARED_MEMORY_BYTES)]
+        window = ["--measurement-mode", "count_windows", "--measurement-request-count", str(self.requests)]
+        return [*made, *window, "-s", str(UNSTABLE_PERCENT), "--verbose-csv"]
+
+
+@dataclass(frozen=True)
+class PerfRun:
+    """What perf_analyzer measured, times in ms.
+
+    Args:
+        model: that was asked.
+        protocol: of gRPC: "unary" or "stream".
+        concurrency: requests at the same time; 0 where they came at a rate.
+        request_rate: requests a second that were sent; 0 where so many were kept under way.
+        shared_memory: "none" or "system".
+        requests: in each window.
+        requests_s: answered a second.
+        responses_s: messages a second; of a unary model the same.
+        p50_ms: of the latency.
+        p95_ms: of the latency.
+        p99_ms: of the latency.
+        queue_ms: in the server's queue, mean.
+        compute_ms: in the model, mean: input, inference and output.
+        network_ms: the rest: gRPC, and what lies between.
+        profile: of the server.
+        weights: which set.
+        commit: of the code that was measured.
+        date: of the measurement; then the machine and the versions.
+    """
+
+    model: str
+    protocol: str
+    concurrency: int
+    request_rate: float
+    shared_memory: str
+    requests: int
+    requests_s: float
+    responses_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    queue_ms: float
+    compute_ms: float
+    network_ms: float
+    profile: str
+    weights: str
+    commit: str
+    date: str
+    machine: str
+    versions: str
+
+
+def measured(
+    program: PerfAnalyzer, load: Load, *, server: Server, batched: bool, data: Path, folder: Path, timeout_s: float
+) -> dict[str, Any]:
+    """Run perf_analyzer once; its figures by the names of `PerfRun`.
+
+    Raises:
+        InvalidInput: it refused, or wrote no figures.
+    """
+    report = folder / "perf_analyzer.csv"
+    report.unlink(missing_ok=True)
+    program.run(load.arguments(server=server, batched=batched, data=data, report=report), timeout_s)
+    for row in _rows(report):
+        return figures_of(row)
+    raise InvalidInput(f"perf_analyzer wrote no figures of {load.model}: no window settled; measure more requests")
+
+
+def _rows(report: Path) -> Iterator[Mapping[str, str]]:
+    if report.is_file():
+        with report.open(newline="") as file:
+            yield from csv.DictReader(file)
+
+
+def figures_of(row: Mapping[str, str]) -> dict[str, float]:
+    """One line of perf_analyzer's CSV file, microseconds, as figures in ms."""
+    answered = float(row["Inferences/Second"])
+    figures = {
+        "requests_s": answered,
+        "responses_s": float(row.get("Response Throughput") or answered),
+        **{f"p{share}_ms": float(row[f"p{share} latency"]) / 1e3 for share in (50, 95, 99)},
+        "queue_ms": _sum_ms(row, ["Server Queue"]),
+        "compute_ms": _sum_ms(row, [f"Server Compute {part}" for part in ("Input", "Infer", "Output")]),
+        "network_ms": _sum_ms(row, ["Client Send", "Network+Server Send/Recv", "Client Recv"]),
+    }
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def _sum_ms(row: Mapping[str, str], columns: Sequence[str]) -> float:
+    """NaN where a column is missing: of a decoupled model the server tells none of these."""
+    values = [row.get(column) for column in columns]
+    return math.nan if None in values or "" in values else sum(float(value or 0) for value in values) / 1e3

@@ -1,0 +1,91 @@
+"""Networks and jobs measured in this process: the path that a GPU walks, on the CPU at mini size."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from respin_benchmarks.in_process.__main__ import main
+from respin_benchmarks.in_process.machine import Ceilings
+from respin_benchmarks.in_process.report import jobs_file, networks_file, section_name, text_of
+from respin_benchmarks.in_process.rows import JobRun, NetworkRun
+from respin_export.report.page import with_section
+from respin_export.report.table import read_rows
+
+ROOT = Path(__file__).parents[2]
+FEW = ["--calls", "1", "--repeats", "1", "--steps", "4", "--background-steps", "4", "--few-steps", "3"]
+SMALL = [*FEW, "--views", "2", "--most-jobs", "2", "--device", "cpu", "--weights", "set", "--runtimes", "onnxruntime"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "page.md").write_text(f"<!-- {section_name('cpu')}: begin -->\n<!-- {section_name('cpu')}: end -->\n")
+    before = torch.get_num_threads()
+    where = ["--results", str(folder), "--work", str(folder / "work"), "--page", str(folder / "page.md")]
+    assert main([*SMALL, *where]) == 0
+    torch.set_num_threads(before)
+    return folder
+
+
+def test_every_network_is_measured_against_its_float32_module(measured):
+    rows = read_rows(networks_file(measured, "cpu"), NetworkRun)
+    assert len({row.network for row in rows}) == 10
+    for row in rows:
+        assert row.call_ms > 0
+        assert row.floor_ms > 0
+        errors = [float(each.split()[-1]) for each in row.errors.split("; ")]
+        assert max(errors) <= 2e-5
+
+
+def test_the_engine_makes_the_baselines_picture(measured):
+    rows = read_rows(jobs_file(measured, "cpu"), JobRun)
+    (same,) = (row for row in rows if row.way == "engine" and not math.isnan(row.psnr_view_db))
+    assert (same.views, same.jobs, same.sampler) == (1, 1, "ddim")
+    assert min(same.psnr_view_db, same.psnr_background_db) >= 40
+
+
+def test_many_views_and_many_jobs_are_measured(measured):
+    rows = [row for row in read_rows(jobs_file(measured, "cpu"), JobRun) if row.way == "engine"]
+    assert {(row.views, row.jobs) for row in rows} == {(1, 1), (2, 1), (1, 2)}
+    assert all(0 < row.zero123_busy < 1 and 0 < row.inpaint_busy < 1 for row in rows)
+
+
+def test_the_page_tells_aims_jobs_and_networks(measured):
+    page = (measured / "page.md").read_text()
+    for text in ("1.5 times faster", "at least 40 dB", "| `grounding_dino` | 1 |", "engine, onnxruntime, FP32"):
+        assert text in page
+    assert (measured / "images" / "jobs_cpu.png").stat().st_size > 0
+
+
+def test_what_is_measured_is_not_measured_again(measured, capsys):
+    before = networks_file(measured, "cpu").read_text()
+    where = ["--results", str(measured), "--work", str(measured / "work")]
+    assert main([*SMALL, *where, "--measure", "networks"]) == 0
+    assert networks_file(measured, "cpu").read_text() == before
+    assert "grounding_dino" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_page_shows_the_committed_results(device):
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    assert with_section(page, section_name(device), text_of(ROOT / "benchmarks/results", device)) == page
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_the_gpus_measurement_says_so(tmp_path, capsys):
+    assert main(["--device", "cuda", "--results", str(tmp_path)]) == 1
+    assert "there is no NVIDIA GPU to be seen; use --device cpu" in capsys.readouterr().err
+
+
+def test_a_page_without_the_section_is_refused_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "page.md").write_text("nothing")
+    assert main([*SMALL, "--results", str(tmp_path), "--page", str(tmp_path / "page.md")]) == 1
+    assert "the page has no section 'in process, cpu'" in capsys.readouterr().err
+    assert not networks_file(tmp_path, "cpu").exists()
+
+
+@pytest.mark.parametrize(("flop", "moved", "wanted_ms"), [(1e12, 1e6, 10), (1e6, 1e9, 5)])
+def test_the_limit_is_the_slower_of_arithmetic_and_bytes(flop, moved, wanted_ms):
+    assert Ceilings(matmul_tflops=100, copy_gb_s=200).floor_ms(flop, moved) == pytest.approx(wanted_ms)
