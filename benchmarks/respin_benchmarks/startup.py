@@ -126,7 +126,7 @@ def with_table(page: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}{END}{rest.split(END)[1]}"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, write every run and the medians."""
     parser = argparse.ArgumentParser(
         prog="python -m respin_benchmarks.startup",
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="starts of each profile (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/startup.csv"))
     parser.add_argument("--page", type=Path, default=Path("README.md"), help="its table is replaced")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     turns = [profile for _ in range(options.runs) for profile in SERVED_HERE]
     runs = [measured(profile) for profile in track(turns, description="starting servers")]
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ def test_a_given_box_spares_the_detection_of_the_photo(tell, networks):
 def test_mask_and_background_are_made_once_for_all_views(tell, networks):
     told = tell(request_for(azimuth=(10.0, 20.0, 30.0)))
     assert len(networks.fed["inpaint_unet"]) == 2
-    assert [event.view for event in told.events if "image" in event.made] == [0, 1, 2]
+    assert sorted(event.view for event in told.events if "image" in event.made) == [0, 1, 2]
     assert len(networks.fed["edsr"]) == 3
 
 
@@ -227,3 +227,22 @@ def test_a_background_that_fails_fails_the_job_with_its_own_words(tell, networks
     networks.inpaint_unet = broken
     with pytest.raises(InternalError, match="inpaint_unet failed"):
         tell(request_for(azimuth=(80.0,)))
+
+
+def test_a_view_that_cannot_be_finished_ends_the_job_before_the_others_are_sampled(tell, networks):
+    failed, unet = threading.Event(), networks.zero123_unet
+
+    def broken(**arrays):
+        failed.set()
+        raise InternalError("edsr failed: no memory")
+
+    def waiting_for_the_failure(**arrays):
+        # Of twelve views on eight slots four are done after 199 calls, all after 299.
+        if len(networks.fed["zero123_unet"]) > 210:
+            failed.wait(10)
+        return unet(**arrays)
+
+    networks.edsr, networks.zero123_unet = broken, waiting_for_the_failure
+    with pytest.raises(InternalError, match="edsr failed"):
+        tell(request_for(azimuth=tuple(map(float, range(12))), steps=200))
+    assert len(networks.fed["zero123_unet"]) < 290

@@ -1,0 +1,163 @@
+"""Whether one results file is slower than another, beyond the noise of both.
+
+Both files must be of the same kind and the same machine. Rows that ask for the same are repeats: the newer file is
+slower where even its fastest repeat takes longer than the older one's slowest. Of single rows the 95th percentile is
+the slowest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from respin.errors import InvalidInput, RespinError
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of results file.
+
+    Args:
+        name: in words.
+        key: columns that say what was asked for.
+        fastest: column of a repeat's time.
+        slowest: column of its slow end; the same where a repeat is one time.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    fastest: str
+    slowest: str
+
+    def fits(self, columns: Sequence[str]) -> bool:
+        """Whether a file with these columns is of it."""
+        return {*self.key, self.fastest, self.slowest} <= set(columns)
+
+
+KINDS = (
+    Kind(
+        "jobs",
+        ("way", "runtime", "precision", "sampler", "steps", "background_steps", "views", "jobs", "photo", "weights"),
+        "latency_s",
+        "latency_s",
+    ),
+    Kind("networks", ("network", "runtime", "precision", "batch", "shapes", "weights"), "call_ms", "call_p95_ms"),
+    Kind(
+        "perf_analyzer",
+        ("model", "protocol", "concurrency", "request_rate", "shared_memory", "requests", "profile", "weights"),
+        "p50_ms",
+        "p95_ms",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that both files measured.
+
+    Args:
+        key: what was asked for.
+        ratio: newer median over the older one; above 1 is slower.
+        slower: whether that is beyond the noise.
+        faster: the same the other way.
+    """
+
+    key: tuple[str, ...]
+    ratio: float
+    slower: bool
+    faster: bool
+
+
+def changes(older: Sequence[Row], newer: Sequence[Row]) -> list[Change]:
+    """What both files measured, in the newer one's order.
+
+    Raises:
+        InvalidInput: they are of different kinds or machines, or have nothing in common.
+    """
+    kind = _kind(older, newer)
+    machines = [" / ".join(sorted({row.get("machine", "") for row in rows})) for rows in (older, newer)]
+    if machines[0] != machines[1]:
+        raise InvalidInput(
+            f"one file was measured on {machines[0]}, the other on {machines[1]}; measure both on one machine"
+        )
+    before, after = _by_key(older, kind), _by_key(newer, kind)
+    common = [key for key in after if key in before]
+    if not common:
+        raise InvalidInput("the files have nothing in common: no row of one asks for what a row of the other does")
+    return [_change(key, before[key], after[key], kind) for key in common]
+
+
+def _kind(older: Sequence[Row], newer: Sequence[Row]) -> Kind:
+    for kind in KINDS:
+        if all(rows and kind.fits(list(rows[0])) for rows in (older, newer)):
+            return kind
+    names = ", ".join(kind.name for kind in KINDS)
+    raise InvalidInput(f"these are not two results files of one kind with at least a row each; the kinds are {names}")
+
+
+def _by_key(rows: Sequence[Row], kind: Kind) -> dict[tuple[str, ...], list[Row]]:
+    grouped: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[tuple(row[name] for name in kind.key)].append(row)
+    return grouped
+
+
+def _change(key: tuple[str, ...], before: Sequence[Row], after: Sequence[Row], kind: Kind) -> Change:
+    fast = [[float(row[kind.fastest]) for row in rows] for rows in (before, after)]
+    slow = [[float(row[kind.slowest]) for row in rows] for rows in (before, after)]
+    return Change(
+        key,
+        ratio=statistics.median(fast[1]) / statistics.median(fast[0]),
+        slower=min(fast[1]) > max(slow[0]),
+        faster=max(slow[1]) < min(fast[0]),
+    )
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a results file.
+
+    Raises:
+        InvalidInput: it is not there.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"there is no file '{path}'; name two CSV files of benchmarks/results")
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare; 1 if something is slower, 2 if the files cannot be compared."""
+    parser = argparse.ArgumentParser(
+        prog="respin bench compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("older", type=Path, help="CSV file")
+    parser.add_argument("newer", type=Path, help="CSV file")
+    options = parser.parse_args(arguments)
+    try:
+        found = changes(read(options.older), read(options.newer))
+    except RespinError as error:
+        print(error, file=sys.stderr)
+        return 2
+    table = Table("what", "newer / older", "")
+    for change in found:
+        verdict = "slower" if change.slower else "faster" if change.faster else "within the noise"
+        table.add_row(" ".join(part for part in change.key if part), f"{change.ratio:.3f}", verdict)
+    Console().print(table)
+    slower = sum(change.slower for change in found)
+    print(f"{slower} of {len(found)} slower")
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The gate: a slowdown beyond the noise of both files fails, noise does not."""
+
+import csv
+
+import pytest
+
+from respin_benchmarks.compare import main
+
+ASKED = {
+    "way": "engine",
+    "runtime": "onnxruntime",
+    "precision": "fp32",
+    "sampler": "ddim",
+    "steps": "75",
+    "background_steps": "50",
+    "views": "1",
+    "jobs": "1",
+    "photo": "512 x 512 px",
+    "weights": "models/mini",
+    "machine": "a laptop",
+}
+
+
+@pytest.fixture
+def compared(tmp_path):
+    def compare(older, newer):
+        files = []
+        for name, rows in (("older", older), ("newer", newer)):
+            files.append(tmp_path / f"{name}.csv")
+            with files[-1].open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+        return main([str(file) for file in files])
+
+    return compare
+
+
+def jobs(*latencies_s, **other):
+    return [ASKED | {"latency_s": str(latency_s)} | other for latency_s in latencies_s]
+
+
+def test_a_slowdown_beyond_the_noise_fails(compared, capsys):
+    assert compared(jobs(1.0, 1.1, 0.9), jobs(1.3, 1.2, 1.4)) == 1
+    assert "1 of 1 slower" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("newer", [(1.05, 1.2, 1.3), (0.9, 1.0, 1.1), (0.5, 0.6, 0.4)])
+def test_what_overlaps_or_is_faster_passes(compared, newer):
+    assert compared(jobs(1.0, 1.1, 0.9), jobs(*newer)) == 0
+
+
+def test_a_network_is_slower_only_beyond_the_older_ones_slow_end(compared):
+    asked = {
+        "network": "edsr",
+        "runtime": "x",
+        "precision": "fp16",
+        "batch": "1",
+        "shapes": "3x256x256",
+        "weights": "w",
+    }
+    older = [asked | {"call_ms": "10", "call_p95_ms": "12"}]
+    assert compared(older, [asked | {"call_ms": "11.9", "call_p95_ms": "13"}]) == 0
+    assert compared(older, [asked | {"call_ms": "12.1", "call_p95_ms": "13"}]) == 1
+
+
+@pytest.mark.parametrize(
+    ("newer", "sentence"),
+    [
+        (jobs(1.0, machine="a server"), "one file was measured on a laptop, the other on a server"),
+        (jobs(1.0, steps="20"), "the files have nothing in common"),
+        ([{"network": "edsr"}], "not two results files of one kind"),
+    ],
+)
+def test_files_that_cannot_be_compared_are_refused_in_words(compared, newer, sentence, capsys):
+    assert compared(jobs(1.0), newer) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
+    assert main([str(tmp_path / "no.csv"), str(tmp_path / "no.csv")]) == 2
+    assert "there is no file" in capsys.readouterr().err
