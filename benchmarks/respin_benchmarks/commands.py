@@ -42,6 +42,7 @@ BENCHMARKS = {
     "engine": Benchmark(
         "step_scheduler.__main__", "Continuous batching on the server, against loops; many views in one request"
     ),
+    "overhead": Benchmark("overhead", "What the server adds to a job, against the same job in this process"),
     "perf": Benchmark("perf_analyzer.__main__", "perf_analyzer on every job and every network"),
     "startup": Benchmark("startup", "How fast the embedded server starts, and what it weighs"),
     "compare": Benchmark("compare", "Whether one results file is slower than another, beyond the noise of both"),
