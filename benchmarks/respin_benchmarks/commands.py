@@ -37,7 +37,7 @@ BENCHMARKS = {
     "pipeline": Benchmark(
         "in_process.__main__",
         "Whole jobs without a server, beside the script that Respin replaces: one, many views, many at once",
-        ("--measure", "jobs"),
+        ("--measure", "cold", "jobs"),
     ),
     "engine": Benchmark(
         "step_scheduler.__main__", "Continuous batching on the server, against loops; many views in one request"

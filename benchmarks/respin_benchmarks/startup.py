@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -26,6 +25,7 @@ from respin.request import RotationRequest
 from respin_client import Client
 from respin_ensemble.server.assemble import assemble
 from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
+from respin_export.report.circumstances import cpu_name
 
 SERVED_HERE = ("cpu", "local")
 CUP = (165.0, 12.0, 428.0, 312.0)
@@ -76,7 +76,7 @@ def measured(profile: str) -> Run:
                 processes=len(weights),
                 first_job_s=round(jobs_s[0], 2),
                 second_job_s=round(jobs_s[1], 2),
-                cpu=_cpu(),
+                cpu=cpu_name(),
                 cores=len(os.sched_getaffinity(0)),
                 date=time.strftime("%Y-%m-%d"),
             )
@@ -92,12 +92,6 @@ def _processes(pid: int) -> Iterator[psutil.Process]:
     server = psutil.Process(pid)
     yield server
     yield from server.children(recursive=True)
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def markdown_of(rows: list[dict[str, str]]) -> str:

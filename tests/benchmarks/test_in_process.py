@@ -14,7 +14,20 @@ from respin_export.report.page import with_section
 from respin_export.report.table import read_rows
 
 ROOT = Path(__file__).parents[2]
-FEW = ["--calls", "1", "--repeats", "1", "--steps", "4", "--background-steps", "4", "--few-steps", "3"]
+FEW = [
+    "--cold-starts",
+    "1",
+    "--calls",
+    "1",
+    "--repeats",
+    "1",
+    "--steps",
+    "4",
+    "--background-steps",
+    "4",
+    "--few-steps",
+    "3",
+]
 SMALL = [*FEW, "--views", "2", "--most-jobs", "2", "--device", "cpu", "--weights", "set", "--runtimes", "onnxruntime"]
 
 
@@ -44,6 +57,12 @@ def test_the_engine_makes_the_baselines_picture(measured):
     (same,) = (row for row in rows if row.way == "engine" and not math.isnan(row.psnr_view_db))
     assert (same.views, same.jobs, same.sampler) == (1, 1, "ddim")
     assert min(same.psnr_view_db, same.psnr_background_db) >= 40
+
+
+def test_a_cold_start_of_the_baseline_takes_longer_than_a_warm_one(measured):
+    rows = read_rows(jobs_file(measured, "cpu"), JobRun)
+    (cold,), (warm,) = ([row for row in rows if row.way == way] for way in ("cold baseline", "baseline"))
+    assert cold.latency_s > warm.latency_s
 
 
 def test_many_views_and_many_jobs_are_measured(measured):

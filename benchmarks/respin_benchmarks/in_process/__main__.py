@@ -73,6 +73,8 @@ class Session:
         for runtime in self.options.runtimes:
             if "networks" in self.options.measure and not self.time_is_up():
                 self._networks(runtime, weights)
+        if "cold" in self.options.measure and not self.time_is_up():
+            self._cold()
         if "jobs" in self.options.measure and not self.time_is_up():
             self._jobs(weights)
 
@@ -113,6 +115,15 @@ class Session:
     def _measured(self, done: dict[tuple[str, str, str, int], NetworkRun], runtime: str, name: str) -> bool:
         mine = [row for key, row in done.items() if key[:3] == (name, runtime, self.options.precision)]
         return any(row.versions == self.machine.versions and row.machine == self.machine.name for row in mine)
+
+    def _cold(self) -> None:
+        jobs = Jobs(self.machine, WORDS[self.options.weights], self.half)
+        cell = Cell(steps=self.options.steps, background_steps=self.options.background_steps)
+        rows = read_rows(self.jobs_file, JobRun)
+        for repeat in range(self.options.cold_starts):
+            rows.append(jobs.cold(cell, self.options.weights, self.options.work, repeat=repeat))
+            write_rows(self.jobs_file, JobRun, rows)
+            self.tell(f"cold baseline: {rows[-1].latency_s:.1f} s")
 
     def _jobs(self, weights: Weights) -> None:
         cells = usual_cells(
@@ -182,15 +193,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--measure",
         nargs="*",
-        choices=("networks", "jobs"),
-        default=["networks", "jobs"],
-        help="what to measure; nothing: the page is written from the files (default: both)",
+        choices=("networks", "cold", "jobs"),
+        default=["networks", "cold", "jobs"],
+        help="what to measure; nothing: the page is written from the files (default: all)",
     )
     made.add_argument("--calls", type=int, default=30, help="timed, of each network (default: %(default)s)")
     made.add_argument("--repeats", type=int, default=5, help="of every job, interleaved (default: %(default)s)")
     made.add_argument("--steps", type=int, default=75, help="of Zero123 (default: %(default)s)")
     made.add_argument("--background-steps", type=int, default=50, help="of the inpainting (default: %(default)s)")
     made.add_argument("--few-steps", type=int, default=20, help="of both, with UniPC (default: %(default)s)")
+    made.add_argument("--cold-starts", type=int, default=3, help="of the baseline (default: %(default)s)")
     made.add_argument("--views", type=int, default=12, help="of a job with many (default: %(default)s)")
     made.add_argument("--most-jobs", type=int, default=8, help="at the same time (default: %(default)s)")
     made.add_argument("--budget-s", type=float, default=float("inf"), help="after which nothing new begins")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -19,6 +23,7 @@ from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.house import PHOTO, House, Outcome, median_latency_s, png, psnr_db, request_for_cup
 from respin_benchmarks.in_process.machine import Machine
 from respin_benchmarks.in_process.rows import Interval, JobRun
+from respin_benchmarks.in_process.weights import Kind
 from respin_ensemble.networks import BatchedNetworks
 
 
@@ -91,6 +96,19 @@ class Jobs:
         outcome = Outcome(wall_s, {name: partial(png, picture) for name, picture in made.items()})
         run = self._run(cell, "torch eager", repeat, wall_s, memory_mib)
         return replace(run, way="baseline", joules=round(joules, 1)), outcome
+
+    def cold(self, cell: Cell, weights: Kind, work: Path, *, repeat: int) -> JobRun:
+        """The script in a process of its own, from its start to its end; it loads everything for one picture."""
+        asked = ["--steps", str(cell.steps), "--background-steps", str(cell.background_steps)]
+        where = ["--device", self.machine.kind, "--weights", weights, "--work", str(work)]
+        precision = ["--precision", "fp16" if self.half else "fp32"]
+        with TemporaryDirectory() as folder:
+            output = ["--output", str(Path(folder) / "generated.png")]
+            command = [sys.executable, "-m", "respin_benchmarks.baseline", *asked, *where, *precision, *output]
+            began_s = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            wall_s = time.perf_counter() - began_s
+        return replace(self._run(cell, "torch eager", repeat, wall_s, 0), way="cold baseline")
 
     def engine(
         self,

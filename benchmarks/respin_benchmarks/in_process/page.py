@@ -49,7 +49,7 @@ def median(runs: Sequence[JobRun], value: Callable[[JobRun], float]) -> float:
 def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> str:
     """The section of one device."""
     lines: list[str] = []
-    if jobs:
+    if any(run.way == "baseline" for run in jobs):
         lines += [_where(jobs), "", *_aims(jobs, device), "", *_jobs(jobs), ""]
         picture = f"images/jobs_{device}.png"
         lines += [f"![Where the time of one job goes]({picture})", ""]
@@ -136,8 +136,9 @@ def _same_picture(jobs: Sequence[JobRun], usual: CellKey, runtime: str, least_db
 def _jobs(jobs: Sequence[JobRun]) -> list[str]:
     usual = _usual(jobs)
     baseline_s = _latency_s(jobs, "baseline", usual)
+    repeats = len(of(jobs, "baseline", usual))
     lines = [
-        f"Whole jobs, medians of up to {1 + max(run.repeat for run in jobs)} interleaved repeats; spread = (greatest - "
+        f"Whole jobs, medians of up to {repeats} interleaved repeats; spread = (greatest - "
         "least) / median. Faster = the baseline's latency over this one's, where both do the same.",
         "",
         f"| {' | '.join(COLUMNS)} |",

@@ -67,7 +67,7 @@ class JobRun:
     """One burst of whole jobs, from the photo's file to the answer's.
 
     Args:
-        way: "baseline", or "engine".
+        way: "baseline", "cold baseline" (a process of its own, its start and its loading among it), or "engine".
         runtime: of the networks.
         precision: "fp32" or "fp16".
         sampler: of both UNets.

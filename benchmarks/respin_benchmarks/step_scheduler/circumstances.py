@@ -7,9 +7,9 @@ import platform
 import time
 from dataclasses import dataclass, fields
 from importlib.metadata import version
-from pathlib import Path
 
 from respin_benchmarks.commit import commit_here
+from respin_export.report.circumstances import cpu_name
 
 VERSIONED = ("nvidia-pytriton", "onnxruntime", "numpy")
 
@@ -31,7 +31,7 @@ class Circumstances:
         return cls(
             commit=commit_here(),
             date=time.strftime("%Y-%m-%d"),
-            cpu=_cpu(),
+            cpu=cpu_name(),
             cores=len(os.sched_getaffinity(0)),
             versions=", ".join([f"python {platform.python_version()}"] + [f"{n} {version(n)}" for n in VERSIONED]),
             load=round(os.getloadavg()[0], 1),
@@ -39,9 +39,3 @@ class Circumstances:
 
 
 COLUMNS = tuple(field.name for field in fields(Circumstances))
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

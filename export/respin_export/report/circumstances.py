@@ -34,10 +34,11 @@ class Circumstances:
         Args:
             packages: whose versions matter; those that are not installed are left out.
         """
-        return cls(time.strftime("%Y-%m-%d"), _cpu(), len(os.sched_getaffinity(0)), ", ".join(_versions(packages)))
+        return cls(time.strftime("%Y-%m-%d"), cpu_name(), len(os.sched_getaffinity(0)), ", ".join(_versions(packages)))
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """The processor's own name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
