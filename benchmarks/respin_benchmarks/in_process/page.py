@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
+from respin_benchmarks.in_process.peers import table_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 
 CellKey = tuple[str, int, int, int, int]
@@ -55,6 +56,8 @@ def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str)
         lines += [f"![Where the time of one job goes]({picture})", ""]
     if networks:
         lines += [_ceilings(networks), "", *_networks(networks), ""]
+        if device == "cuda":
+            lines += [*table_of(networks), ""]
     return "\n".join(lines)
 
 

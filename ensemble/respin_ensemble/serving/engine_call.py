@@ -1,15 +1,20 @@
 """A job in the engine, as another process of the same server sees it.
 
-Three traps of Triton 2.51 shape it. An error that follows data is lost on BLS, so errors arrive as the output `status`.
-BLS cannot cancel, so that is a message. And when the engine's process dies, the iterator of its answers blocks for
-ever: it is read by a thread of its own, and the engine is asked now and then whether it still knows the job.
+Traps of Triton 2.51 shape it. An error that follows data is lost on BLS, so errors arrive as the output `status`. BLS
+cannot cancel, so that is a message. When the engine's process dies, the iterator of its answers blocks for ever: it is
+read by a thread of its own, and the engine is asked now and then whether it still knows the job. Responses that come
+while their iterator is still being made can be lost, so a job answers with one, and calls are begun one after another.
+And an iterator whose last reference is Triton's own is destroyed by a thread that does not hold the interpreter's lock,
+which corrupts the process's memory: each is kept here until Triton has let go of it.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -20,7 +25,7 @@ from respin.errors import Busy, InternalError, InvalidInput, RespinError
 from respin.specs import Array
 from respin_ensemble.serving.replies import error_from_status
 
-LOOK_S = 0.5
+LOOK_S = 1.0
 """How long the engine may be silent before it is asked whether it still knows the job."""
 
 AT_WORK, UNKNOWN = b"at_work", b"unknown"
@@ -28,9 +33,15 @@ AT_WORK, UNKNOWN = b"at_work", b"unknown"
 
 Answer = Mapping[str, Array]
 
+KEPT_S = 2.0
+"""How long an iterator is kept once it is at its end; Triton lets go of it within milliseconds."""
+
+_LOCK = threading.Lock()
+_KEPT: deque[tuple[float, object]] = deque()
+
 
 class EngineCall:
-    """One job, from `responses` on.
+    """One job, from `answer` on.
 
     Args:
         arrays: the request's inputs by name.
@@ -53,7 +64,7 @@ class EngineCall:
             parameters={"job": self._job, "in_band": "1"},
             timeout=timeout_us,
         )
-        self._answers: queue.SimpleQueue[Answer | RespinError | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Answer | RespinError] = queue.SimpleQueue()
 
     def look(self) -> None:
         """Tell the engine if the caller has gone: it ends the job in its own words. Called again and again."""
@@ -61,25 +72,22 @@ class EngineCall:
             self._told = True
             _tell_engine({"cancel": self._job})
 
-    def responses(self) -> Iterator[Answer]:
-        """Run the job and yield its answers as they come.
+    def answer(self) -> Answer:
+        """Run the job and wait for its outputs.
 
         Raises:
             Busy: the engine died under the job; the same request may be sent again.
             RespinError: what the engine said.
         """
         threading.Thread(target=self._read, name="engine answers", daemon=True).start()
-        while True:
-            answer = self._next()
-            if answer is None:
-                return
-            if isinstance(answer, RespinError):
-                raise answer
-            if answer:
-                yield answer
+        while not (answer := self._next()):
+            pass
+        if isinstance(answer, RespinError):
+            raise answer
+        return answer
 
-    def _next(self) -> Answer | RespinError | None:
-        """The next answer; an empty one where the engine was silent but is at work."""
+    def _next(self) -> Answer | RespinError:
+        """The answer; an empty one where the engine was silent but is at work."""
         try:
             return self._answers.get(timeout=LOOK_S)
         except queue.Empty:
@@ -93,11 +101,24 @@ class EngineCall:
 
     def _read(self) -> None:
         try:
-            for response in self._request.exec(decoupled=True):
+            for response in _responses(self._request):
                 self._answers.put(_answer_from_response(response))
         except Exception as error:  # a thread's last words must reach the one who waits
             self._answers.put(InternalError(f"the engine cannot be asked ({error})"))
-        self._answers.put(None)
+
+
+def _responses(request: pb_utils.InferenceRequest) -> Iterator[pb_utils.InferenceResponse]:
+    """Make a decoupled call; its responses, which may be waited for beside those of others."""
+    with _LOCK:
+        responses = request.exec(decoupled=True)
+    try:
+        yield from responses
+    finally:
+        with _LOCK:
+            now_s = time.monotonic()
+            _KEPT.append((now_s, responses))
+            while now_s - _KEPT[0][0] > KEPT_S:
+                _KEPT.popleft()
 
 
 def _answer_from_response(response: pb_utils.InferenceResponse) -> Answer | RespinError:
@@ -123,7 +144,5 @@ def _tell_engine(parameters: dict[str, str]) -> bytes:
         ],
         parameters=parameters,
     )
-    answers = [
-        UNKNOWN if each.has_error() else each.output_tensors()[0].as_numpy()[0] for each in request.exec(decoupled=True)
-    ]
+    answers = [UNKNOWN if each.has_error() else each.output_tensors()[0].as_numpy()[0] for each in _responses(request)]
     return bytes(answers[0])

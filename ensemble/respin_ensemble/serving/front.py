@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import JOBS
 from respin.errors import RespinError
-from respin.specs import Array
 from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.engine_call import EngineCall
 from respin_ensemble.serving.replies import (
@@ -22,9 +20,6 @@ from respin_ensemble.serving.replies import (
     tensors,
 )
 from respin_ensemble.serving.watch import Watch
-
-PER_VIEW = ("image", "novel_view")
-"""Outputs of which each camera move gives one."""
 
 
 class Front:
@@ -59,25 +54,11 @@ class Front:
 
     def _answer(self, caller: Caller, call: EngineCall, wanted: tuple[str, ...]) -> None:
         try:
-            outputs = gathered(call.responses(), wanted)
+            answer = call.answer()
+            outputs = {name: answer[name] for name in wanted if name in answer}
             response = pb_utils.InferenceResponse(tensors(self._spec, outputs))
         except Exception as error:  # a bug becomes a logged reference for the caller, and the front lives on
             response = error_response(error_for_caller(error))
         finally:
             self._calls.discard(call)
         caller.send_last(response)
-
-
-def gathered(answers: Iterable[Mapping[str, Array]], wanted: Sequence[str]) -> dict[str, Array]:
-    """The outputs of a stream put together: those that every view has one of, in the order of the views."""
-    whole: dict[str, Array] = {}
-    views: dict[str, dict[int, bytes]] = {}
-    for answer in answers:
-        view = max(0, int(answer["view"][0]))
-        for name in set(answer) & set(wanted):
-            if name in PER_VIEW:
-                views.setdefault(name, {})[view] = answer[name][0]
-            else:
-                whole[name] = answer[name]
-    per_view = {name: np.array([made[view] for view in sorted(made)], np.object_) for name, made in views.items()}
-    return {**whole, **per_view}

@@ -15,6 +15,7 @@ from respin_ensemble.events import Event
 from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.pacing import ProgressPacing
 from respin_ensemble.serving.replies import error_response, status_from_error, tensors
+from respin_ensemble.serving.whole import Whole
 
 
 class Job:
@@ -39,7 +40,8 @@ class Job:
         self._came_s = time.monotonic()
         self._caller = caller
         self._wanted = set(request.requested_output_names())
-        self._in_band = "in_band" in parameters
+        # A caller within the server gets one response: several that follow closely corrupt his memory (Triton 2.51).
+        self._whole = Whole(self._wanted) if "in_band" in parameters else None
         self._stop: Cancelled | None = None
         self._pacing = ProgressPacing()
         self._last: Event | None = None
@@ -78,7 +80,9 @@ class Job:
             Cancelled: nobody waits any more.
         """
         self.still_wanted()
-        if event.stage == "done":
+        if self._whole is not None:
+            self._whole.add(event)
+        elif event.stage == "done":
             self._last = event
         elif self._wanted & event.made.keys() or self._pacing.allows(event.stage):
             values = self._values(event)
@@ -88,13 +92,14 @@ class Job:
 
     def end(self) -> None:
         """Send the last event, and with it the end of the stream; it carries something whatever was asked for."""
-        values = self._values(self._last or Event("done")) or {"stage": "done"}
+        told = self._values(self._last or Event("done")) or {"stage": "done"}
+        values = self._whole.values() if self._whole is not None else told
         self._caller.send_last(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, values)))
 
     def fail(self, error: RespinError) -> None:
         """Send an error, and with it the end of the stream."""
         response = error_response(error)
-        if self._in_band:
+        if self._whole is not None:
             response = pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"status": status_from_error(error)}))
         self._caller.send_last(response)
 
