@@ -3,7 +3,7 @@
 Traps of Triton 2.51 shape it. An error that follows data is lost on BLS, so errors arrive as the output `status`. BLS
 cannot cancel, so that is a message. When the engine's process dies, the iterator of its answers blocks for ever: it is
 read by a thread of its own, and the engine is asked now and then whether it still knows the job. Responses that come
-while their iterator is still being made can be lost, so a job answers with one, and calls are begun one after another.
+while their iterator is still being made can be lost, so a job answers with one.
 And an iterator whose last reference is Triton's own is destroyed by a thread that does not hold the interpreter's lock,
 which corrupts the process's memory: each is kept here until Triton has let go of it.
 """
@@ -109,8 +109,8 @@ class EngineCall:
 
 def _responses(request: pb_utils.InferenceRequest) -> Iterator[pb_utils.InferenceResponse]:
     """Make a decoupled call; its responses, which may be waited for beside those of others."""
-    with _LOCK:
-        responses = request.exec(decoupled=True)
+    # This waits for the first response: no lock may be held.
+    responses = request.exec(decoupled=True)
     try:
         yield from responses
     finally:
