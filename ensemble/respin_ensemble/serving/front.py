@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import JOBS
-from respin.errors import RespinError
+from respin.errors import Busy, RespinError
 from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.engine_call import EngineCall
 from respin_ensemble.serving.replies import (
@@ -20,6 +20,10 @@ from respin_ensemble.serving.replies import (
     tensors,
 )
 from respin_ensemble.serving.watch import Watch
+
+MOST_CALLS = 28
+"""Requests under way at one front. Each holds one of the 32 threads in which Triton 2.51 makes the calls of a process;
+cancelling, and asking whether the engine lives, must find one free."""
 
 
 class Front:
@@ -41,6 +45,10 @@ class Front:
                 read_parameters(request, (), self._spec)
             except RespinError as error:
                 caller.send_last(error_response(error))
+                continue
+            if len(self._calls) >= MOST_CALLS:
+                crowd = Busy(f"{MOST_CALLS} requests are under way here already; try again in 1.0 s")
+                caller.send_last(error_response(crowd))
                 continue
             wanted = tuple(request.requested_output_names())
             call = EngineCall(read_inputs(request), (*wanted, "view"), request.timeout() or 0, is_gone=caller.is_gone)
