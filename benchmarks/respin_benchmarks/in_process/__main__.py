@@ -23,6 +23,7 @@ from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import Machine
 from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
+from respin_benchmarks.in_process.precompile import precompile
 from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file, section_name, write_report
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes, open_networks
@@ -70,23 +71,28 @@ class Session:
         """Measure what is asked for."""
         weights = self.weights
         self.tell("weights are there")
+        # Jobs first: graphs of single networks, in batches that no job brings, would count as a job's memory.
+        if "jobs" in self.options.measure and not self.time_is_up():
+            self._jobs(weights)
         for runtime in self.options.runtimes:
             if "networks" in self.options.measure and not self.time_is_up():
                 self._networks(runtime, weights)
         if "cold" in self.options.measure and not self.time_is_up():
             self._cold()
-        if "jobs" in self.options.measure and not self.time_is_up():
-            self._jobs(weights)
 
     def _opened(self, runtime: str, weights: Weights) -> BatchedNetworks:
         if runtime not in self.open:
+            jobs = max(1, (os.cpu_count() or 1) // 2)
+            if runtime == "torch compiled":
+                stamp = self.options.work / "compiled"
+                precompile(weights, half=self.half, jobs=jobs, stamp=stamp, tell=self.tell)
             self.open[runtime] = open_networks(
                 runtime,
                 weights,
                 device=self.machine.kind,
                 half=self.half,
                 work=self.options.work,
-                jobs=max(1, (os.cpu_count() or 1) // 2),
+                jobs=jobs,
                 tell=lambda text: None,
             )
             self.tell(f"{runtime}: loaded")
@@ -140,7 +146,7 @@ class Session:
             networks = self._opened(runtime, weights)
             houses[runtime], there = warmed(networks, cells, self.machine)
             memory[runtime] = there if len(self.open) == 1 else there - before
-            self.tell(f"{runtime}: warm, {memory[runtime]} MiB")
+            self.tell(f"{runtime}: warm, {memory[runtime]} MiB{self.machine.parts()}")
         before = self.machine.memory_mib()
         script = Baseline(weights, device=self.machine.kind, half=self.half)
         jobs = Jobs(self.machine, WORDS[self.options.weights], self.half)

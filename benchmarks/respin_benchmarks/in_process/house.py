@@ -16,7 +16,7 @@ from PIL import Image
 from respin.bundled import bundled
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
-from respin.specs import Array, ModelSpec
+from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.rows import Interval
 from respin_ensemble.events import Event
 from respin_ensemble.metrics import Tally
@@ -144,37 +144,21 @@ class House:
         """How long Zero123's UNet and the inpainting's have been called so far."""
         return self.trace.values[BUSY, ZERO123_UNET.name], self.trace.values[BUSY, INPAINT_UNET.name]
 
-    def warm(self, request: RotationRequest, largest_batch: int) -> None:
-        """Let every shape that jobs like this one bring be seen three times: kernels chosen, graph captured, replayed.
+    def warm(self, requests: Sequence[RotationRequest], largest_batch: int) -> None:
+        """Let every shape that these jobs bring be seen three times: kernels chosen, graph captured, replayed.
 
         Args:
-            request: like the ones to come, with few steps.
-            largest_batch: of either UNet.
+            requests: like the jobs to come, with few steps.
+            largest_batch: of either UNet; the largest comes first, so that smaller ones fit into its scratch memory.
         """
-        watched = _Watched(self.networks)
-        with House(watched) as house:
-            house.job(request)
-        for _ in range(2):
-            for unet, arrays in watched.first.items():
-                for batch in range(1, largest_batch + 1):
-                    self.networks(_UNETS[unet], **{name: array.repeat(batch, 0) for name, array in arrays.items()})
-            self.job(request)
-
-
-_UNETS = {unet.name: unet for unet in (ZERO123_UNET, INPAINT_UNET)}
-
-
-class _Watched:
-    """Networks that keep one sample of what each UNet is given."""
-
-    def __init__(self, networks: Networks) -> None:
-        self._networks, self.sizes = networks, networks.sizes
-        self.first: dict[str, dict[str, Array]] = {}
-
-    def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
-        if spec.name in _UNETS:
-            self.first.setdefault(spec.name, {name: array[:1].copy() for name, array in arrays.items()})
-        return self._networks(spec, **arrays)
+        for unet in (ZERO123_UNET, INPAINT_UNET):
+            for batch in range(largest_batch, 0, -1):
+                arrays = usual_inputs(unet, self.networks.sizes, batch)
+                for _ in range(3):
+                    self.networks(unet, **arrays)
+        for request in requests:
+            for _ in range(3):
+                self.job(request)
 
 
 def median_latency_s(outcomes: Sequence[Outcome]) -> float:

@@ -17,7 +17,7 @@ from respin_benchmarks.commit import commit_here
 from respin_export.report.circumstances import Circumstances
 
 MIB = 2**20
-PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "numpy")
+PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 TRIALS = 20
 
 
@@ -70,6 +70,13 @@ class Machine:
             return int(torch.cuda.memory_reserved() // MIB)
         module, handle = self._nvml
         return int(module.nvmlDeviceGetMemoryInfo(handle).used // MIB)
+
+    def parts(self) -> str:
+        """What PyTorch knows of the GPU's memory, in words; "" on a CPU."""
+        if self.kind == "cpu":
+            return ""
+        held, reserved = torch.cuda.memory_allocated() // MIB, torch.cuda.memory_reserved() // MIB
+        return f", of which PyTorch's {reserved}, tensors and graphs {held}"
 
     def joules(self) -> float:
         """The GPU's energy counter; NaN where there is none."""

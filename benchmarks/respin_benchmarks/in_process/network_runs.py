@@ -51,9 +51,11 @@ class Trial:
     moved_bytes: float
 
 
-def usual_inputs(spec: ModelSpec, sizes: Sizes, batch: int) -> dict[str, Array]:
-    """Example inputs at the lengths that a set fixes, elsewhere at the usual ones within its picture sizes."""
-    lengths = usual_lengths(spec, sizes)
+def usual_inputs(
+    spec: ModelSpec, sizes: Sizes, batch: int, lengths: Mapping[str, int] | None = None
+) -> dict[str, Array]:
+    """Example inputs at the lengths that a set fixes, elsewhere those given, or the usual within its picture sizes."""
+    lengths = usual_lengths(spec, sizes) | dict(lengths or {})
     return inputs_without_amplification(example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1))
 
 
@@ -150,7 +152,7 @@ def _on_device(networks: BatchedNetworks, name: str, inputs: Mapping[str, Array]
     replay = runner.replays.get(tuple(array.shape for array in inputs.values()))
     if replay is None:
         return math.nan, f"no CUDA graph: {runner.uncaptured}"
-    with runner.lock, runner.on_stream():
+    with runner.lane.lock, runner.on_stream():
         return replay.device_ms(calls), ""
 
 

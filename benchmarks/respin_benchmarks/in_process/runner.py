@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,9 @@ from respin_benchmarks.in_process.gate import Gate
 
 MOST_GRAPHS = 16
 """Shapes of a network that get a graph; each holds its own inputs, outputs and a share of scratch memory."""
+
+MOST_COMPILED = 2
+"""Shapes of one batch that torch.compile's minutes are spent on: a VAE meets the photo and the view."""
 
 WARM_UPS = 3
 """Calls on the capturing stream before the capture: they choose kernels and allocate what stays."""
@@ -27,29 +31,43 @@ Shapes = tuple[tuple[int, ...], ...]
 Forward = Callable[..., Tensor | Sequence[Tensor]]
 
 
+class Lane:
+    """Networks that are called one after another, and share what a GPU's scratch memory that allows.
+
+    Args:
+        device: "cpu" or "cuda".
+        urgent: whether its work goes before that of other lanes.
+    """
+
+    def __init__(self, device: str, *, urgent: bool = True) -> None:
+        self.lock = threading.Lock()
+        on_gpu = device == "cuda"
+        self.stream: Any = torch.cuda.Stream(priority=-1 if urgent else 0) if on_gpu else None  # type: ignore[no-untyped-call]
+        self.pool: Any = torch.cuda.graph_pool_handle() if on_gpu else None
+
+
 class Eager:
-    """Call a module as it is, one thread at a time.
+    """Call a module as it is.
 
     Args:
         module: on the device, in evaluation mode.
         spec: its contract.
         device: "cpu" or "cuda".
+        lane: that it goes in; its own if there is none.
     """
 
-    def __init__(self, module: nn.Module, spec: ModelSpec, device: str) -> None:
+    def __init__(self, module: nn.Module, spec: ModelSpec, device: str, lane: Lane | None = None) -> None:
         self.module, self.spec, self.device = module, spec, device
-        self.lock = threading.Lock()
-        self.stream: Any = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call]
-        """Of its own, so that one network's call does not wait for another's."""
+        self.lane = lane or Lane(device)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch; arrays in and out lie in the machine's memory."""
-        with self.lock, GATE.call(), self.on_stream():
+        with self.lane.lock, GATE.call(), self.on_stream():
             return self.named(self.forward(self.module, arrays))
 
     def on_stream(self) -> AbstractContextManager[object]:
-        """Work on the network's own stream."""
-        return torch.cuda.stream(self.stream) if self.stream else nullcontext()
+        """Work on the lane's own stream."""
+        return torch.cuda.stream(self.lane.stream) if self.lane.stream else nullcontext()
 
     def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
         """Copy inputs to the device and call."""
@@ -66,29 +84,29 @@ class Graphs(Eager):
     `uncaptured` says why a network has no graphs, where it has none.
     """
 
-    def __init__(self, module: nn.Module, spec: ModelSpec, device: str) -> None:
-        super().__init__(module, spec, device)
+    def __init__(self, module: nn.Module, spec: ModelSpec, device: str, lane: Lane | None = None) -> None:
+        super().__init__(module, spec, device, lane)
         self.uncaptured = "" if device == "cuda" else "there are none on a CPU"
         self.replays: dict[Shapes, Replay] = {}
         self._seen: set[Shapes] = set()
-        self._pool = torch.cuda.graph_pool_handle() if device == "cuda" else None
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch."""
         shapes = tuple(array.shape for array in arrays.values())
-        with self.lock, self.on_stream():
+        with self.lane.lock, self.on_stream():
             again = shapes in self._seen
             self._seen.add(shapes)
             if again and shapes not in self.replays and not self.uncaptured and len(self.replays) < MOST_GRAPHS:
                 self._capture(shapes, arrays)
             with GATE.call():
-                replay = self.replays.get(shapes)
-                return self.named(replay(arrays) if replay else self.forward(self.forward_for(shapes), arrays))
+                if replay := self.replays.get(shapes):
+                    return dict(zip((tensor.name for tensor in self.spec.outputs), replay(arrays), strict=True))
+                return self.named(self.forward(self.forward_for(shapes), arrays))
 
     def _capture(self, shapes: Shapes, arrays: Mapping[str, Array]) -> None:
         with GATE.capture():
             try:
-                self.replays[shapes] = Replay(self.forward_for(shapes), arrays, self.stream, self._pool)
+                self.replays[shapes] = Replay(self.forward_for(shapes), arrays, self.lane)
             except RuntimeError as error:
                 self.uncaptured = str(error).partition("\n")[0]
 
@@ -103,7 +121,7 @@ class Graphs(Eager):
 
 
 class CompiledGraphs(Graphs):
-    """As `Graphs`, of what torch.compile makes of the module for the first shape of some batches.
+    """As `Graphs`, of what torch.compile makes of the module for the first shapes of some batches.
 
     Compiling takes up to a minute a shape: other shapes go without.
 
@@ -111,53 +129,68 @@ class CompiledGraphs(Graphs):
         module: as of `Eager`.
         spec: its contract.
         device: "cpu" or "cuda".
+        lane: as of `Eager`.
         batches: numbers of samples to compile for.
     """
 
-    def __init__(self, module: nn.Module, spec: ModelSpec, device: str, batches: tuple[int, ...]) -> None:
-        super().__init__(module, spec, device)
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: ModelSpec,
+        device: str,
+        lane: Lane | None = None,
+        *,
+        batches: Collection[int] = (1,),
+    ) -> None:
+        super().__init__(module, spec, device, lane)
         self._batches = batches
         self._compiled: Forward = torch.compile(module, dynamic=False)
-        self._shapes: dict[int, Shapes] = {}
+        self._shapes: dict[int, set[Shapes]] = {}
 
     def forward_for(self, shapes: Shapes) -> Forward:
-        """The compiled module for the first shape of these batches, the plain one for others."""
+        """The compiled module for the first shapes of these batches, the plain one for others."""
         batch = shapes[0][0]
-        if batch in self._batches:
-            self._shapes.setdefault(batch, shapes)
-        return self._compiled if shapes == self._shapes.get(batch) else self.module
+        taken = self._shapes.setdefault(batch, set())
+        if batch in self._batches and len(taken) < MOST_COMPILED:
+            taken.add(shapes)
+        return self._compiled if shapes in taken else self.module
 
 
 class Replay:
-    """A captured call: inputs are copied in, the graph runs, outputs are read.
+    """A captured call: inputs are copied in, the graph runs, outputs are copied out.
 
     Args:
         forward: the module.
         arrays: inputs of the shapes to capture.
-        stream: to work on.
-        pool: of scratch memory, shared by graphs that never run at the same time.
+        lane: whose stream it works on; graphs that share its scratch memory never run at the same time.
 
     Raises:
         RuntimeError: something in the call cannot be captured.
     """
 
-    def __init__(self, forward: Forward, arrays: Mapping[str, Array], stream: Any, pool: Any) -> None:
+    def __init__(self, forward: Forward, arrays: Mapping[str, Array], lane: Lane) -> None:
         self._inputs = {name: torch.tensor(array, device="cuda") for name, array in arrays.items()}
-        self._graph = torch.cuda.CUDAGraph()
+        self._graph, self._stream = torch.cuda.CUDAGraph(), lane.stream
         with torch.device("cuda"):
             for _ in range(WARM_UPS):
                 forward(**self._inputs)
-            torch.cuda.current_stream().synchronize()
+            self._stream.synchronize()
             # Other networks' threads go on calling CUDA meanwhile.
-            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self._graph, pool=lane.pool, stream=lane.stream, capture_error_mode="thread_local"):
                 self._outputs = listed(forward(**self._inputs))
+        # What lies in pageable memory is copied twice, and the second time slowly.
+        self._sent, self._received = _pinned(self._inputs.values()), _pinned(self._outputs)
 
-    def __call__(self, arrays: Mapping[str, Array]) -> list[Tensor]:
-        """Run it on these inputs; the outputs are overwritten by the next call."""
-        for name, array in arrays.items():
-            self._inputs[name].copy_(torch.tensor(array))
+    def __call__(self, arrays: Mapping[str, Array]) -> list[Array]:
+        """Run it on these inputs."""
+        for array, sent, given in zip(arrays.values(), self._sent, self._inputs.values(), strict=True):
+            np.copyto(sent.numpy(), array)
+            given.copy_(sent, non_blocking=True)
         self._graph.replay()
-        return self._outputs
+        for output, received in zip(self._outputs, self._received, strict=True):
+            received.copy_(output, non_blocking=True)
+        self._stream.synchronize()
+        return [received.numpy().copy() for received in self._received]
 
     def device_ms(self, calls: int) -> float:
         """What a replay takes on the device, median in ms."""
@@ -170,6 +203,10 @@ class Replay:
             ended.synchronize()
             times.append(began.elapsed_time(ended))
         return statistics.median(times)
+
+
+def _pinned(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True) for tensor in tensors]
 
 
 def listed(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -1,0 +1,75 @@
+"""Fill torch.compile's cache from many processes at once: in one process, network after network takes many minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from respin.contracts import NETWORKS
+from respin.errors import InternalError
+from respin.model_set import Sizes
+from respin_benchmarks.in_process.network_runs import usual_inputs
+from respin_benchmarks.in_process.runner import CompiledGraphs
+from respin_benchmarks.in_process.torch_networks import COMPILED, halved, runner_of
+from respin_benchmarks.in_process.weights import Weights
+from respin_export.isolated import Failed, run_isolated
+
+Lengths = dict[str, int]
+
+
+def lengths_met(name: str, sizes: Sizes) -> list[Lengths]:
+    """The lengths of a network's free axes that a job of a square photo brings, beside the usual ones."""
+    view, found = sizes.view_side, sizes.detection_short_side
+    others: dict[str, Lengths] = {
+        "vae_encoder": {"height": view, "width": view},
+        "vae_decoder": {"latent_height": view // 8, "latent_width": view // 8},
+        "grounding_dino": {"height": found, "width": found},
+    }
+    return [{}, others[name]] if name in others else [{}]
+
+
+def precompile(weights: Weights, *, half: bool, jobs: int, stamp: Path, tell: Callable[[str], None]) -> None:
+    """Compile every network of `COMPILED` for its batches, unless that was done before.
+
+    Args:
+        weights: to load from.
+        half: in float16.
+        jobs: processes at a time; each holds one network on the GPU.
+        stamp: a file that tells which torch has done it on which GPU; written at the end.
+        tell: shown what is done.
+
+    Raises:
+        InternalError: a network could not be compiled.
+    """
+    done = f"torch {torch.__version__} on {torch.cuda.get_device_name()}"
+    if stamp.is_file() and stamp.read_text() == done:
+        return
+    tasks = {
+        f"{name} x {batch} {' '.join(f'{axis} {length}' for axis, length in lengths.items())}".strip(): partial(
+            _compile, weights, name, batch, lengths, half
+        )
+        for name, batches in COMPILED.items()
+        for batch in batches
+        for lengths in lengths_met(name, weights.sizes)
+    }
+    for event in run_isolated(tasks, jobs):
+        if isinstance(event, Failed):
+            raise InternalError(f"{event.name} could not be compiled: {event.error}")
+        tell(f"compiled {event.name}")
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(done)
+
+
+def _compile(
+    weights: Weights, name: str, batch: int, lengths: Lengths, half: bool, _on_stage: Callable[[str], None]
+) -> None:
+    module = weights.load(name).eval().requires_grad_(False)
+    runner = runner_of(name, "compiled", (halved(name, module) if half else module).to("cuda"), "cuda")
+    assert isinstance(runner, CompiledGraphs)
+    arrays = usual_inputs(NETWORKS[name], weights.sizes, batch, lengths)
+    torch.backends.cudnn.benchmark = True
+    with torch.inference_mode():
+        runner(arrays)
