@@ -42,6 +42,15 @@ BENCHMARKS = {
     "engine": Benchmark(
         "step_scheduler.__main__", "Continuous batching on the server, against loops; many views in one request"
     ),
+    "stages": Benchmark(
+        "served.__main__", "Where one job's time goes on the server, stage by stage", ("--measure", "stages")
+    ),
+    "load": Benchmark(
+        "served.__main__",
+        "Many jobs at once on the server: latency, images/s, batches, memory",
+        ("--measure", "load", "--sampler", "unipc_karras", "--steps", "20", "--background-steps", "20"),
+    ),
+    "spin": Benchmark("served.__main__", "Many views in one request, against one view", ("--measure", "spin")),
     "overhead": Benchmark("overhead", "What the server adds to a job, against the same job in this process"),
     "perf": Benchmark("perf_analyzer.__main__", "perf_analyzer on every job and every network"),
     "startup": Benchmark("startup", "How fast the embedded server starts, and what it weighs"),

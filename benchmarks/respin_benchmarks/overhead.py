@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,12 @@ from tritonclient.utils import InferenceServerException
 
 from respin.bundled import bundled
 from respin.contracts import ROTATE_OBJECT
-from respin.limits import EngineLimits
-from respin.profiles import PROFILES
 from respin.request import RotationRequest
 from respin_benchmarks.commit import commit_here
+from respin_benchmarks.embedded import embedded
 from respin_benchmarks.in_process.house import House, request_for_cup
 from respin_client import Client
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.server.assemble import assemble
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
 from respin_export.report.circumstances import Circumstances
 from respin_export.report.page import check_section, write_section
 from respin_export.report.table import read_rows, write_rows
@@ -104,34 +100,29 @@ def runs_of(*, steps: int, repeats: int, warm_ups: int = 2) -> Iterator[Overhead
     """
     here, commit = Circumstances.here(("nvidia-pytriton", "onnxruntime", "numpy")), commit_here()
     request = request_for_cup(steps=steps, background_steps=max(2, steps * 2 // 3))
-    with tempfile.TemporaryDirectory() as folder:
-        repository = Path(folder) / "models"
-        limits = EngineLimits(cache_mib=0)
-        assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[PROFILE], repository, limits)
-        served = ServerOptions(repository, PROFILE, grpc_port=0, http_port=0, metrics_port=0)
-        with (
-            EmbeddedTriton(served) as server,
-            Client(str(server.endpoints["gRPC"])) as client,
-            triton.InferenceServerClient(str(server.endpoints["gRPC"])) as plain,
-            House(OnnxNetworks.from_set(bundled("models/mini"))) as house,
-        ):
-            for repeat in range(-warm_ups, repeats):
-                server_ms = _ms(lambda: client.rotate_object(request, outputs=("image",)))
-                outcome = house.job(request)
-                row = OverheadRun(
-                    steps=steps,
-                    repeat=repeat,
-                    server_ms=server_ms,
-                    in_process_ms=round(outcome.latency_s * 1e3, 2),
-                    refusal_ms=_ms(partial(refused, plain, request)),
-                    encoding_ms=_ms(outcome.pictures["background"]),
-                    commit=commit,
-                    date=here.date,
-                    machine=f"{here.cores} cores of {here.cpu}",
-                    versions=here.versions,
-                )
-                if repeat >= 0:
-                    yield row
+    with (
+        embedded(PROFILE) as server,
+        Client(str(server.endpoints["gRPC"])) as client,
+        triton.InferenceServerClient(str(server.endpoints["gRPC"])) as plain,
+        House(OnnxNetworks.from_set(bundled("models/mini"))) as house,
+    ):
+        for repeat in range(-warm_ups, repeats):
+            server_ms = _ms(lambda: client.rotate_object(request, outputs=("image",)))
+            outcome = house.job(request)
+            row = OverheadRun(
+                steps=steps,
+                repeat=repeat,
+                server_ms=server_ms,
+                in_process_ms=round(outcome.latency_s * 1e3, 2),
+                refusal_ms=_ms(partial(refused, plain, request)),
+                encoding_ms=_ms(outcome.pictures["background"]),
+                commit=commit,
+                date=here.date,
+                machine=f"{here.cores} cores of {here.cpu}",
+                versions=here.versions,
+            )
+            if repeat >= 0:
+                yield row
 
 
 def page_of(runs: Sequence[OverheadRun]) -> str:

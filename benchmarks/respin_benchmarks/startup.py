@@ -10,26 +10,20 @@ import argparse
 import csv
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import psutil
 from rich.progress import track
 
 from respin.bundled import bundled
-from respin.profiles import PROFILES
+from respin.limits import DEFAULT_LIMITS
 from respin.request import RotationRequest
+from respin_benchmarks.embedded import SERVED_HERE, Processes, embedded
 from respin_client import Client
-from respin_ensemble.server.assemble import assemble
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
 from respin_export.report.circumstances import cpu_name
 
-SERVED_HERE = ("cpu", "local")
 CUP = (165.0, 12.0, 428.0, 312.0)
-MIB = 2**20
 BEGIN, END = "<!-- startup: begin -->", "<!-- startup: end -->"
 COLUMNS = {
     "ready_s": "ready, s",
@@ -61,37 +55,28 @@ def measured(profile: str) -> Run:
     """Start a server, ask twice, and stop it."""
     photo = (bundled("examples") / "coffee.png").read_bytes()
     request = RotationRequest(photo, "coffee cup", azimuth=(40.0,), polar=(-10.0,), box=CUP)
-    with tempfile.TemporaryDirectory() as folder:
-        repository = Path(folder) / "models"
-        assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[profile], repository)
-        options = ServerOptions(repository, profile, grpc_port=0, http_port=0, metrics_port=0)
-        with EmbeddedTriton(options) as server, Client(str(server.endpoints["gRPC"])) as client:
-            jobs_s = [_seconds_of(client, request) for _ in range(2)]
-            weights = [process.memory_full_info() for process in _processes(server.pid)]
-            return Run(
-                profile=profile,
-                ready_s=round(server.ready_s, 2),
-                rss_mib=round(sum(weight.rss for weight in weights) / MIB),
-                pss_mib=round(sum(weight.pss for weight in weights) / MIB),
-                processes=len(weights),
-                first_job_s=round(jobs_s[0], 2),
-                second_job_s=round(jobs_s[1], 2),
-                cpu=cpu_name(),
-                cores=len(os.sched_getaffinity(0)),
-                date=time.strftime("%Y-%m-%d"),
-            )
+    with embedded(profile, limits=DEFAULT_LIMITS) as server, Client(str(server.endpoints["gRPC"])) as client:
+        jobs_s = [_seconds_of(client, request) for _ in range(2)]
+        processes = Processes(server.pid)
+        weight = processes.weight()
+        return Run(
+            profile=profile,
+            ready_s=round(server.ready_s, 2),
+            rss_mib=round(weight.rss),
+            pss_mib=round(weight.pss),
+            processes=len(processes),
+            first_job_s=round(jobs_s[0], 2),
+            second_job_s=round(jobs_s[1], 2),
+            cpu=cpu_name(),
+            cores=len(os.sched_getaffinity(0)),
+            date=time.strftime("%Y-%m-%d"),
+        )
 
 
 def _seconds_of(client: Client, request: RotationRequest) -> float:
     start_s = time.perf_counter()
     client.rotate_object(request)
     return time.perf_counter() - start_s
-
-
-def _processes(pid: int) -> Iterator[psutil.Process]:
-    server = psutil.Process(pid)
-    yield server
-    yield from server.children(recursive=True)
 
 
 def markdown_of(rows: list[dict[str, str]]) -> str:

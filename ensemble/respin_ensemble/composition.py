@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -77,6 +78,6 @@ def scaled_with_alpha(view: Picture, alpha: Alpha, size: Size) -> tuple[Picture,
 
     Pillow multiplies the colours by the opacity first, so that what is transparent bleeds no colour into the edge.
     """
-    rgba = np.dstack([view, np.rint(alpha * 255).astype(np.uint8)])
+    rgba = cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)])
     scaled = np.asarray(Image.fromarray(rgba).resize((size.width, size.height), LANCZOS))
     return scaled[..., :3], scaled[..., 3].astype(np.float32) / 255

@@ -51,7 +51,8 @@ def softened(mask: Mask, sigma_px: float = 1.0) -> Alpha:
 
 def largest_shape_on_white(view: Picture) -> Mask:
     """The largest connected shape of a view on white that is not near-white; all false where there is none."""
-    shape = (view < NEAR_WHITE).any(axis=2).astype(np.uint8)
+    red, green, blue = cv2.split(view)
+    shape = (cv2.min(cv2.min(red, green), blue) < NEAR_WHITE).astype(np.uint8)
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(shape, connectivity=8)
     areas = statistics[1:, cv2.CC_STAT_AREA]
     if len(areas) == 0:

@@ -187,22 +187,23 @@ def clip_image(tensor: Array) -> NDArray[np.float32]:
     Bicubic with the corners aligned and no averaging (kornia's resize, which upstream calls); the usual CLIP
     preprocessing gives another picture.
     """
-    weights = _bicubic_weights(tensor.shape[1], CLIP_SIDE)
-    small = weights @ tensor.astype(np.float64) @ weights.T
+    taps = _bicubic_taps(tensor.shape[1], CLIP_SIDE)
+    narrower = np.sum([tensor[:, :, pixels] * weights for pixels, weights in taps], axis=0)
+    small = np.sum([narrower[:, pixels] * weights[:, None] for pixels, weights in taps], axis=0)
     normalised: NDArray[np.float32] = (((small + 1) / 2 - CLIP_MEAN) / CLIP_STD).astype(np.float32)
     return normalised
 
 
 @cache
-def _bicubic_weights(length: int, wanted: int) -> NDArray[np.float64]:
-    """(wanted, length) weights of each old pixel in each new one, corners aligned, edges repeated."""
+def _bicubic_taps(length: int, wanted: int) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """The four old pixels that make each new one, with their weights; corners aligned, edges repeated."""
     at = np.linspace(0, length - 1, wanted)
-    weights = np.zeros((wanted, length))
+    taps = []
     for offset in range(-1, 3):
         pixel = np.floor(at) + offset
         distance = np.abs(at - pixel)
         near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
         far = CUBIC * (((distance - 5) * distance + 8) * distance - 4)
         weight = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
-        np.add.at(weights, (np.arange(wanted), np.clip(pixel, 0, length - 1).astype(int)), weight)
-    return weights
+        taps.append((np.clip(pixel, 0, length - 1).astype(np.intp), weight))
+    return taps

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from respin.contracts.networks import EDSR
 from respin_ensemble.networks import Networks
-from respin_ensemble.pictures import Picture, channels_first, channels_last
+from respin_ensemble.pictures import Picture, channels_first, whole_levels
 
 
 def enlarge(networks: Networks, view: Picture) -> Picture:
     """(h, w, 3) uint8 to (4h, 4w, 3) uint8; rounded and clipped as EDSR-PyTorch's `quantize` does."""
-    upscaled = networks(EDSR, image=channels_first(view)[None])["upscaled"][0]
-    return np.clip(np.rint(channels_last(upscaled)), 0, 255).astype(np.uint8)
+    return whole_levels(networks(EDSR, image=channels_first(view)[None])["upscaled"][0])

@@ -12,10 +12,11 @@ from PIL import Image
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.house import request_for_cup
 from respin_benchmarks.in_process.weights import Kind, weights_of
+from respin_export.isolated import peak_rss_mib
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Load everything, do one job, write its picture."""
+    """Load everything, do one job, write its picture, and say the most memory that this took, MiB."""
     parser = argparse.ArgumentParser(prog="python -m respin_benchmarks.baseline", description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--weights", choices=("set", "mini", "full"), default="set")
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     photo = np.array(Image.open(BytesIO(request.image)).convert("RGB"))
     made = Baseline(weights, device=options.device, half=options.precision == "fp16")(request, photo)
     Image.fromarray(made["image"]).save(options.output)
+    print(peak_rss_mib())
 
 
 if __name__ == "__main__":

@@ -74,9 +74,8 @@ class Session:
         # Jobs first: graphs of single networks, in batches that no job brings, would count as a job's memory.
         if "jobs" in self.options.measure and not self.time_is_up():
             self._jobs(weights)
-        for runtime in self.options.runtimes:
-            if "networks" in self.options.measure and not self.time_is_up():
-                self._networks(runtime, weights)
+        if "networks" in self.options.measure and not self.time_is_up():
+            self._networks(weights)
         if "cold" in self.options.measure and not self.time_is_up():
             self._cold()
 
@@ -98,24 +97,26 @@ class Session:
             self.tell(f"{runtime}: loaded")
         return self.open[runtime]
 
-    def _networks(self, runtime: str, weights: Weights) -> None:
+    def _networks(self, weights: Weights) -> None:
         dtype = torch.float16 if self.half else torch.float32
         ceilings = self.machine.ceilings(dtype)
         self.tell(f"at best {ceilings.matmul_tflops:g} TFLOP/s and {ceilings.copy_gb_s:g} GB/s")
         bench = Bench(self.machine, ceilings, self.half, WORDS[self.options.weights], self.options.calls)
         done = rows_by_key(read_rows(self.networks_file, NetworkRun))
         for name in NETWORKS:
-            if self.time_is_up() or self._measured(done, runtime, name):
+            left = [runtime for runtime in self.options.runtimes if not self._measured(done, runtime, name)]
+            if self.time_is_up() or not left:
                 continue
-            networks = self._opened(runtime, weights)
+            ways = {runtime: self._opened(runtime, weights) for runtime in left}
             for trial in trials(weights, name, self.machine, half=self.half):
-                row = bench.measured(runtime, networks, trial)
-                done |= rows_by_key([row])
+                rows = bench.measured(ways, trial)
+                done |= rows_by_key(rows)
                 write_rows(self.networks_file, NetworkRun, done.values())
-                self.tell(
-                    f"{runtime}: {name} x {row.batch}: {row.call_ms:.2f} ms, on the device {row.device_ms:.2f}, "
-                    f"floor {row.floor_ms:.2f}; {row.errors} {row.note}"
-                )
+                for row in rows:
+                    self.tell(
+                        f"{row.runtime}: {name} x {row.batch}: {row.call_ms:.2f} ms, on the device "
+                        f"{row.device_ms:.2f}, floor {row.floor_ms:.2f}; {row.errors} {row.note}"
+                    )
             released(self.machine)
 
     def _measured(self, done: dict[tuple[str, str, str, int], NetworkRun], runtime: str, name: str) -> bool:

@@ -106,9 +106,10 @@ class Jobs:
             output = ["--output", str(Path(folder) / "generated.png")]
             command = [sys.executable, "-m", "respin_benchmarks.baseline", *asked, *where, *precision, *output]
             began_s = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             wall_s = time.perf_counter() - began_s
-        return replace(self._run(cell, "torch eager", repeat, wall_s, 0), way="cold baseline")
+        peak_mib = int(said) if self.machine.kind == "cpu" else 0
+        return replace(self._run(cell, "torch eager", repeat, wall_s, peak_mib), way="cold baseline")
 
     def engine(
         self,
@@ -194,8 +195,6 @@ def released(machine: Machine) -> None:
     """Give back what is no longer used, so that the next memory figure is of what is."""
     gc.collect()
     if machine.kind == "cuda":
-        # Of every stream and thread that ever multiplied a matrix: 32 MiB each.
-        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -105,12 +105,31 @@ class Bench:
     weights: str
     calls: int
 
-    def measured(self, runtime: str, networks: BatchedNetworks, trial: Trial) -> NetworkRun:
-        """Time one network on one batch, and compare its answer."""
+    def measured(self, ways: Mapping[str, BatchedNetworks], trial: Trial) -> list[NetworkRun]:
+        """Time one network on one batch by each runtime in turn, call by call, and compare the answers.
+
+        Args:
+            ways: networks by the runtime that runs them.
+            trial: what they are given.
+        """
+        answers = {}
+        for runtime, networks in ways.items():
+            for _ in range(WARM_UPS):
+                answers[runtime] = networks(trial.spec, **trial.inputs)
+        times: dict[str, list[float]] = {runtime: [] for runtime in ways}
+        for _ in range(self.calls):
+            for runtime, networks in ways.items():
+                began_s = time.perf_counter()
+                networks(trial.spec, **trial.inputs)
+                times[runtime].append((time.perf_counter() - began_s) * 1e3)
+        return [
+            self._row(runtime, networks, trial, times[runtime], answers[runtime]) for runtime, networks in ways.items()
+        ]
+
+    def _row(
+        self, runtime: str, networks: BatchedNetworks, trial: Trial, times: Sequence[float], answer: Mapping[str, Array]
+    ) -> NetworkRun:
         spec, inputs = trial.spec, trial.inputs
-        for _ in range(WARM_UPS):
-            answer = networks(spec, **inputs)
-        times = [self._call_ms(lambda: networks(spec, **inputs)) for _ in range(self.calls)]
         got = [answer[tensor.name] for tensor in spec.outputs]
         errors = deviations_fp16(spec.name, got, named(spec, trial.wanted))
         device_ms, note = _on_device(networks, spec.name, inputs, self.calls)
@@ -137,11 +156,6 @@ class Bench:
             copy_gb_s=self.ceilings.copy_gb_s,
             versions=self.machine.versions,
         )
-
-    def _call_ms(self, call: Callable[[], object]) -> float:
-        began_s = time.perf_counter()
-        call()
-        return (time.perf_counter() - began_s) * 1e3
 
 
 def _on_device(networks: BatchedNetworks, name: str, inputs: Mapping[str, Array], calls: int) -> tuple[float, str]:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
+from respin_benchmarks.in_process.limit import job_limit_ms
 from respin_benchmarks.in_process.peers import table_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 
@@ -51,11 +52,12 @@ def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str)
     """The section of one device."""
     lines: list[str] = []
     if any(run.way == "baseline" for run in jobs):
-        lines += [_where(jobs), "", *_aims(jobs, device), "", *_jobs(jobs), ""]
-        picture = f"images/jobs_{device}.png"
-        lines += [f"![Where the time of one job goes]({picture})", ""]
+        lines += [_where(jobs), "", *_aims(jobs, networks, device), "", *_jobs(jobs), ""]
+        lines += [f"![One job by the baseline and by the engine](images/baseline_{device}.png)", ""]
+        lines += [f"![Where the time of one job goes](images/jobs_{device}.png)", ""]
     if networks:
         lines += [_ceilings(networks), "", *_networks(networks), ""]
+        lines += [f"![Each network beside its limit](images/limits_{device}.png)", "", *_whole_job(jobs, networks)]
         if device == "cuda":
             lines += [*table_of(networks), ""]
     return "\n".join(lines)
@@ -68,13 +70,17 @@ def _where(runs: Sequence[JobRun] | Sequence[NetworkRun]) -> str:
     return f"{first.machine}, {first.date}, {first.weights} weights{photo}, commit {commits}, {first.versions}."
 
 
-def _aims(jobs: Sequence[JobRun], device: str) -> list[str]:
+def _aims(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> list[str]:
     """The aims that these runs can speak to, each met or missed; eager PyTorch is there for comparison."""
     lines = ["| aim | measured | |", "|---|---|---|"]
     for runtime in _runtimes(jobs):
         if runtime == "torch eager":
             continue
-        found = _gpu_aims(jobs, runtime) if device == "cuda" else _cpu_aims(jobs, runtime)
+        found = (
+            _gpu_aims(jobs, runtime)
+            if device == "cuda"
+            else [*_cpu_aims(jobs, runtime), *_fastest_of_all(networks, runtime)]
+        )
         lines += [
             f"| `{runtime}`: {aim} | {text} | {'met' if met else '**missed**'} |"
             for aim, text, met in found
@@ -97,6 +103,16 @@ def _runtimes(jobs: Sequence[JobRun]) -> list[str]:
 
 def _latency_s(jobs: Sequence[JobRun], way: str, cell: CellKey, runtime: str | None = None) -> float:
     return median(of(jobs, way, cell, runtime), lambda run: run.latency_s)
+
+
+def latencies_of(jobs: Sequence[JobRun]) -> dict[str, list[float]]:
+    """Every repeat of the usual job, by what did it; the cold baseline, on another scale, is left to the table."""
+    if not any(run.way == "baseline" for run in jobs):
+        return {}
+    usual, found = _usual(jobs), {}
+    for way, runtime in dict.fromkeys((run.way, run.runtime) for run in jobs if run.way != "cold baseline"):
+        found[f"{way}, {runtime}"] = [run.latency_s for run in of(jobs, way, usual, runtime)]
+    return found
 
 
 def _gpu_aims(jobs: Sequence[JobRun], runtime: str) -> list[Aim]:
@@ -125,6 +141,24 @@ def _cpu_aims(jobs: Sequence[JobRun], runtime: str) -> list[Aim]:
         ("four jobs at once: at least 2 times its images a second", f"{more:.2f} times", more >= 2),
         *_same_picture(jobs, usual, runtime, 40),
     ]
+
+
+def _fastest_of_all(networks: Sequence[NetworkRun], runtime: str) -> list[Aim]:
+    """At how many rows a runtime is the fastest, and how much less another takes elsewhere; nothing without a rival."""
+    names = dict.fromkeys(run.runtime for run in networks)
+    if runtime not in names or not set(names) - {runtime, "torch eager"}:
+        return []
+    mine = [run for run in networks if run.runtime == runtime]
+    less: dict[str, list[str]] = {}
+    for run in mine:
+        same = [other for other in networks if (other.network, other.batch) == (run.network, run.batch)]
+        best = min(same, key=lambda other: other.best_ms)
+        if best.best_ms < run.best_ms:
+            share = f"{1 - best.best_ms / run.best_ms:.0%}"
+            less.setdefault(best.runtime, []).append(f"`{run.network}` x {run.batch} {share}")
+    won = len(mine) - sum(map(len, less.values()))
+    found = [f"{won} of {len(mine)} rows", *(f"{name} takes less at {', '.join(rows)}" for name, rows in less.items())]
+    return [(f"the fastest of {len(names)} runtimes at each network", "; ".join(found), not less)]
 
 
 def _same_picture(jobs: Sequence[JobRun], usual: CellKey, runtime: str, least_db: float) -> list[Aim]:
@@ -195,6 +229,24 @@ def _ceilings(runs: Sequence[NetworkRun]) -> str:
         "counted: weights, inputs and outputs moved once. Medians, on the device alone where a CUDA graph tells, else "
         "from arrays to arrays."
     )
+
+
+def _whole_job(jobs: Sequence[JobRun], networks: Sequence[NetworkRun]) -> list[str]:
+    """What a whole job's calls take at the limit, against what it took."""
+    if not any(run.way == "baseline" for run in jobs):
+        return []
+    _, steps, background_steps, *_ = usual = _usual(jobs)
+    limit = job_limit_ms(networks, steps=steps, background_steps=background_steps)
+    if limit is None:
+        return []
+    took = {f"`{runtime}`": _latency_s(jobs, "engine", usual, runtime) * 1e3 for runtime in _runtimes(jobs)}
+    took["the baseline"] = _latency_s(jobs, "baseline", usual) * 1e3
+    shares = ", ".join(f"{name} {limit[0] / ms:.0%}" for name, ms in took.items())
+    return [
+        f"The calls of one job at {steps} + {background_steps} steps have a limit of {limit[0]:.0f} ms together, those "
+        f"of its UNets {limit[1]:.0f}. Of that limit the whole job, processor's work and all, reaches: {shares}.",
+        "",
+    ]
 
 
 def _range(values: Sequence[float]) -> str:

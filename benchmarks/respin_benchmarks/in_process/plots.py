@@ -1,14 +1,16 @@
-"""Where the time of one job goes, as a picture."""
+"""Where the time of one job goes, and how near each network comes to its limit, as pictures."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from respin_benchmarks.in_process.rows import Interval
+from respin_benchmarks.in_process.rows import Interval, NetworkRun
 
 ROWS = (
     "decoding",
@@ -23,6 +25,9 @@ ROWS = (
 )
 COLOURS = {"inpaint_unet": "#c2571a", "zero123_unet": "#1668b8"}
 STAGE = "#9aa7b4"
+RUNTIME_COLOURS = ("#9aa7b4", "#1668b8", "#c2571a", "#3a8f5c")
+LIMIT = "#1b1b1b"
+STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw_jobs(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
@@ -32,7 +37,7 @@ def draw_jobs(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
         jobs: what one job did, by runtime.
         path: of the PNG; its folder is made.
     """
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 0.6 + 2.5 * len(jobs)), dpi=130, layout="constrained")
         panels = figure.subplots(len(jobs), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (runtime, intervals) in zip(panels, jobs.items(), strict=True):
@@ -44,6 +49,68 @@ def draw_jobs(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
             axes.grid(axis="x", alpha=0.3)
             axes.set_title(runtime)
         panels[-1].set_xlabel("s since the photo came")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Without the version that the file would carry: the same figures make the same picture.
-        figure.savefig(path, metadata={"Software": None})
+        _save(figure, path)
+
+
+def draw_limits(runs: Sequence[NetworkRun], path: Path) -> None:
+    """Draw what each network takes by each runtime, and the mark that it cannot pass.
+
+    Args:
+        runs: of one machine.
+        path: of the PNG; its folder is made.
+    """
+    calls = list(dict.fromkeys((run.network, run.batch) for run in runs))
+    runtimes = list(dict.fromkeys(run.runtime for run in runs))
+    thickness = 0.8 / len(runtimes)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 1 + 0.42 * len(calls)), dpi=130, layout="constrained")
+        axes = figure.subplots()
+        for number, runtime in enumerate(runtimes):
+            mine = {(run.network, run.batch): run for run in runs if run.runtime == runtime}
+            places = [place - 0.4 + (number + 0.5) * thickness for place, call in enumerate(calls) if call in mine]
+            times = [mine[call].best_ms for call in calls if call in mine]
+            colour = RUNTIME_COLOURS[number % len(RUNTIME_COLOURS)]
+            axes.barh(places, times, thickness, color=colour, label=runtime)
+        limits = {(run.network, run.batch): run.floor_ms for run in runs}
+        axes.vlines(
+            [limits[call] for call in calls],
+            [place - 0.45 for place in range(len(calls))],
+            [place + 0.45 for place in range(len(calls))],
+            color=LIMIT,
+            linewidth=2,
+            label="limit",
+        )
+        axes.set_xscale("log")
+        axes.set_yticks(range(len(calls)), [f"{name} x {batch}" for name, batch in calls])
+        axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel("ms a call")
+        figure.legend(loc="outside upper right", ncols=len(runtimes) + 1, frameon=False)
+        _save(figure, path)
+
+
+def draw_latencies(latencies_s: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw the baseline against the engine: each repeat as a dot, the median as a bar.
+
+    Args:
+        latencies_s: of one job, by what did it.
+        path: of the PNG; its folder is made.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 0.8 + 0.5 * len(latencies_s)), dpi=130, layout="constrained")
+        axes = figure.subplots()
+        for place, (name, repeats) in enumerate(latencies_s.items()):
+            colour = STAGE if "baseline" in name else RUNTIME_COLOURS[1]
+            axes.barh(place, statistics.median(repeats), 0.6, color=colour)
+            axes.plot(repeats, [place] * len(repeats), "o", color=LIMIT, markersize=3)
+        axes.set_yticks(range(len(latencies_s)), list(latencies_s))
+        axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel("s from the photo's file to the answer's")
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the version that the file would carry: the same figures make the same picture.
+    figure.savefig(path, metadata={"Software": None})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from respin_benchmarks.in_process.page import page_of
-from respin_benchmarks.in_process.plots import draw_jobs
+from respin_benchmarks.in_process.page import latencies_of, page_of
+from respin_benchmarks.in_process.plots import draw_jobs, draw_latencies, draw_limits
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_export.report.page import write_section
 from respin_export.report.table import read_rows
@@ -57,9 +57,12 @@ def write_report(results: Path, device: str, page: Path) -> None:
         InvalidInput: the page has no such section.
     """
     write_section(page, section_name(device), text_of(results, device))
-    runtimes = dict.fromkeys(
-        run.runtime for run in read_rows(jobs_file(results, device), JobRun) if run.way == "engine"
-    )
+    jobs, images = read_rows(jobs_file(results, device), JobRun), page.parent / "images"
+    runtimes = dict.fromkeys(run.runtime for run in jobs if run.way == "engine")
     intervals = {runtime: read_rows(intervals_file(results, device, runtime), Interval) for runtime in runtimes}
     if drawn := {runtime: rows for runtime, rows in intervals.items() if rows}:
-        draw_jobs(drawn, page.parent / "images" / f"jobs_{device}.png")
+        draw_jobs(drawn, images / f"jobs_{device}.png")
+    if latencies := latencies_of(jobs):
+        draw_latencies(latencies, images / f"baseline_{device}.png")
+    if networks := read_rows(networks_file(results, device), NetworkRun):
+        draw_limits(networks, images / f"limits_{device}.png")

@@ -83,7 +83,8 @@ class JobRun:
         inpaint_busy: the same of the other.
         psnr_view_db: of the novel view against the baseline of the same precision, same noise; NaN where there is none.
         psnr_background_db: the same of the background.
-        memory_mib: of the GPU in use with this way alone, warm; 0 on a CPU.
+        memory_mib: of the GPU in use with this way alone, warm; on a CPU, of the cold baseline alone, the most that its
+            process held; else 0: what shares a process with other ways cannot be told apart.
         joules: an image; NaN where nothing tells.
         photo: its size.
         weights: which ones.

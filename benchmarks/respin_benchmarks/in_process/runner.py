@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from respin.specs import Array, ModelSpec
-from respin_benchmarks.in_process.gate import Gate
+from respin_ensemble.networks.gate import GPU
 
 MOST_GRAPHS = 16
 """Shapes of a network that get a graph; each holds its own inputs, outputs and a share of scratch memory."""
@@ -23,9 +23,6 @@ MOST_COMPILED = 2
 
 WARM_UPS = 3
 """Calls on the capturing stream before the capture: they choose kernels and allocate what stays."""
-
-GATE = Gate()
-"""Of this process's GPU."""
 
 Shapes = tuple[tuple[int, ...], ...]
 Forward = Callable[..., Tensor | Sequence[Tensor]]
@@ -62,7 +59,7 @@ class Eager:
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch; arrays in and out lie in the machine's memory."""
-        with self.lane.lock, GATE.call(), self.on_stream():
+        with self.lane.lock, GPU.call(), self.on_stream():
             return self.named(self.forward(self.module, arrays))
 
     def on_stream(self) -> AbstractContextManager[object]:
@@ -98,13 +95,13 @@ class Graphs(Eager):
             self._seen.add(shapes)
             if again and shapes not in self.replays and not self.uncaptured and len(self.replays) < MOST_GRAPHS:
                 self._capture(shapes, arrays)
-            with GATE.call():
+            with GPU.call():
                 if replay := self.replays.get(shapes):
                     return dict(zip((tensor.name for tensor in self.spec.outputs), replay(arrays), strict=True))
                 return self.named(self.forward(self.forward_for(shapes), arrays))
 
     def _capture(self, shapes: Shapes, arrays: Mapping[str, Array]) -> None:
-        with GATE.capture():
+        with GPU.capture():
             try:
                 self.replays[shapes] = Replay(self.forward_for(shapes), arrays, self.lane)
             except RuntimeError as error:
@@ -175,9 +172,12 @@ class Replay:
             for _ in range(WARM_UPS):
                 forward(**self._inputs)
             self._stream.synchronize()
+            # The warm-ups' workspace, outside of the pool, must not get into the graph: it may be given back.
+            torch._C._cuda_clearCublasWorkspaces()
             # Other networks' threads go on calling CUDA meanwhile.
             with torch.cuda.graph(self._graph, pool=lane.pool, stream=lane.stream, capture_error_mode="thread_local"):
                 self._outputs = listed(forward(**self._inputs))
+            torch._C._cuda_clearCublasWorkspaces()
         # What lies in pageable memory is copied twice, and the second time slowly.
         self._sent, self._received = _pinned(self._inputs.values()), _pinned(self._outputs)
 

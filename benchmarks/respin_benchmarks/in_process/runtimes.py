@@ -9,17 +9,23 @@ from typing import cast
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
+from respin.model_set import ModelSet
+from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
-from respin_ensemble.networks.onnx import OnnxNetworks
+from respin_ensemble.networks.onnx import CpuSession, OnnxNetworks
 from respin_export.export_set import Plan, export_set
 from respin_export.isolated import Done
 from respin_export.published import PublishedWeights
 
 TORCH = {"torch eager": "eager", "torch graphs": "graphs", "torch compiled": "compiled"}
 ONNX = "onnxruntime"
-RUNTIMES = (*TORCH, ONNX)
+ONNX_ONE_THREAD = "onnxruntime 1 thread"
+"""Each call on one core: less of a job by itself, more of many at the same time."""
+OPENVINO = "openvino"
+RUNTIMES = (*TORCH, ONNX, ONNX_ONE_THREAD, OPENVINO)
+CPU_ONLY = (ONNX_ONE_THREAD, OPENVINO)
 
 Tell = Callable[[str], None]
 
@@ -27,7 +33,7 @@ Tell = Callable[[str], None]
 def default_runtimes(device: str) -> list[str]:
     """Those that are worth measuring here and installed."""
     if device == "cpu":
-        return ["torch eager", ONNX]
+        return ["torch eager", ONNX, *([OPENVINO] if has_openvino() else [])]
     return ["torch graphs", "torch compiled", *([ONNX] if has_cuda_provider() else [])]
 
 
@@ -36,6 +42,11 @@ def has_cuda_provider() -> bool:
     import onnxruntime  # noqa: PLC0415 (slow)
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return importlib.util.find_spec("openvino") is not None
 
 
 def open_networks(
@@ -60,9 +71,23 @@ def open_networks(
             raise InvalidInput("'torch compiled' needs the package triton, which CUDA builds of torch bring")
         execution = cast(Execution, TORCH[runtime])
         return TorchNetworks.load(weights, device=device, half=half, execution=execution, on_load=tell)
-    if runtime != ONNX:
+    if runtime not in RUNTIMES:
         raise InvalidInput(f"runtime is '{runtime}', one of {', '.join(RUNTIMES)} is wanted")
-    return OnnxNetworks.from_set(_exported(weights, half=half, work=work, jobs=jobs, tell=tell), device=device)
+    if runtime == OPENVINO and not has_openvino():
+        raise InvalidInput("'openvino' needs the package openvino; pip install 'respin[bench]'")
+    if runtime in CPU_ONLY and device != "cpu":
+        raise InvalidInput(f"'{runtime}' is measured on a CPU only; use --device cpu")
+    folder = _exported(weights, half=half, work=work, jobs=jobs, tell=tell)
+    if runtime == OPENVINO:
+        return OpenVinoNetworks.from_set(folder)
+    return _one_thread(folder) if runtime == ONNX_ONE_THREAD else OnnxNetworks.from_set(folder, device=device)
+
+
+def _one_thread(folder: Path) -> OnnxNetworks:
+    """The networks of a set, of which each call uses one core."""
+    manifest = ModelSet.load(folder)
+    calls = {name: CpuSession(manifest.file(folder, spec), spec, threads=1) for name, spec in NETWORKS.items()}
+    return OnnxNetworks(calls, manifest.sizes)
 
 
 def _exported(weights: Weights, *, half: bool, work: Path, jobs: int, tell: Tell) -> Path:

@@ -30,7 +30,6 @@ COMPILED: dict[str, tuple[int, ...]] = {
     "vae_decoder": ONE,
     "edsr": ONE,
     "sam_encoder": ONE,
-    "grounding_dino": ONE,
 }
 """Networks worth torch.compile's minutes, which hold nearly all of a job's arithmetic, and the batches worth them."""
 

@@ -20,16 +20,13 @@ from rich.progress import track
 from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import RespinError
-from respin.limits import EngineLimits
 from respin.model_set import ModelSet
-from respin.profiles import PROFILES
 from respin_benchmarks.commit import commit_here
+from respin_benchmarks.embedded import embedded
 from respin_benchmarks.perf_analyzer.binary import perf_analyzer
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input, write_input
 from respin_benchmarks.perf_analyzer.page import SECTION, page_of
 from respin_benchmarks.perf_analyzer.runs import Load, PerfRun, Server, measured
-from respin_ensemble.server.assemble import assemble
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
 from respin_export.report.circumstances import Circumstances
 from respin_export.report.page import check_section, write_section
 from respin_export.report.table import read_rows, write_rows
@@ -66,19 +63,14 @@ def write_job_inputs(folder: Path) -> None:
 
 
 @contextmanager
-def _server(options: argparse.Namespace, folder: Path) -> Iterator[Server]:
+def _server(options: argparse.Namespace) -> Iterator[Server]:
     """The server that is measured."""
     if options.url:
         key = options.admin_key_file.read_text().strip() if options.admin_key_file else None
         yield Server(options.url, key)
         return
-    repository = folder / "models"
-    # Without its caches: the same photo comes again and again.
-    limits = EngineLimits(cache_mib=0)
-    assemble(bundled("model_repository"), options.models, PROFILES[options.profile], repository, limits)
     key = secrets.token_hex()
-    served = ServerOptions(repository, options.profile, grpc_port=0, http_port=0, metrics_port=0, admin_key=key)
-    with EmbeddedTriton(served) as server:
+    with embedded(options.profile, models=options.models, admin_key=key) as server:
         yield Server(str(server.endpoints["gRPC"]), key)
 
 
@@ -87,7 +79,7 @@ def measure(options: argparse.Namespace) -> list[PerfRun]:
     program, here = perf_analyzer(options.program), Circumstances.here(PACKAGES)
     sizes = ModelSet.load(options.models).sizes
     rows: list[PerfRun] = []
-    with tempfile.TemporaryDirectory() as name, _server(options, Path(name)) as server:
+    with tempfile.TemporaryDirectory() as name, _server(options) as server:
         folder = Path(name)
         chosen = loads(requests=options.requests, rate=options.rate, networks=options.networks)
         wanted = [load for load in chosen if not options.only or load.model in options.only]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 
 from respin.contracts import NETWORKS
@@ -15,39 +18,57 @@ from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx_cuda import CudaSession
 
-
-def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Load a network for the CPU.
-
-    Args:
-        path: its model.onnx.
-        threads: that one call may use; 0 = one a core.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Ten networks share the cores: a pool that spins while it waits starves the others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def run_session(
-    session: onnxruntime.InferenceSession, spec: ModelSpec, arrays: Mapping[str, Array]
-) -> dict[str, Array]:
-    """Run one batch; the outputs by the contract's names.
-
-    Raises:
-        InternalError: ONNX Runtime refused the batch.
-    """
-    names = [output.name for output in spec.outputs]
-    try:
-        return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-    except Exception as error:  # ONNX Runtime's own errors have no base in common
-        raise InternalError(f"{spec.name} failed: {error}") from error
-
+ONE_BY_ONE = ("grounding_dino", "vae_encoder", "vae_decoder", "edsr")
+"""Networks that fill the cores with one sample: several at a time are no faster, and each takes scratch memory, which
+ONNX Runtime then keeps (docs/benchmarks.md, "On a CPU")."""
 
 Call = Callable[[Mapping[str, Array]], dict[str, Array]]
 """One network: a batch in, its outputs by the contract's names."""
+
+
+class CpuSession:
+    """One network on the CPU, called by any number of threads.
+
+    Args:
+        path: its model.onnx.
+        spec: its contract.
+        threads: that one call may use; 0 = one a core.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec, threads: int = 0) -> None:
+        self._spec = spec
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Ten networks share the cores: a pool that spins while it waits starves the others.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._turns: AbstractContextManager[object] = nullcontext()
+        if spec.name in ONE_BY_ONE:
+            self._turns = threading.BoundedSemaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch.
+
+        Raises:
+            InternalError: ONNX Runtime refused it.
+        """
+        names = [output.name for output in self._spec.outputs]
+        try:
+            with self._turns:
+                answers = [self._session.run(names, part) for part in self._parts(arrays)]
+        except Exception as error:  # ONNX Runtime's own errors have no base in common
+            raise InternalError(f"{self._spec.name} failed: {error}") from error
+        if len(answers) == 1:
+            return dict(zip(names, answers[0], strict=True))
+        return {name: np.concatenate(parts) for name, parts in zip(names, zip(*answers, strict=True), strict=True)}
+
+    def _parts(self, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
+        """What is run at a time."""
+        if self._spec.name not in ONE_BY_ONE:
+            return [dict(arrays)]
+        count = len(next(iter(arrays.values())))
+        return [{name: array[index : index + 1] for name, array in arrays.items()} for index in range(count)]
 
 
 class OnnxNetworks(BatchedNetworks):
@@ -67,8 +88,7 @@ class OnnxNetworks(BatchedNetworks):
         """
         if device == "cuda":
             return cls({name: CudaSession(path, NETWORKS[name]) for name, path in files.items()}, sizes)
-        sessions = {name: open_session(path) for name, path in files.items()}
-        return cls({name: partial(run_session, session, NETWORKS[name]) for name, session in sessions.items()}, sizes)
+        return cls({name: CpuSession(path, NETWORKS[name]) for name, path in files.items()}, sizes)
 
     @classmethod
     def from_set(cls, folder: Path, *, device: str = "cpu") -> OnnxNetworks:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import onnxruntime
 
 from respin.errors import InternalError, InvalidInput
 from respin.specs import Array, ModelSpec
+from respin_ensemble.networks.gate import GPU
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -18,6 +20,9 @@ MOST_GRAPHS = 16
 
 NO_GRAPH = -1
 """As the number of a graph: run without one."""
+
+CAPTURING = 3
+"""Calls of a new graph in which ONNX Runtime chooses kernels, captures and first replays: nobody else may call then."""
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -55,7 +60,7 @@ class CudaSession:
             InternalError: ONNX Runtime refused it.
         """
         shapes = tuple(array.shape for array in arrays.values())
-        with self._lock:
+        with self._lock, self._turn(shapes):
             try:
                 if shapes in self._bound:
                     return self._bound[shapes](self._session, arrays)
@@ -66,6 +71,12 @@ class CudaSession:
                 return self._unbound(shapes, arrays)
             except Exception as error:  # ONNX Runtime's own errors have no base in common
                 raise InternalError(f"{self._spec.name} failed: {error}") from error
+
+    def _turn(self, shapes: Shapes) -> AbstractContextManager[None]:
+        """Beside other networks' calls, or alone where this one may be captured."""
+        bound = self._bound.get(shapes)
+        captured = bound.calls >= CAPTURING if bound else shapes not in self._seen
+        return GPU.call() if self.uncaptured or captured else GPU.capture()
 
     def _unbound(self, shapes: Shapes, arrays: Mapping[str, Array]) -> dict[str, Array]:
         names = [output.name for output in self._spec.outputs]
@@ -81,6 +92,7 @@ class _Bound:
         self, spec: ModelSpec, arrays: Mapping[str, Array], outputs: list[tuple[int, ...]], number: int
     ) -> None:
         values = onnxruntime.OrtValue
+        self.calls = 0
         self._options = _run_options(number)
         self._inputs = {name: values.ortvalue_from_numpy(array, "cuda", 0) for name, array in arrays.items()}
         self._outputs = {
@@ -89,6 +101,7 @@ class _Bound:
         }
 
     def __call__(self, session: onnxruntime.InferenceSession, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        self.calls += 1
         for name, array in arrays.items():
             self._inputs[name].update_inplace(array)
         binding = session.io_binding()

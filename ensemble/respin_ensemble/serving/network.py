@@ -14,7 +14,7 @@ import triton_python_backend_utils as pb_utils
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.specs import Array
-from respin_ensemble.networks.onnx import open_session, run_session
+from respin_ensemble.networks.onnx import CpuSession
 from respin_ensemble.serving.replies import error_for_caller, error_response, read_inputs, tensors
 
 Arrays = Mapping[str, Array]
@@ -28,7 +28,8 @@ class OnnxNetwork:
         self._spec = NETWORKS[args["model_name"]]
         parameters = json.loads(args["model_config"])["parameters"]
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        self._session = open_session(path, threads=int(parameters["intra_op_num_threads"]["string_value"]))
+        threads = int(parameters["intra_op_num_threads"]["string_value"])
+        self._session = CpuSession(path, self._spec, threads)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer requests in as few runs as their shapes allow; one that fails, fails alone."""
@@ -54,7 +55,7 @@ class OnnxNetwork:
         names = [spec.name for spec in self._spec.inputs]
         stacked = {name: np.concatenate([arrays[name] for arrays in asked]) for name in names}
         self._spec.check_inputs(stacked)
-        outputs = run_session(self._session, self._spec, stacked)
+        outputs = self._session(stacked)
         ends = np.cumsum([len(arrays[names[0]]) for arrays in asked])[:-1]
         pieces = {name: np.split(array, ends) for name, array in outputs.items()}
         return [{name: pieces[name][index] for name in outputs} for index in range(len(asked))]

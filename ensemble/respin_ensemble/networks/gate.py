@@ -44,3 +44,7 @@ class Gate:
                 self._calls -= 1
                 self._captures -= 1
                 self._changed.notify_all()
+
+
+GPU = Gate()
+"""Of this process's GPU."""

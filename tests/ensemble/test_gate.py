@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from respin_benchmarks.in_process.gate import Gate
+from respin_ensemble.networks.gate import Gate
 
 SOON_S = 10
 

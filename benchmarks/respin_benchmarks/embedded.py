@@ -1,0 +1,93 @@
+"""The embedded server that benchmarks measure, and what it weighs."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from respin.bundled import bundled
+from respin.limits import EngineLimits
+from respin.profiles import PROFILES
+from respin_ensemble.server.assemble import assemble
+from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
+from respin_ensemble.server.stubs import living_instances
+
+SERVED_HERE = ("cpu", "local")
+"""The profiles that the embedded server has."""
+
+MIB = 2**20
+
+NO_CACHES = EngineLimits(cache_mib=0)
+"""Of a server that is shown the same photo again and again."""
+
+
+@contextmanager
+def embedded(
+    profile: str, *, models: Path | None = None, limits: EngineLimits = NO_CACHES, **options: Any
+) -> Iterator[EmbeddedTriton]:
+    """A server of its own, on free ports, for as long as the `with` lasts.
+
+    Args:
+        profile: one of `SERVED_HERE`.
+        models: folder of the set; None = the mini one.
+        limits: of the engine.
+        **options: further ones of `ServerOptions`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "models"
+        set_folder = models or bundled("models/mini")
+        assemble(bundled("model_repository"), set_folder, PROFILES[profile], repository, limits)
+        served = ServerOptions(repository, profile, grpc_port=0, http_port=0, metrics_port=0, **options)
+        with EmbeddedTriton(served) as server:
+            yield server
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What the processes of a server take at one moment, MiB.
+
+    Args:
+        rss: memory that is there for each, summed: what several share is counted several times.
+        pss: the same with each shared page counted once.
+        by_process: PSS by the model that a process runs; of the server's own process by its name.
+    """
+
+    rss: float
+    pss: float
+    by_process: dict[str, float]
+
+
+class Processes:
+    """The processes of one server.
+
+    Args:
+        pid: of the server itself; its children are those that it has now.
+    """
+
+    def __init__(self, pid: int) -> None:
+        server = psutil.Process(pid)
+        models = {child: instance.model for instance, child in living_instances(pid).items()}
+        self._named = [
+            (each, models.get(each.pid) or each.name()) for each in (server, *server.children(recursive=True))
+        ]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._named)
+
+    def weight(self) -> Weight:
+        """What they take now; one that has ended takes nothing."""
+        rss, by_process = 0.0, dict.fromkeys((name for _, name in self._named), 0.0)
+        for process, name in self._named:
+            with contextlib.suppress(psutil.NoSuchProcess):  # or its ZombieProcess
+                memory = process.memory_full_info()
+                rss += memory.rss / MIB
+                by_process[name] += memory.pss / MIB
+        return Weight(rss, sum(by_process.values()), by_process)

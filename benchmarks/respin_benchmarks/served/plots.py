@@ -1,0 +1,167 @@
+"""The runs as pictures."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from respin.contracts import NETWORKS
+from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin_benchmarks.in_process.plots import COLOURS, STAGE
+from respin_benchmarks.in_process.rows import Interval
+from respin_benchmarks.served.load import batches_from_text
+from respin_benchmarks.served.page import latencies_s, load_cells
+from respin_benchmarks.served.rows import LoadRun
+from respin_benchmarks.step_scheduler.ledger import percentile
+
+STYLES = (("#1668b8", "o"), ("#c2571a", "s"), ("#4d8a4d", "^"))
+UNET_TITLES = {"zero123_batches": "Zero123's UNet", "inpaint_batches": "the inpainting's UNet"}
+
+
+def draw_load(runs: Sequence[LoadRun], path: Path) -> None:
+    """Draw p50 of the latency over the throughput, up to p95 as a line; a curve a profile, and the open loops' points.
+
+    Args:
+        runs: of at least one job that was answered.
+        path: of the PNG; its folder is made.
+    """
+    cells = [cell for cell in load_cells(runs) if latencies_s(cell)]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        profiles = dict.fromkeys(cell[0].profile for cell in cells)
+        for profile, (colour, marker) in zip(profiles, STYLES, strict=False):
+            mine = [cell for cell in cells if cell[0].profile == profile]
+            closed = [cell for cell in mine if cell[0].concurrency]
+            opened = [cell for cell in mine if not cell[0].concurrency]
+            _curve(axes, closed, colour, fmt=f"{marker}-", label=f"{profile}, so many at once")
+            _curve(axes, opened, colour, fmt=f"{marker}", label=f"{profile}, at a rate", markerfacecolor="white")
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("images/s")
+        axes.set_ylabel("latency, s: p50, line to p95")
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside right center", frameon=False)
+
+    _saved(path, (8.4, 4.0), draw)
+
+
+def _curve(axes: Axes, cells: Sequence[Sequence[LoadRun]], colour: str, *, fmt: str, label: str, **style: Any) -> None:
+    if not cells:
+        return
+    images_s = [statistics.median(run.images_s for run in cell) for cell in cells]
+    halves, most = ([percentile(latencies_s(cell), share) for cell in cells] for share in (0.5, 0.95))
+    up = [high - half for high, half in zip(most, halves, strict=True)]
+    axes.errorbar(
+        images_s, halves, yerr=[[0.0] * len(up), up], fmt=fmt, color=colour, label=label, elinewidth=1, **style
+    )
+    for cell, x, y in zip(cells, images_s, halves, strict=True):
+        text = f"{cell[0].concurrency}" if cell[0].concurrency else f"{cell[0].rate_share:.0%}"
+        axes.annotate(text, (x, y), textcoords="offset points", xytext=(6, -10), color=colour, fontsize=8)
+
+
+def draw_batches(runs: Sequence[LoadRun], path: Path) -> None:
+    """Draw which share of a UNet's calls had how many samples, a bar for each closed loop, a panel a profile and UNet.
+
+    Args:
+        runs: of at least one closed loop.
+        path: of the PNG; its folder is made.
+    """
+    cells = [cell for cell in load_cells(runs) if cell[0].concurrency]
+    profiles = list(dict.fromkeys(cell[0].profile for cell in cells))
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(UNET_TITLES), len(profiles), sharex=True, sharey=True, squeeze=False)
+        for row, (column, title) in zip(panels, UNET_TITLES.items(), strict=True):
+            for axes, profile in zip(row, profiles, strict=True):
+                _bars(axes, [cell for cell in cells if cell[0].profile == profile], column)
+                axes.set_title(f"{title}, {profile}", fontsize=9)
+        for axes in panels[-1]:
+            axes.set_xlabel("jobs at once")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("share of the calls")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, title="samples\na call", loc="outside right center", frameon=False)
+
+    _saved(path, (4.0 * len(profiles) + 1, 5.0), draw)
+
+
+def _bars(axes: Axes, cells: Sequence[Sequence[LoadRun]], column: str) -> None:
+    counted = [_together(batches_from_text(getattr(run, column)) for run in cell) for cell in cells]
+    colours, bottoms = mpl.colormaps["viridis"], [0.0] * len(cells)
+    places = range(len(cells))
+    for size in range(1, ZERO123_UNET.max_batch_size + 1):
+        shares = [batches.get(size, 0) / max(1, sum(batches.values())) for batches in counted]
+        colour = colours((size - 1) / (ZERO123_UNET.max_batch_size - 1))
+        axes.bar(places, shares, bottom=bottoms, color=colour, label=f"{size}")
+        bottoms = [bottom + share for bottom, share in zip(bottoms, shares, strict=True)]
+    axes.set_xticks(places, [f"{cell[0].concurrency}" for cell in cells])
+
+
+def _together(each: Iterable[dict[int, int]]) -> dict[int, int]:
+    total: dict[int, int] = {}
+    for batches in each:
+        for size, count in batches.items():
+            total[size] = total.get(size, 0) + count
+    return total
+
+
+def draw_job(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
+    """Draw one panel a profile, of what one job did when.
+
+    Args:
+        jobs: calls of networks, or stages, by profile.
+        path: of the PNG; its folder is made.
+    """
+    rows = {profile: list(dict.fromkeys(each.name for each in intervals)) for profile, intervals in jobs.items()}
+    heights = [len(names) for names in rows.values()]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(jobs), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (profile, intervals) in zip(panels, jobs.items(), strict=True):
+            names = rows[profile]
+            for place, name in enumerate(names):
+                _row(axes, place, [each for each in intervals if each.name == name])
+            axes.set_yticks(range(len(names)), names)
+            axes.invert_yaxis()
+            axes.set_xlim(left=0)
+            axes.grid(axis="x", alpha=0.3)
+            by_log = set(names) <= set(NETWORKS)
+            axes.set_title(f"{profile}: {'calls of networks, by the log' if by_log else 'messages, as they came'}")
+        panels[-1].set_xlabel("s since the photo came")
+
+    _saved(path, (9, 1.4 + 0.3 * sum(heights)), draw)
+
+
+def _row(axes: Axes, place: int, intervals: Sequence[Interval]) -> None:
+    """Bars; of messages, which have no length, a stroke each, and a faint bar from the first to the last."""
+    colour = _COLOURS.get(intervals[0].name, STAGE)
+    spans = [(each.began_s, each.ended_s - each.began_s) for each in intervals]
+    if any(length for _, length in spans):
+        axes.broken_barh(spans, (place - 0.35, 0.7), color=colour, linewidth=0)
+        return
+    first, last = spans[0][0], spans[-1][0]
+    axes.broken_barh([(first, last - first)], (place - 0.35, 0.7), color=colour, alpha=0.25, linewidth=0)
+    axes.vlines([came for came, _ in spans], place - 0.35, place + 0.35, color=colour, linewidth=1.5)
+
+
+_COLOURS = {
+    **COLOURS,
+    "novel_view": COLOURS[ZERO123_UNET.name],
+    "background": COLOURS[INPAINT_UNET.name],
+}
+
+
+def _saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=size, dpi=130, layout="constrained")
+        draw(figure)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Without the version that the file would carry: the same figures make the same picture.
+        figure.savefig(path, metadata={"Software": None})

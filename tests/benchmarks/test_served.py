@@ -1,0 +1,152 @@
+"""Whole jobs on the real server: load, many views, stages."""
+
+import math
+
+import pytest
+
+from respin.contracts import NETWORKS
+from respin.limits import DEFAULT_LIMITS, EngineLimits
+from respin_benchmarks.commands import BENCHMARKS
+from respin_benchmarks.embedded import embedded
+from respin_benchmarks.in_process.rows import Interval
+from respin_benchmarks.served.__main__ import main, parser
+from respin_benchmarks.served.load import batches_from_text
+from respin_benchmarks.served.page import SECTION
+from respin_benchmarks.served.report import LOAD, SPIN, STAGES, job_file, text_of
+from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
+from respin_export.report.page import with_section
+from respin_export.report.table import read_rows
+
+EMPTY_PAGE = f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n"
+NOWHERE = "127.0.0.1:1"
+
+
+def test_a_server_that_is_not_there_is_told_of(tmp_path, capsys):
+    assert main(["--url", NOWHERE, "--results", str(tmp_path)]) == 1
+    assert f"no server answers at {NOWHERE}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_without_its_marks_is_refused_before_anything_is_measured(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("no marks")
+    assert main(["--url", NOWHERE, "--results", str(tmp_path), "--page", str(page)]) == 1
+    assert f"has no section '{SECTION}'" in capsys.readouterr().err
+    assert page.read_text() == "no marks"
+
+
+@pytest.mark.parametrize("name", ["stages", "load", "spin"])
+def test_each_command_measures_one_thing(name):
+    assert parser().parse_args(BENCHMARKS[name].arguments).measure == [name]
+
+
+SMALL = ["--steps", "4", "--background-steps", "4", "--repeats", "1", "--jobs", "1", "--views", "1", "2"]
+FEW = [*SMALL, "--concurrency", "2", "--rates", "0.9", "--least-jobs", "2", "--jobs-each", "1", "--open-jobs", "2"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "page.md").write_text(EMPTY_PAGE)
+    assert main([*FEW, "--results", str(folder), "--page", str(folder / "page.md")]) == 0
+    return folder
+
+
+@pytest.mark.triton
+def test_jobs_on_both_profiles_are_measured_in_turn(measured):
+    rows = read_rows(measured / LOAD, LoadRun)
+    assert [(row.profile, row.arrival) for row in rows] == [
+        ("cpu", "closed"),
+        ("local", "closed"),
+        ("cpu", "open"),
+        ("local", "open"),
+    ]
+    for row in rows:
+        assert (row.jobs, row.answered, row.refused, row.failed, row.first_error) == (2, 2, 0, 0, "")
+        assert len(row.latencies_s.split()) == 2
+        assert row.p50_s <= row.p95_s <= row.p99_s
+        assert row.cache_hits == 0
+
+
+@pytest.mark.triton
+def test_the_servers_own_metrics_tell_how_its_unets_were_called(measured):
+    one_view = read_rows(measured / SPIN, SpinRun)[0].zero123_calls
+    for row in read_rows(measured / LOAD, LoadRun):
+        # Two jobs of one view, each step a sample of some call; Zero123's schedule has its own number of steps.
+        for batches, mean, steps in (
+            (row.zero123_batches, row.zero123_samples, one_view),
+            (row.inpaint_batches, row.inpaint_samples, 4),
+        ):
+            sizes = batches_from_text(batches)
+            assert sum(size * count for size, count in sizes.items()) == 2 * steps
+            assert 2 * steps / sum(sizes.values()) == pytest.approx(mean, abs=1e-3)
+        assert row.zero123_busy > 0
+        assert row.inpaint_busy > 0
+
+
+@pytest.mark.triton
+def test_every_process_of_the_server_is_weighed(measured):
+    for row in read_rows(measured / LOAD, LoadRun):
+        named = [pair.partition(":")[0] for pair in row.pss_by_process.split()]
+        served = {"tritonserver", "rotate_object", "rotate_object_stream", "segment_object"}
+        assert set(named) == served | (set(NETWORKS) if row.profile == "cpu" else set())
+        assert row.peak_rss_mib >= row.idle_rss_mib > row.idle_pss_mib > 0
+
+
+@pytest.mark.triton
+def test_every_view_of_a_request_is_counted(measured):
+    rows = read_rows(measured / SPIN, SpinRun)
+    assert [(row.views, row.profile) for row in rows] == [(1, "cpu"), (1, "local"), (2, "cpu"), (2, "local")]
+    assert all(0 < row.first_view_s <= row.latency_s for row in rows)
+    assert all(row.cache_hits == 0 for row in rows)
+
+
+@pytest.mark.triton
+def test_every_stage_has_its_time(measured):
+    for row in read_rows(measured / STAGES, StagesRun):
+        parts = [row.decoding_s, row.segmentation_s, row.background_s, row.super_resolution_s, row.outline_s]
+        assert min(*parts, row.composition_s, row.zero123_unet_s) > 0
+        assert row.latency_s > row.server_s > max(parts)
+        assert row.background_s > row.inpaint_unet_s
+
+
+@pytest.mark.triton
+def test_one_job_is_shown_from_beginning_to_end(measured):
+    calls = read_rows(job_file(measured, "cpu"), Interval)
+    # The box is given, so that the detector looks at the view alone; the unary front's engine calls every network.
+    assert {call.name for call in calls} == set(NETWORKS)
+    assert all(0 < call.began_s < call.ended_s for call in calls)
+    messages = read_rows(job_file(measured, "local"), Interval)
+    assert messages[0].name == "detection"
+    assert {"segmentation", "background", "view done"} <= {message.name for message in messages}
+
+
+@pytest.mark.triton
+def test_the_page_is_written_from_the_files(measured):
+    page = (measured / "page.md").read_text()
+    assert page == with_section(EMPTY_PAGE, SECTION, text_of(measured))
+    for title in ("Where one job's time goes", "Many jobs at once", "Many views in one request"):
+        assert f"### {title}" in page
+    for name in ("served_load.png", "served_batches.png", "served_job.png"):
+        assert f"images/{name}" in page
+        assert (measured / "images" / name).stat().st_size > 0
+
+
+@pytest.mark.triton
+def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_counted(tmp_path):
+    with embedded("local", limits=EngineLimits(cache_mib=0, max_jobs=1)) as server:
+        where = ["--url", str(server.endpoints["gRPC"]), "--metrics-url", str(server.endpoints["metrics"])]
+        assert main([*FEW, *where, "--rates", "--measure", "load", "--results", str(tmp_path)]) == 0
+    (row,) = read_rows(tmp_path / LOAD, LoadRun)
+    assert (row.profile, row.jobs, row.answered, row.refused, row.failed) == ("running", 2, 1, 1, 0)
+    assert row.first_error.startswith("Busy: 1 jobs are here already")
+    assert len(row.latencies_s.split()) == 1
+    assert math.isnan(row.peak_pss_mib)
+
+
+@pytest.mark.triton
+def test_a_running_server_that_keeps_results_is_refused(tmp_path, capsys):
+    with embedded("local", limits=DEFAULT_LIMITS) as server:
+        where = ["--url", str(server.endpoints["gRPC"]), "--metrics-url", str(server.endpoints["metrics"])]
+        assert main([*FEW, *where, "--results", str(tmp_path)]) == 1
+    assert "respin serve --limit cache_mib=0" in capsys.readouterr().err

@@ -1,0 +1,146 @@
+"""ONNX Runtime in this process: how many samples and how many calls at a time."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from respin.bundled import bundled
+from respin.contracts.networks import CLIP_TEXT, EDSR
+from respin.errors import InternalError
+from respin_ensemble.networks import onnx, onnx_cuda
+from respin_ensemble.networks.gate import GPU
+from respin_ensemble.networks.onnx import CpuSession
+
+IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 3, 16, 16)).astype(np.float32)
+SOON_S = 10
+
+
+def path_of(spec):
+    return bundled("models/mini") / spec.name / "model.onnx"
+
+
+class Watched:
+    """A session that notes how many samples each run has, and how many runs there are at the same time."""
+
+    def __init__(self, session):
+        self.session, self.samples, self.running, self.most = session, [], 0, 0
+        self.lock = threading.Lock()
+
+    def run(self, names, arrays):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self.samples.append(len(next(iter(arrays.values()))))
+        try:
+            return self.session.run(names, arrays)
+        finally:
+            with self.lock:
+                self.running -= 1
+
+
+@pytest.fixture
+def watched():
+    def watch(spec):
+        session = CpuSession(path_of(spec), spec, threads=1)
+        session._session = Watched(session._session)
+        return session, session._session
+
+    return watch
+
+
+def test_what_gains_nothing_by_a_batch_is_run_one_by_one_and_answers_the_same(watched):
+    session, seen = watched(EDSR)
+    together = session({"image": IMAGES})["upscaled"]
+    assert seen.samples == [1, 1, 1]
+    alone = [session({"image": image[None]})["upscaled"][0] for image in IMAGES]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_what_gains_by_a_batch_is_run_together(watched):
+    session, seen = watched(CLIP_TEXT)
+    session({"input_ids": np.zeros((3, 77), np.int64)})
+    assert seen.samples == [3]
+
+
+def test_a_network_that_fills_the_cores_is_not_run_on_more_than_there_are(watched, monkeypatch):
+    monkeypatch.setattr(onnx.os, "sched_getaffinity", lambda _: {0, 1})
+    session, seen = watched(EDSR)
+    with ThreadPoolExecutor(4) as callers:
+        assert len(list(callers.map(session, [{"image": IMAGES}] * 4))) == 4
+    assert seen.most == 1
+
+
+def test_what_fails_leaves_the_turn_to_the_next(watched):
+    session, _ = watched(EDSR)
+    for _ in range(3):
+        with pytest.raises(InternalError, match="edsr failed"):
+            session({"image": IMAGES[:, :1]})
+    assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
+
+
+class FakeValue:
+    def __init__(self, array):
+        self.array = array
+
+    def update_inplace(self, array):
+        self.array[...] = array
+
+    def numpy(self):
+        return self.array.copy()
+
+
+class FakeCuda:
+    """Stands for ONNX Runtime with CUDA: answers zeros, and notes at each run whether another call could enter."""
+
+    OrtValue = SimpleNamespace(
+        ortvalue_from_numpy=lambda array, *_: FakeValue(array.copy()),
+        ortvalue_from_shape_and_type=lambda shape, dtype, *_: FakeValue(np.zeros(shape, dtype)),
+    )
+
+    def __init__(self):
+        self.alone = []
+        self.SessionOptions = self.RunOptions = lambda: SimpleNamespace(add_run_config_entry=lambda *_: None)
+        self.InferenceSession = lambda *_, **__: self
+
+    def get_available_providers(self):
+        return [onnx_cuda.PROVIDER]
+
+    get_providers = get_available_providers
+
+    def io_binding(self):
+        return SimpleNamespace(bind_ortvalue_input=lambda *_: None, bind_ortvalue_output=lambda *_: None)
+
+    def run(self, *_):
+        self.note()
+        return [np.zeros((3, 3, 64, 64), np.float32)]
+
+    def run_with_iobinding(self, *_):
+        self.note()
+
+    def note(self):
+        entered = threading.Event()
+
+        def enter():
+            with GPU.call():
+                entered.set()
+
+        other = threading.Thread(target=enter)
+        other.start()
+        while not (entered.is_set() or GPU._captures):
+            entered.wait(0.001)
+        self.alone.append(not entered.is_set())
+        self.others = [*getattr(self, "others", []), other]
+
+
+def test_while_onnx_runtime_may_capture_a_graph_nobody_else_calls_the_gpu(monkeypatch):
+    fake = FakeCuda()
+    monkeypatch.setattr(onnx_cuda, "onnxruntime", fake)
+    session = onnx_cuda.CudaSession(path_of(EDSR), EDSR)
+    for _ in range(6):
+        assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
+    for other in fake.others:
+        other.join(SOON_S)
+    assert fake.alone == [False, True, True, True, False, False]
