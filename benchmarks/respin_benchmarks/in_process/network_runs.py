@@ -28,6 +28,9 @@ from respin_export.parity import named
 WARM_UPS = 3
 """Calls before any is timed: the first chooses kernels, the second captures a graph."""
 
+TURNS = 5
+"""In which the calls of each runtime are timed, so that whatever else the machine does hits all alike."""
+
 BATCHES = {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 8), "clip_text": (2,)}
 """Of each network that is not called with one sample at a time."""
 
@@ -106,7 +109,7 @@ class Bench:
     calls: int
 
     def measured(self, ways: Mapping[str, BatchedNetworks], trial: Trial) -> list[NetworkRun]:
-        """Time one network on one batch by each runtime in turn, call by call, and compare the answers.
+        """Time one network on one batch by each runtime in turn, some calls at a time, and compare the answers.
 
         Args:
             ways: networks by the runtime that runs them.
@@ -117,11 +120,11 @@ class Bench:
             for _ in range(WARM_UPS):
                 answers[runtime] = networks(trial.spec, **trial.inputs)
         times: dict[str, list[float]] = {runtime: [] for runtime in ways}
-        for _ in range(self.calls):
+        for turn in range(TURNS):
             for runtime, networks in ways.items():
-                began_s = time.perf_counter()
+                # Not timed: the threads of the runtime before may still spin.
                 networks(trial.spec, **trial.inputs)
-                times[runtime].append((time.perf_counter() - began_s) * 1e3)
+                times[runtime] += [_call_ms(networks, trial) for _ in range(turn, self.calls, TURNS)]
         return [
             self._row(runtime, networks, trial, times[runtime], answers[runtime]) for runtime, networks in ways.items()
         ]
@@ -156,6 +159,12 @@ class Bench:
             copy_gb_s=self.ceilings.copy_gb_s,
             versions=self.machine.versions,
         )
+
+
+def _call_ms(networks: BatchedNetworks, trial: Trial) -> float:
+    began_s = time.perf_counter()
+    networks(trial.spec, **trial.inputs)
+    return (time.perf_counter() - began_s) * 1e3
 
 
 def _on_device(networks: BatchedNetworks, name: str, inputs: Mapping[str, Array], calls: int) -> tuple[float, str]:

@@ -32,20 +32,23 @@ class CpuSession:
     Args:
         path: its model.onnx.
         spec: its contract.
-        threads: that one call may use; 0 = one a core.
+        threads: that one call may use; 0 = every core where one sample fills them, elsewhere half of them: a job's two
+            UNets work beside each other.
     """
 
     def __init__(self, path: Path, spec: ModelSpec, threads: int = 0) -> None:
         self._spec = spec
+        cores = len(os.sched_getaffinity(0))
+        half = max(1, cores // 2)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or (cores if spec.name in ONE_BY_ONE else half)
         # Ten networks share the cores: a pool that spins while it waits starves the others.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._turns: AbstractContextManager[object] = nullcontext()
         if spec.name in ONE_BY_ONE:
-            self._turns = threading.BoundedSemaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+            self._turns = threading.BoundedSemaphore(half)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch.
