@@ -60,6 +60,3 @@ LIMITS: dict[str, str] = {limit.name: limit.metadata["meaning"] for limit in fie
 """What each limit means, by name."""
 
 DEFAULT_LIMITS = EngineLimits()
-
-FRONT_ROOM = 32
-"""Requests that a unary front holds beyond the engine's own limit, so that it is the engine that refuses them."""

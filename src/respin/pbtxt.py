@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from respin.contracts import JOBS, MODELS, NETWORKS
-from respin.limits import DEFAULT_LIMITS, FRONT_ROOM, LIMITS, EngineLimits
+from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from respin.specs import ModelSpec, TensorSpec
 
@@ -55,8 +55,6 @@ def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIM
 
 def _job_parts(spec: ModelSpec, profile: Profile, limits: EngineLimits) -> Iterator[str]:
     if not spec.decoupled:
-        yield "# requests held at once, a few more than the engine takes: it is the engine that refuses"
-        yield _parameter("in_flight", str(limits.max_jobs + FRONT_ROOM))
         return
     yield "model_transaction_policy { decoupled: true }"
     yield _parameter("networks", profile.networks)

@@ -22,11 +22,10 @@ Lengths = dict[str, int]
 
 def lengths_met(name: str, sizes: Sizes) -> list[Lengths]:
     """The lengths of a network's free axes that a job of a square photo brings, beside the usual ones."""
-    view, found = sizes.view_side, sizes.detection_short_side
+    view = sizes.view_side
     others: dict[str, Lengths] = {
         "vae_encoder": {"height": view, "width": view},
         "vae_decoder": {"latent_height": view // 8, "latent_width": view // 8},
-        "grounding_dino": {"height": found, "width": found},
     }
     return [{}, others[name]] if name in others else [{}]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,8 +31,7 @@ class Front:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Find the job's contract."""
         self._spec = JOBS[args["model_name"]]
-        in_flight = json.loads(args["model_config"])["parameters"]["in_flight"]["string_value"]
-        self._waiting = ThreadPoolExecutor(int(in_flight), thread_name_prefix="front")
+        self._waiting = ThreadPoolExecutor(MOST_CALLS, thread_name_prefix="front")
         self._calls: set[EngineCall] = set()
         self._watch = Watch("callers of a front", lambda: [call.look for call in self._calls.copy()])
 
