@@ -115,15 +115,15 @@ def test_without_the_package_it_is_no_default_and_says_what_to_install(monkeypat
         opened("openvino")
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime 1 thread"])
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime all cores"])
 def test_a_runtime_of_the_cpu_is_refused_on_a_gpu(runtime):
     with pytest.raises(InvalidInput, match=f"'{runtime}' is measured on a CPU only; use --device cpu"):
         opened(runtime, device="cuda")
 
 
-def test_a_call_on_one_thread_answers_as_on_all(by_onnxruntime):
+def test_a_call_on_every_core_answers_as_one_on_half(by_onnxruntime):
     inputs = pictures(48, 64)
-    assert apart(EDSR, opened("onnxruntime 1 thread")(EDSR, **inputs), by_onnxruntime(EDSR, **inputs)) <= WITHIN
+    assert apart(EDSR, opened("onnxruntime all cores")(EDSR, **inputs), by_onnxruntime(EDSR, **inputs)) <= WITHIN
 
 
 def test_opening_it_leaves_nothing_in_the_home_folder(tmp_path):
