@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
 
 from respin.contracts import NETWORKS
 from respin.model_set import Sizes
@@ -128,4 +129,14 @@ def runner_of(name: str, execution: Execution, module: nn.Module, device: str, l
         return Eager(module, spec, device, lane)
     if execution == "compiled" and name in COMPILED:
         return CompiledGraphs(module, spec, device, lane, batches=COMPILED[name])
+    if execution == "compiled":
+        _compile_parts(module)
     return Graphs(module, spec, device, lane)
+
+
+def _compile_parts(module: nn.Module) -> None:
+    """Let torch.compile have GroundingDINO's sampling, each step of which writes a fifth of a gigabyte; all of it is too
+    much, it takes longer than minutes."""
+    for part in module.modules():
+        if isinstance(part, MultiScaleDeformableAttention):
+            part.compile(dynamic=False)
