@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -64,8 +64,9 @@ class TorchNetworks(BatchedNetworks):
         half: bool,
         execution: Execution,
         on_load: Callable[[str], None] = lambda _: None,
+        names: Sequence[str] = tuple(NETWORKS),
     ) -> TorchNetworks:
-        """Load all, one after another.
+        """Load one after another.
 
         Args:
             weights: to load from.
@@ -73,9 +74,10 @@ class TorchNetworks(BatchedNetworks):
             half: in float16 where `respin_export.half` says so.
             execution: see the class.
             on_load: told each network's name before it is loaded.
+            names: of the networks.
         """
         modules = {}
-        for name in NETWORKS:
+        for name in names:
             on_load(name)
             module = weights.load(name).eval().requires_grad_(False)
             modules[name] = (halved(name, module) if half else module).to(device)
@@ -135,8 +137,7 @@ def runner_of(name: str, execution: Execution, module: nn.Module, device: str, l
 
 
 def _compile_parts(module: nn.Module) -> None:
-    """Let torch.compile have GroundingDINO's sampling, each step of which writes a fifth of a gigabyte; all of it is too
-    much, it takes longer than minutes."""
+    """Compile GroundingDINO's sampling, each step of which writes a fifth of a gigabyte; all of it takes minutes."""
     for part in module.modules():
         if isinstance(part, MultiScaleDeformableAttention):
             part.compile(dynamic=False)
