@@ -49,8 +49,8 @@ class Session:
         self.began_s = time.monotonic()
         self.machine = Machine(self.options.device)
         self.half = self.options.precision == "fp16"
-        self.networks_file = networks_file(self.options.results, self.options.device)
-        self.jobs_file = jobs_file(self.options.results, self.options.device)
+        self.networks_file = networks_file(self.options.results, self.options.label)
+        self.jobs_file = jobs_file(self.options.results, self.options.label)
         self.open: dict[str, BatchedNetworks] = {}
 
     @property
@@ -81,21 +81,25 @@ class Session:
 
     def _opened(self, runtime: str, weights: Weights) -> BatchedNetworks:
         if runtime not in self.open:
-            jobs = max(1, (os.cpu_count() or 1) // 2)
-            if runtime == "torch compiled":
-                stamp = self.options.work / "compiled"
-                precompile(weights, half=self.half, jobs=jobs, stamp=stamp, tell=self.tell)
-            self.open[runtime] = open_networks(
-                runtime,
-                weights,
-                device=self.machine.kind,
-                half=self.half,
-                work=self.options.work,
-                jobs=jobs,
-                tell=lambda text: None,
-            )
+            self.open[runtime] = self._load(runtime, weights, list(NETWORKS))
             self.tell(f"{runtime}: loaded")
         return self.open[runtime]
+
+    def _load(self, runtime: str, weights: Weights, names: list[str]) -> BatchedNetworks:
+        jobs = max(1, (os.cpu_count() or 1) // 2)
+        if runtime == "torch compiled":
+            stamp = self.options.work / "compiled"
+            precompile(weights, half=self.half, jobs=jobs, stamp=stamp, tell=self.tell)
+        return open_networks(
+            runtime,
+            weights,
+            device=self.machine.kind,
+            half=self.half,
+            work=self.options.work,
+            jobs=jobs,
+            tell=lambda text: None,
+            names=names,
+        )
 
     def _networks(self, weights: Weights) -> None:
         dtype = torch.float16 if self.half else torch.float32
@@ -107,8 +111,10 @@ class Session:
             left = [runtime for runtime in self.options.runtimes if not self._measured(done, runtime, name)]
             if self.time_is_up() or not left:
                 continue
-            ways = {runtime: self._opened(runtime, weights) for runtime in left}
-            for trial in trials(weights, name, self.machine, half=self.half):
+            # A network at a time, unless whole jobs have opened all: at full size three runtimes fill a machine.
+            ways = {runtime: self.open.get(runtime) or self._load(runtime, weights, [name]) for runtime in left}
+            largest = self.options.largest_batch
+            for trial in trials(weights, name, self.machine, half=self.half, largest_batch=largest):
                 rows = bench.measured(ways, trial)
                 done |= rows_by_key(rows)
                 write_rows(self.networks_file, NetworkRun, done.values())
@@ -176,7 +182,7 @@ class Session:
                     houses[way], way, cell, memory_mib=memory[way], repeat=earlier + repeat, baseline=last
                 )
                 if cell == cells[0]:
-                    write_rows(intervals_file(self.options.results, self.machine.kind, way), Interval, intervals)
+                    write_rows(intervals_file(self.options.results, self.options.label, way), Interval, intervals)
             rows.append(row)
             write_rows(self.jobs_file, JobRun, rows)
             self.tell(
@@ -212,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cold-starts", type=int, default=3, help="of the baseline (default: %(default)s)")
     made.add_argument("--views", type=int, default=12, help="of a job with many (default: %(default)s)")
     made.add_argument("--most-jobs", type=int, default=8, help="at the same time (default: %(default)s)")
+    made.add_argument("--largest-batch", type=int, default=8, help="of single networks (default: %(default)s)")
     made.add_argument("--budget-s", type=float, default=float("inf"), help="after which nothing new begins")
     made.add_argument("--work", type=Path, default=Path("build/in-process"), help="for weights and graphs")
     made.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files")
@@ -225,14 +232,16 @@ def main(arguments: list[str] | None = None) -> int:
     on_gpu = options.device == "cuda"
     options.weights = options.weights or ("full" if on_gpu else "set")
     options.precision = options.precision or ("fp16" if on_gpu else "fp32")
+    # Full size on a CPU has a section of its own: nobody serves it so.
+    options.label = "cpu_full" if (options.device, options.weights) == ("cpu", "full") else options.device
     try:
         options.runtimes = options.runtimes or default_runtimes(options.device)
         if options.page:
-            check_section(options.page, section_name(options.device))
+            check_section(options.page, section_name(options.label))
         if options.measure:
             Session(options).run()
         if options.page:
-            write_report(options.results, options.device, options.page)
+            write_report(options.results, options.label, options.page)
     except RespinError as error:
         print(error, file=sys.stderr)
         return 1

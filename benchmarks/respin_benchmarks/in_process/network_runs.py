@@ -25,8 +25,11 @@ from respin_export.example import example_inputs, usual_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
 from respin_export.parity import named
 
-WARM_UPS = 3
-"""Calls before any is timed: the first chooses kernels, the second captures a graph."""
+WARM_UPS = {"cpu": 1, "cuda": 3}
+"""Calls before any is timed: the first chooses kernels, on a GPU the second captures a graph."""
+
+SPINS_S = 0.2
+"""For so long after a call a runtime's threads may spin in the way of the next one's."""
 
 TURNS = 5
 """In which the calls of each runtime are timed, so that whatever else the machine does hits all alike."""
@@ -62,7 +65,7 @@ def usual_inputs(
     return inputs_without_amplification(example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1))
 
 
-def trials(weights: Weights, name: str, machine: Machine, *, half: bool) -> Iterator[Trial]:
+def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest_batch: int) -> Iterator[Trial]:
     """The trials of one network, whose module is gone afterwards.
 
     Args:
@@ -70,11 +73,13 @@ def trials(weights: Weights, name: str, machine: Machine, *, half: bool) -> Iter
         name: of the network.
         machine: computes the wanted outputs.
         half: whether weights are moved as float16.
+        largest_batch: of the usual ones that is tried; of a network that is only called with more, that.
     """
     spec = NETWORKS[name]
     module = weights.load(name).eval().requires_grad_(False).to(machine.kind)
     weights_bytes = sum(tensor.nbytes for tensor in module.parameters()) / (2 if half else 1)
-    for batch in BATCHES.get(name, (1,)):
+    usual = BATCHES.get(name, (1,))
+    for batch in [each for each in usual if each <= largest_batch] or usual[:1]:
         inputs = usual_inputs(spec, weights.sizes, batch)
         wanted, flop = _computed(module, inputs, machine.kind)
         moved = weights_bytes + sum(array.nbytes for array in [*inputs.values(), *wanted])
@@ -117,13 +122,15 @@ class Bench:
         """
         answers = {}
         for runtime, networks in ways.items():
-            for _ in range(WARM_UPS):
+            for _ in range(WARM_UPS[self.machine.kind]):
+                began_s = time.perf_counter()
                 answers[runtime] = networks(trial.spec, **trial.inputs)
+                took_s = time.perf_counter() - began_s
         times: dict[str, list[float]] = {runtime: [] for runtime in ways}
-        for turn in range(TURNS):
+        for turn in range(min(TURNS, self.calls)):
             for runtime, networks in ways.items():
-                # Not timed: the threads of the runtime before may still spin.
-                networks(trial.spec, **trial.inputs)
+                if took_s < SPINS_S:
+                    networks(trial.spec, **trial.inputs)
                 times[runtime] += [_call_ms(networks, trial) for _ in range(turn, self.calls, TURNS)]
         return [
             self._row(runtime, networks, trial, times[runtime], answers[runtime]) for runtime, networks in ways.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from respin.contracts import NETWORKS
 from respin.errors import InternalError
-from respin.model_set import ModelSet, Sizes
+from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
 
@@ -41,17 +41,6 @@ class OpenVinoNetworks(BatchedNetworks):
         super().__init__(sizes)
         core = _core()
         self._networks = {name: StaticNetwork(core, path, NETWORKS[name]) for name, path in files.items()}
-
-    @classmethod
-    def from_set(cls, folder: Path) -> OpenVinoNetworks:
-        """Read the ten networks of a set's folder.
-
-        Raises:
-            ContractMismatch: the folder is no set, or lacks a network.
-            InternalError: OpenVINO cannot read a network.
-        """
-        manifest = ModelSet.load(folder)
-        return cls({name: manifest.file(folder, spec) for name, spec in NETWORKS.items()}, manifest.sizes)
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         return self._networks[spec.name](arrays)

@@ -36,7 +36,7 @@ def text_of(results: Path, device: str) -> str:
 
     Args:
         results: folder of the CSV files.
-        device: "cpu" or "cuda".
+        device: "cpu", "cpu_full" (full-size networks) or "cuda".
     """
     jobs, networks = (
         read_rows(jobs_file(results, device), JobRun),
@@ -50,7 +50,7 @@ def write_report(results: Path, device: str, page: Path) -> None:
 
     Args:
         results: folder of the CSV files.
-        device: "cpu" or "cuda".
+        device: as of `text_of`.
         page: a Markdown file that has the section; the picture goes into `images` beside it.
 
     Raises:

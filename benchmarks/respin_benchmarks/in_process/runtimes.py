@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -51,9 +51,17 @@ def has_openvino() -> bool:
 
 
 def open_networks(
-    runtime: str, weights: Weights, *, device: str, half: bool, work: Path, jobs: int, tell: Tell
+    runtime: str,
+    weights: Weights,
+    *,
+    device: str,
+    half: bool,
+    work: Path,
+    jobs: int,
+    tell: Tell,
+    names: Sequence[str] = tuple(NETWORKS),
 ) -> BatchedNetworks:
-    """Load the ten networks.
+    """Load networks.
 
     Args:
         runtime: of `RUNTIMES`.
@@ -63,6 +71,7 @@ def open_networks(
         work: folder for exported graphs; those that are there already are kept.
         jobs: exports at a time.
         tell: shown what happens.
+        names: of the networks.
 
     Raises:
         InvalidInput: the runtime is unknown, or cannot run these weights.
@@ -71,27 +80,25 @@ def open_networks(
         if runtime == "torch compiled" and importlib.util.find_spec("triton") is None:
             raise InvalidInput("'torch compiled' needs the package triton, which CUDA builds of torch bring")
         execution = cast(Execution, TORCH[runtime])
-        return TorchNetworks.load(weights, device=device, half=half, execution=execution, on_load=tell)
+        return TorchNetworks.load(weights, device=device, half=half, execution=execution, on_load=tell, names=names)
     if runtime not in RUNTIMES:
         raise InvalidInput(f"runtime is '{runtime}', one of {', '.join(RUNTIMES)} is wanted")
     if runtime == OPENVINO and not has_openvino():
         raise InvalidInput("'openvino' needs the package openvino; pip install 'respin[bench]'")
     if runtime in CPU_ONLY and device != "cpu":
         raise InvalidInput(f"'{runtime}' is measured on a CPU only; use --device cpu")
-    folder = _exported(weights, half=half, work=work, jobs=jobs, tell=tell)
-    if runtime == OPENVINO:
-        return OpenVinoNetworks.from_set(folder)
-    return _all_cores(folder) if runtime == ONNX_ALL_CORES else OnnxNetworks.from_set(folder, device=device)
-
-
-def _all_cores(folder: Path) -> OnnxNetworks:
-    """The networks of a set, of which each call uses every core."""
+    folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell)
     manifest, cores = ModelSet.load(folder), len(os.sched_getaffinity(0))
-    calls = {name: CpuSession(manifest.file(folder, spec), spec, threads=cores) for name, spec in NETWORKS.items()}
-    return OnnxNetworks(calls, manifest.sizes)
+    files = {name: manifest.file(folder, NETWORKS[name]) for name in names}
+    if runtime == OPENVINO:
+        return OpenVinoNetworks(files, manifest.sizes)
+    if runtime == ONNX_ALL_CORES:
+        calls = {name: CpuSession(path, NETWORKS[name], threads=cores) for name, path in files.items()}
+        return OnnxNetworks(calls, manifest.sizes)
+    return OnnxNetworks.from_files(files, manifest.sizes, device=device)
 
 
-def _exported(weights: Weights, *, half: bool, work: Path, jobs: int, tell: Tell) -> Path:
+def _exported(weights: Weights, names: Sequence[str], *, half: bool, work: Path, jobs: int, tell: Tell) -> Path:
     """The folder of the set that these weights make."""
     if not isinstance(weights, PublishedWeights):
         from respin.bundled import bundled  # noqa: PLC0415 (the only use)
@@ -100,7 +107,7 @@ def _exported(weights: Weights, *, half: bool, work: Path, jobs: int, tell: Tell
     precision = "fp16" if half else "fp32"
     # With random weights of the published depth GroundingDINO ranks by noise (docs/parity.md): told, not refused.
     options = {"precision": precision, "gated": False}
-    plan = Plan(work / precision, f"bench-{precision}", weights.sizes, list(NETWORKS), weights, options, jobs)
+    plan = Plan(work / precision, f"bench-{precision}", weights.sizes, names, weights, options, jobs)
     failed = export_set(plan, lambda event: tell(f"exported {event.name}") if isinstance(event, Done) else None)
     if failed:
         raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
