@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import triton_python_backend_utils as pb_utils
 
 from respin_ensemble.serving.replies import FINAL
-
-_LOCK = threading.Lock()
-_SENDING: list[threading.Thread] = []
-
-
-def wait_for_answers(timeout_s: float) -> None:
-    """Let answers that are being sent aside get away, before the process ends."""
-    until_s = time.monotonic() + timeout_s
-    with _LOCK:
-        threads = list(_SENDING)
-    for thread in threads:
-        thread.join(max(0.0, until_s - time.monotonic()))
 
 
 class Caller:
@@ -40,25 +27,12 @@ class Caller:
             if not self._answered:
                 self._sender.send(response, 0)
 
-    def send_last(self, response: pb_utils.InferenceResponse, *, aside: bool = False) -> None:
-        """Send the last response.
-
-        Args:
-            response: with an error, or with data.
-            aside: in a thread of its own. To a caller within the server, whose process may have died, Triton's `send`
-                waits for ever (Triton 2.51): that must hold up neither a worker nor whoever looks for the caller.
-        """
+    def send_last(self, response: pb_utils.InferenceResponse) -> None:
+        """Send the last response."""
         with self._lock:
-            if self._answered:
-                return
-            self._answered = True
-        if not aside:
-            self._sender.send(response, FINAL)
-            return
-        thread = threading.Thread(target=self._sender.send, args=(response, FINAL), name="last answer", daemon=True)
-        with _LOCK:
-            _SENDING[:] = [*(each for each in _SENDING if each.is_alive()), thread]
-            thread.start()
+            if not self._answered:
+                self._answered = True
+                self._sender.send(response, FINAL)
 
     def is_gone(self) -> bool:
         """Whether the caller cancelled or went away before the last response."""

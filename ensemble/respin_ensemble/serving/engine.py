@@ -26,7 +26,7 @@ from respin_ensemble.photos import photo_pixels
 from respin_ensemble.rotate_object import rotate_object
 from respin_ensemble.sampling import Room, StepSchedulers
 from respin_ensemble.serving.admission import Admission, Place
-from respin_ensemble.serving.caller import Caller, wait_for_answers
+from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.engine_call import AT_WORK, UNKNOWN
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.metrics import TritonMeter
@@ -45,9 +45,6 @@ PARAMETERS = ("job", "in_band", "cancel", "alive")
 
 SWITCH_S = 0.001
 """How long a thread may hold the interpreter while others wait: the step loops must not wait for a picture's Python."""
-
-ANSWERS_S = 1.0
-"""How long answers that are being sent may take once the server stops."""
 
 PUBLISH_S = 0.5
 """How often the metrics are brought up to date."""
@@ -116,7 +113,6 @@ class Engine:
             job.stop("server", "the server is stopping")
         self._workers.shutdown()
         self._branches.shutdown()
-        wait_for_answers(ANSWERS_S)
         self._watch.close()
         self._schedulers.close()
 

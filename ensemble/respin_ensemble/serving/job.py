@@ -94,17 +94,14 @@ class Job:
         """Send the last event, and with it the end of the stream; it carries something whatever was asked for."""
         told = self._values(self._last or Event("done")) or {"stage": "done"}
         values = self._whole.values() if self._whole is not None else told
-        self._send_last(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, values)))
+        self._caller.send_last(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, values)))
 
     def fail(self, error: RespinError) -> None:
         """Send an error, and with it the end of the stream."""
         response = error_response(error)
         if self._whole is not None:
             response = pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"status": status_from_error(error)}))
-        self._send_last(response)
-
-    def _send_last(self, response: pb_utils.InferenceResponse) -> None:
-        self._caller.send_last(response, aside=self._whole is not None)
+        self._caller.send_last(response)
 
     def _values(self, event: Event) -> dict[str, Array | bytes | str | float]:
         """What the caller wants to know of an event; pictures are encoded here."""

@@ -5,7 +5,6 @@ import re
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from urllib.request import urlopen
 
 import pytest
 from mini_server import serve
@@ -102,33 +101,3 @@ def test_an_engine_that_dies_comes_back_and_the_fronts_find_it(supervised, turn)
             list(stream)
         assert reloaded.wait(timeout=30)
         assert client.rotate_object(turn(azimuth=(80.0,))).image
-
-
-def jobs_in(server) -> float:
-    """How many jobs the engine has, by its own metrics."""
-    with urlopen(f"http://{server.endpoints['metrics']}/metrics", timeout=10) as answer:
-        (jobs,) = re.findall(r"^respin_jobs(?:{.*})? (\S+)$", answer.read().decode(), re.MULTILINE)
-    return float(jobs)
-
-
-def test_a_front_that_dies_takes_none_of_the_engine_with_it(tmp_path, turn):
-    """Triton never ends the sending of an answer to a process that is gone."""
-    reloaded, moment = threading.Event(), threading.Event()
-    server = serve("local", tmp_path, exit_timeout_s=1, workers=2)
-    with (
-        server,
-        Supervisor(server, lambda event: reloaded.set() if event.kind == "reloaded" else None),
-        Client(str(server.endpoints["gRPC"]), retries=0) as client,
-        ThreadPoolExecutor(4) as users,
-    ):
-        request = turn(azimuth=(80.0,), steps=40)
-        lost = [users.submit(client.rotate_object, request, timeout_s=20) for _ in range(4)]
-        while jobs_in(server) < len(lost):
-            moment.wait(0.05)
-        kill(server, "rotate_object")
-        assert reloaded.wait(timeout=30)
-        for each in lost:
-            assert each.exception(timeout=60)
-        for _ in range(3):
-            assert client.rotate_object(turn(azimuth=(80.0,)), timeout_s=30).image
-        assert [event for event in client.stream(turn(azimuth=(80.0,)), timeout_s=30) if event.image]
