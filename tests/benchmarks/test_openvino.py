@@ -149,7 +149,8 @@ def networks_with(shares):
 
 
 def aims_of(networks):
-    jobs = read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun)
+    rows = read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun)
+    jobs = [row for row in rows if row.runtime in ("torch eager", "onnxruntime")]
     return [line for line in page_of(jobs, networks, "cpu").splitlines() if "runtimes at each network" in line]
 
 
