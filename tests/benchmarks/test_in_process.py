@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from respin_benchmarks.in_process.__main__ import main
-from respin_benchmarks.in_process.machine import Ceilings
+from respin_benchmarks.in_process.machine import Ceilings, Machine
+from respin_benchmarks.in_process.network_runs import trials
 from respin_benchmarks.in_process.report import jobs_file, networks_file, section_name, text_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
+from respin_benchmarks.in_process.weights import MiniSet
 from respin_export.report.page import with_section
 from respin_export.report.table import read_rows
 
@@ -86,7 +88,15 @@ def test_what_is_measured_is_not_measured_again(measured, capsys):
     assert "grounding_dino" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("name", "largest", "tried"), [("zero123_unet", 1, [1]), ("zero123_unet", 4, [1, 4]), ("clip_text", 1, [2])]
+)
+def test_no_batch_larger_than_asked_for_is_tried_unless_the_network_knows_no_other(name, largest, tried):
+    found = trials(MiniSet(), name, Machine("cpu"), half=False, largest_batch=largest)
+    assert [len(next(iter(trial.inputs.values()))) for trial in found] == tried
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu_full", "cuda"])
 def test_the_page_shows_the_committed_results(device):
     page = (ROOT / "docs/benchmarks.md").read_text()
     assert with_section(page, section_name(device), text_of(ROOT / "benchmarks/results", device)) == page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,8 +65,8 @@ def usual_inputs(
     return inputs_without_amplification(example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1))
 
 
-def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest_batch: int) -> Iterator[Trial]:
-    """The trials of one network, whose module is gone afterwards.
+def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest_batch: int) -> list[Trial]:
+    """The trials of one network, whose module is then gone.
 
     Args:
         weights: to load from.
@@ -79,11 +79,13 @@ def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest
     module = weights.load(name).eval().requires_grad_(False).to(machine.kind)
     weights_bytes = sum(tensor.nbytes for tensor in module.parameters()) / (2 if half else 1)
     usual = BATCHES.get(name, (1,))
+    found = []
     for batch in [each for each in usual if each <= largest_batch] or usual[:1]:
         inputs = usual_inputs(spec, weights.sizes, batch)
         wanted, flop = _computed(module, inputs, machine.kind)
         moved = weights_bytes + sum(array.nbytes for array in [*inputs.values(), *wanted])
-        yield Trial(spec, inputs, wanted, flop, moved)
+        found.append(Trial(spec, inputs, wanted, flop, moved))
+    return found
 
 
 def _computed(module: nn.Module, inputs: Mapping[str, Array], device: str) -> tuple[list[Array], float]:
