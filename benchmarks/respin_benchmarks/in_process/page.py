@@ -62,7 +62,8 @@ def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str)
         lines += [f"![One job by the baseline and by the engine](images/baseline_{device}.png)", ""]
         lines += [f"![Where the time of one job goes](images/jobs_{device}.png)", ""]
     elif networks and device != "cuda":
-        lines += _verdicts((run, _fastest_of_all(networks, run)) for run in dict.fromkeys(r.runtime for r in networks))
+        runtimes = dict.fromkeys(run.runtime for run in networks)
+        lines += [*_verdicts((name, _fastest_of_all(networks, name)) for name in runtimes), ""]
     if networks:
         lines += [_ceilings(networks), "", *_networks(networks), ""]
         lines += [f"![Each network beside its limit](images/limits_{device}.png)", "", *_whole_job(jobs, networks)]
