@@ -196,7 +196,10 @@ def clip_image(tensor: Array) -> NDArray[np.float32]:
 
 @cache
 def _bicubic_taps(length: int, wanted: int) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """The four old pixels that make each new one, with their weights; corners aligned, edges repeated."""
+    """The four old pixels that make each new one, (wanted,), and their weights, (wanted,).
+
+    Corners are aligned, edges repeated.
+    """
     at = np.linspace(0, length - 1, wanted)
     taps = []
     for offset in range(-1, 3):

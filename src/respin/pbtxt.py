@@ -45,6 +45,7 @@ def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIM
         # No queue delay: the engine sends whole batches; the batcher only merges what waits anyway.
         parts.append("dynamic_batching { }")
         if backend == "python":
+            parts.append("# threads a call; 0 = half of the cores, or all where one sample fills them")
             parts.append(_parameter("intra_op_num_threads", "0"))
         else:
             parts.append(f'default_model_filename: "{profile.network_file}"')

@@ -1,5 +1,6 @@
 """Networks and jobs measured in this process: the path that a GPU walks, on the CPU at mini size."""
 
+import importlib.util
 import math
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def test_the_page_shows_the_committed_results(device):
 def test_without_a_gpu_the_gpus_measurement_says_so(tmp_path, capsys):
     assert main(["--device", "cuda", "--results", str(tmp_path)]) == 1
     assert "there is no NVIDIA GPU to be seen; use --device cpu" in capsys.readouterr().err
+
+
+def test_without_the_package_triton_nothing_is_compiled_and_the_cure_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert main([*SMALL, "--runtimes", "torch compiled", "--results", str(tmp_path), "--measure", "networks"]) == 1
+    assert "'torch compiled' needs the package triton" in capsys.readouterr().err
 
 
 def test_a_page_without_the_section_is_refused_before_anything_is_measured(tmp_path, capsys):

@@ -101,7 +101,7 @@ class FakeCuda:
     )
 
     def __init__(self):
-        self.alone = []
+        self.alone, self.others = [], []
         self.SessionOptions = self.RunOptions = lambda: SimpleNamespace(add_run_config_entry=lambda *_: None)
         self.InferenceSession = lambda *_, **__: self
 
@@ -132,7 +132,7 @@ class FakeCuda:
         while not (entered.is_set() or GPU._captures):
             entered.wait(0.001)
         self.alone.append(not entered.is_set())
-        self.others = [*getattr(self, "others", []), other]
+        self.others.append(other)
 
 
 def test_while_onnx_runtime_may_capture_a_graph_nobody_else_calls_the_gpu(monkeypatch):

@@ -23,7 +23,6 @@ from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import Machine
 from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
-from respin_benchmarks.in_process.precompile import precompile
 from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file, section_name, write_report
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes, open_networks
@@ -86,18 +85,14 @@ class Session:
         return self.open[runtime]
 
     def _load(self, runtime: str, weights: Weights, names: list[str]) -> BatchedNetworks:
-        jobs = max(1, (os.cpu_count() or 1) // 2)
-        if runtime == "torch compiled":
-            stamp = self.options.work / "compiled"
-            precompile(weights, half=self.half, jobs=jobs, stamp=stamp, tell=self.tell)
         return open_networks(
             runtime,
             weights,
             device=self.machine.kind,
             half=self.half,
             work=self.options.work,
-            jobs=jobs,
-            tell=lambda text: None,
+            jobs=max(1, (os.cpu_count() or 1) // 2),
+            tell=self.tell,
             names=names,
         )
 

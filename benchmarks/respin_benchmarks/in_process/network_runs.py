@@ -25,11 +25,12 @@ from respin_export.example import example_inputs, usual_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
 from respin_export.parity import named
 
-WARM_UPS = {"cpu": 1, "cuda": 3}
-"""Calls before any is timed: the first chooses kernels, on a GPU the second captures a graph."""
+WARM_UPS = {"cpu": 2, "cuda": 3}
+"""Calls before any is timed: the first chooses kernels or compiles, on a GPU the second captures a graph."""
 
-SPINS_S = 0.2
-"""For so long after a call a runtime's threads may spin in the way of the next one's."""
+SPINS_MS = 200.0
+"""For so long after a call a runtime's threads may spin in the way of the next one's: calls that take longer do not
+mind, others begin with one that is not timed."""
 
 TURNS = 5
 """In which the calls of each runtime are timed, so that whatever else the machine does hits all alike."""
@@ -122,18 +123,17 @@ class Bench:
             ways: networks by the runtime that runs them.
             trial: what they are given.
         """
-        answers = {}
+        answers, warm_ms = {}, {}
         for runtime, networks in ways.items():
-            for _ in range(WARM_UPS[self.machine.kind]):
-                began_s = time.perf_counter()
-                answers[runtime] = networks(trial.spec, **trial.inputs)
-                took_s = time.perf_counter() - began_s
+            for _ in range(WARM_UPS[self.machine.kind] - 1):
+                networks(trial.spec, **trial.inputs)
+            answers[runtime], warm_ms[runtime] = _called(networks, trial)
         times: dict[str, list[float]] = {runtime: [] for runtime in ways}
         for turn in range(min(TURNS, self.calls)):
             for runtime, networks in ways.items():
-                if took_s < SPINS_S:
+                if warm_ms[runtime] < SPINS_MS:
                     networks(trial.spec, **trial.inputs)
-                times[runtime] += [_call_ms(networks, trial) for _ in range(turn, self.calls, TURNS)]
+                times[runtime] += [_called(networks, trial)[1] for _ in range(turn, self.calls, TURNS)]
         return [
             self._row(runtime, networks, trial, times[runtime], answers[runtime]) for runtime, networks in ways.items()
         ]
@@ -170,10 +170,11 @@ class Bench:
         )
 
 
-def _call_ms(networks: BatchedNetworks, trial: Trial) -> float:
+def _called(networks: BatchedNetworks, trial: Trial) -> tuple[dict[str, Array], float]:
+    """The answer, and what the call took, ms."""
     began_s = time.perf_counter()
-    networks(trial.spec, **trial.inputs)
-    return (time.perf_counter() - began_s) * 1e3
+    answer = networks(trial.spec, **trial.inputs)
+    return answer, (time.perf_counter() - began_s) * 1e3
 
 
 def _on_device(networks: BatchedNetworks, name: str, inputs: Mapping[str, Array], calls: int) -> tuple[float, str]:

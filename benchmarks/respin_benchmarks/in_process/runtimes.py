@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
-from respin.model_set import ModelSet
+from respin.model_set import ModelSet, Sizes
 from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
+from respin_benchmarks.in_process.precompile import precompile
 from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
@@ -20,7 +21,8 @@ from respin_export.export_set import Plan, export_set
 from respin_export.isolated import Done
 from respin_export.published import PublishedWeights
 
-TORCH = {"torch eager": "eager", "torch graphs": "graphs", "torch compiled": "compiled"}
+COMPILED = "torch compiled"
+TORCH = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
 ONNX = "onnxruntime"
 ONNX_ALL_CORES = "onnxruntime all cores"
 """Each call on every core, as ONNX Runtime does by itself: what our own number of threads is measured against."""
@@ -35,7 +37,7 @@ def default_runtimes(device: str) -> list[str]:
     """Those that are worth measuring here and installed."""
     if device == "cpu":
         return ["torch eager", ONNX, *([OPENVINO] if has_openvino() else [])]
-    return ["torch graphs", "torch compiled", *([ONNX] if has_cuda_provider() else [])]
+    return ["torch graphs", COMPILED, *([ONNX] if has_cuda_provider() else [])]
 
 
 def has_cuda_provider() -> bool:
@@ -76,26 +78,37 @@ def open_networks(
     Raises:
         InvalidInput: the runtime is unknown, or cannot run these weights.
     """
+    _refuse(runtime, device)
     if runtime in TORCH:
-        if runtime == "torch compiled" and importlib.util.find_spec("triton") is None:
-            raise InvalidInput("'torch compiled' needs the package triton, which CUDA builds of torch bring")
-        execution = cast(Execution, TORCH[runtime])
-        return TorchNetworks.load(weights, device=device, half=half, execution=execution, on_load=tell, names=names)
+        if runtime == COMPILED and device == "cuda":
+            precompile(weights, half=half, jobs=jobs, stamp=work / "compiled", tell=tell)
+        how = cast(Execution, TORCH[runtime])
+        return TorchNetworks.load(weights, device=device, half=half, execution=how, names=names)
+    folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell)
+    manifest = ModelSet.load(folder)
+    return _of_files(runtime, {name: manifest.file(folder, NETWORKS[name]) for name in names}, manifest.sizes, device)
+
+
+def _of_files(runtime: str, files: Mapping[str, Path], sizes: Sizes, device: str) -> BatchedNetworks:
+    """Networks that are loaded from ONNX files."""
+    if runtime == OPENVINO:
+        return OpenVinoNetworks(files, sizes)
+    if runtime == ONNX_ALL_CORES:
+        cores = len(os.sched_getaffinity(0))
+        return OnnxNetworks({name: CpuSession(path, NETWORKS[name], cores) for name, path in files.items()}, sizes)
+    return OnnxNetworks.from_files(files, sizes, device=device)
+
+
+def _refuse(runtime: str, device: str) -> None:
+    """Refuse what cannot run here, before anything is loaded."""
     if runtime not in RUNTIMES:
         raise InvalidInput(f"runtime is '{runtime}', one of {', '.join(RUNTIMES)} is wanted")
+    if runtime == COMPILED and importlib.util.find_spec("triton") is None:
+        raise InvalidInput(f"'{COMPILED}' needs the package triton, which CUDA builds of torch bring")
     if runtime == OPENVINO and not has_openvino():
         raise InvalidInput("'openvino' needs the package openvino; pip install 'respin[bench]'")
     if runtime in CPU_ONLY and device != "cpu":
         raise InvalidInput(f"'{runtime}' is measured on a CPU only; use --device cpu")
-    folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell)
-    manifest, cores = ModelSet.load(folder), len(os.sched_getaffinity(0))
-    files = {name: manifest.file(folder, NETWORKS[name]) for name in names}
-    if runtime == OPENVINO:
-        return OpenVinoNetworks(files, manifest.sizes)
-    if runtime == ONNX_ALL_CORES:
-        calls = {name: CpuSession(path, NETWORKS[name], threads=cores) for name, path in files.items()}
-        return OnnxNetworks(calls, manifest.sizes)
-    return OnnxNetworks.from_files(files, manifest.sizes, device=device)
 
 
 def _exported(weights: Weights, names: Sequence[str], *, half: bool, work: Path, jobs: int, tell: Tell) -> Path:

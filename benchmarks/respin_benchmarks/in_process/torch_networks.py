@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -63,7 +63,6 @@ class TorchNetworks(BatchedNetworks):
         device: str,
         half: bool,
         execution: Execution,
-        on_load: Callable[[str], None] = lambda _: None,
         names: Sequence[str] = tuple(NETWORKS),
     ) -> TorchNetworks:
         """Load one after another.
@@ -73,12 +72,10 @@ class TorchNetworks(BatchedNetworks):
             device: "cpu" or "cuda".
             half: in float16 where `respin_export.half` says so.
             execution: see the class.
-            on_load: told each network's name before it is loaded.
             names: of the networks.
         """
         modules = {}
         for name in names:
-            on_load(name)
             module = weights.load(name).eval().requires_grad_(False)
             modules[name] = (halved(name, module) if half else module).to(device)
         return cls(modules, weights.sizes, device=device, execution=execution)
