@@ -19,6 +19,7 @@ import torch
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin_benchmarks.baseline.pipeline import Baseline
+from respin_benchmarks.counts import count
 from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import Machine
@@ -205,15 +206,15 @@ def parser() -> argparse.ArgumentParser:
         default=["networks", "cold", "jobs"],
         help="what to measure; nothing: the page is written from the files (default: all)",
     )
-    made.add_argument("--calls", type=int, default=30, help="timed, of each network (default: %(default)s)")
-    made.add_argument("--repeats", type=int, default=5, help="of every job, interleaved (default: %(default)s)")
+    made.add_argument("--calls", type=count, default=30, help="timed, of each network (default: %(default)s)")
+    made.add_argument("--repeats", type=count, default=5, help="of every job, interleaved (default: %(default)s)")
     made.add_argument("--steps", type=int, default=75, help="of Zero123 (default: %(default)s)")
     made.add_argument("--background-steps", type=int, default=50, help="of the inpainting (default: %(default)s)")
     made.add_argument("--few-steps", type=int, default=20, help="of both, with UniPC (default: %(default)s)")
     made.add_argument("--cold-starts", type=int, default=3, help="of the baseline (default: %(default)s)")
-    made.add_argument("--views", type=int, default=12, help="of a job with many (default: %(default)s)")
-    made.add_argument("--most-jobs", type=int, default=8, help="at the same time (default: %(default)s)")
-    made.add_argument("--largest-batch", type=int, default=8, help="of single networks (default: %(default)s)")
+    made.add_argument("--views", type=count, default=12, help="of a job with many (default: %(default)s)")
+    made.add_argument("--most-jobs", type=count, default=8, help="at the same time (default: %(default)s)")
+    made.add_argument("--largest-batch", type=count, default=8, help="of single networks (default: %(default)s)")
     made.add_argument("--budget-s", type=float, default=float("inf"), help="after which nothing new begins")
     made.add_argument("--work", type=Path, default=Path("build/in-process"), help="for weights and graphs")
     made.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files")

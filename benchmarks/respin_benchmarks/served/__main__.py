@@ -18,6 +18,7 @@ from rich.progress import track
 
 from respin.errors import RespinError
 from respin.request import SAMPLERS
+from respin_benchmarks.counts import count
 from respin_benchmarks.embedded import SERVED_HERE
 from respin_benchmarks.in_process.rows import Interval
 from respin_benchmarks.served.load import Loads, load_runs
@@ -114,9 +115,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=int, default=75, help="of Zero123 (default: %(default)s)")
     made.add_argument("--background-steps", type=int, default=50, help="of the inpainting (default: %(default)s)")
     made.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="of both (default: %(default)s)")
-    made.add_argument("--repeats", type=int, help="of load and spin, interleaved (default: 2 and 4)")
-    made.add_argument("--jobs", type=int, default=25, help="stages: on each server (default: %(default)s)")
-    made.add_argument("--views", type=int, nargs="+", default=[1, 2, 4, 8, 12], help="spin: default 1 2 4 8 12")
+    made.add_argument("--repeats", type=count, help="of load and spin, interleaved (default: 2 and 4)")
+    made.add_argument("--jobs", type=count, default=25, help="stages: on each server (default: %(default)s)")
+    made.add_argument("--views", type=count, nargs="+", default=[1, 2, 4, 8, 12], help="spin: default 1 2 4 8 12")
     _add_load(made)
     made.add_argument("--budget-s", type=float, default=float("inf"), help="after which no new run begins")
     made.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files")
@@ -126,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_load(made: argparse.ArgumentParser) -> None:
     made.add_argument(
-        "--concurrency", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="load: closed loops; default 1 2 4 8 16"
+        "--concurrency", type=count, nargs="+", default=[1, 2, 4, 8, 16], help="load: closed loops; default 1 2 4 8 16"
     )
     made.add_argument(
         "--rates",
@@ -135,9 +136,9 @@ def _add_load(made: argparse.ArgumentParser) -> None:
         default=[0.5, 0.8, 1.1],
         help="load: open loops, as shares of the best closed one's images/s; default 0.5 0.8 1.1",
     )
-    made.add_argument("--jobs-each", type=int, default=2, help="load: of each worker (default: %(default)s)")
-    made.add_argument("--least-jobs", type=int, default=8, help="load: of each closed loop (default: %(default)s)")
-    made.add_argument("--open-jobs", type=int, default=12, help="load: of each open loop (default: %(default)s)")
+    made.add_argument("--jobs-each", type=count, default=2, help="load: of each worker (default: %(default)s)")
+    made.add_argument("--least-jobs", type=count, default=8, help="load: of each closed loop (default: %(default)s)")
+    made.add_argument("--open-jobs", type=count, default=12, help="load: of each open loop (default: %(default)s)")
     made.add_argument("--seed", type=int, default=0, help="load: of the arrivals (default: %(default)s)")
 
 
