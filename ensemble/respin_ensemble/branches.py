@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,10 +15,11 @@ T = TypeVar("T")
 
 
 @contextmanager
-def alongside(executor: Executor, branch: Callable[[Report], T], report: Report) -> Iterator[Callable[[], T]]:
+def alongside(executor: Executor, branch: Callable[[Report], T], report: Report) -> Iterator[Future[T]]:
     """Run a branch beside the body of the `with`.
 
-    If the body fails, the branch is stopped at its next report and waited for: nothing of a job outlives it.
+    If the body fails, the branch is stopped at its next report and waited for: nothing of a job outlives it. That the
+    branch has failed, the body learns by `check`, or when it wants the result.
 
     Args:
         executor: runs the branch; it must not be the one that runs the body, or both may wait for ever.
@@ -26,7 +27,7 @@ def alongside(executor: Executor, branch: Callable[[Report], T], report: Report)
         report: of the job.
 
     Yields:
-        A function that waits for the branch and returns its result, or raises what it raised.
+        The branch's result.
     """
     abandoned = threading.Event()
 
@@ -37,12 +38,19 @@ def alongside(executor: Executor, branch: Callable[[Report], T], report: Report)
 
     future = executor.submit(branch, report_unless_abandoned)
     try:
-        yield future.result
+        yield future
         future.result()
     finally:
         abandoned.set()
         if not future.cancel():
             wait([future])
+
+
+def check(parts: Iterable[Future[T]]) -> None:
+    """Raise what a part of the job has raised, if one has; waits for none."""
+    for part in parts:
+        if part.done():
+            part.result()
 
 
 class Crew:
@@ -79,9 +87,7 @@ class Crew:
 
     def check(self) -> None:
         """Raise what a piece has raised, if one has."""
-        for piece in self._pieces:
-            if piece.done():
-                piece.result()
+        check(self._pieces)
 
     def _report_unless_abandoned(self, event: Event) -> None:
         if self._abandoned.is_set():

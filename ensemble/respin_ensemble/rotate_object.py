@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 
 from respin.geometry import Placement
 from respin.request import RotationRequest
-from respin_ensemble.branches import Crew, alongside
+from respin_ensemble.branches import Crew, alongside, check
 from respin_ensemble.cache import digest
 from respin_ensemble.composition import paste
 from respin_ensemble.events import Event, Report
@@ -87,7 +88,7 @@ def paint_background(workshop: Workshop, scene: Scene, request: RotationRequest,
 
 
 def turn_views(
-    workshop: Workshop, scene: Scene, request: RotationRequest, background: Callable[[], Picture], report: Report
+    workshop: Workshop, scene: Scene, request: RotationRequest, background: Future[Picture], report: Report
 ) -> Iterator[str]:
     """Turn the object to every side asked for, and put each into the background as soon as it is done.
 
@@ -95,7 +96,7 @@ def turn_views(
         workshop: to work with.
         scene: the photo and its object.
         request: what is asked for.
-        background: waits for the photo without the object.
+        background: the photo without the object; that it cannot be painted ends the views too.
         report: takes each view.
 
     Yields:
@@ -116,6 +117,7 @@ def turn_views(
 
         def on_step(step: int, steps: int) -> None:
             crew.check()
+            check([background])
             report(Event("novel_view", step=step, steps=steps))
 
         views = turn(
@@ -144,7 +146,7 @@ class _Finish:
     scene: Scene
     request: RotationRequest
     square: Placement
-    background: Callable[[], Picture]
+    background: Future[Picture]
 
     def __call__(self, index: int, small: Picture, report: Report) -> list[str]:
         """Report one view; notes about choices made on the way."""
@@ -154,7 +156,7 @@ class _Finish:
             view = enlarge(workshop.networks, small)
         with workshop.stage("outline of a view"):
             mask, recognised = shape_of_view(workshop.networks, view, request)
-        behind = self.background()
+        behind = self.background.result()
         with workshop.stage("composition"):
             image = paste(behind, view, mask, square=self.square, box=scene.found.box, fit=request.fit)
         made = {"image": _encoded(image, scene, request), "novel_view": _encoded(view, scene, request)}
