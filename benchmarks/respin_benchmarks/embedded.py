@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ import psutil
 from respin.bundled import bundled
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
+from respin_benchmarks.gpu import MIB, Gpu
 from respin_ensemble.server.assemble import assemble
 from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
 from respin_ensemble.server.stubs import living_instances
 
 SERVED_HERE = ("cpu", "local")
 """The profiles that the embedded server has."""
-
-MIB = 2**20
 
 NO_CACHES = EngineLimits(cache_mib=0)
 """Of a server that is shown the same photo again and again."""
@@ -57,11 +57,15 @@ class Weight:
         rss: memory that is there for each, summed: what several share is counted several times.
         pss: the same with each shared page counted once.
         by_process: PSS by the model that a process runs; of the server's own process by its name.
+        vram: memory in use of the GPU as a whole, whoever holds it; NaN where there is none.
+        vram_by_process: of the server's processes, where NVML tells.
     """
 
     rss: float
     pss: float
     by_process: dict[str, float]
+    vram: float = math.nan
+    vram_by_process: dict[str, float] = field(default_factory=dict)
 
 
 class Processes:
@@ -69,9 +73,11 @@ class Processes:
 
     Args:
         pid: of the server itself; its children are those that it has now.
+        gpu: of the machine.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, gpu: Gpu | None = None) -> None:
+        self._gpu = gpu
         server = psutil.Process(pid)
         models = {child: instance.model for instance, child in living_instances(pid).items()}
         self._named = [
@@ -90,4 +96,13 @@ class Processes:
                 memory = process.memory_full_info()
                 rss += memory.rss / MIB
                 by_process[name] += memory.pss / MIB
-        return Weight(rss, sum(by_process.values()), by_process)
+        return Weight(rss, sum(by_process.values()), by_process, *self._vram())
+
+    def _vram(self) -> tuple[float, dict[str, float]]:
+        if self._gpu is None:
+            return math.nan, {}
+        held, by_process = self._gpu.by_process_mib(), dict[str, float]()
+        for process, name in self._named:
+            if process.pid in held:
+                by_process[name] = by_process.get(name, 0.0) + held[process.pid]
+        return self._gpu.used_mib(), by_process

@@ -54,6 +54,8 @@ LOADED = LoadRun(
     idle_pss_mib=100.0,
     peak_pss_mib=150.0,
     pss_by_process="tritonserver:30 rotate_object_stream:100 rotate_object:20",
+    peak_vram_mib=math.nan,
+    vram_by_process="",
 )
 SPUN = SpinRun(
     **NOTED,
@@ -79,6 +81,14 @@ def test_a_jobs_memory_is_that_of_the_first_repeat_over_the_jobs_at_once():
     later = replace(LOADED, repeat=1, idle_pss_mib=290.0, peak_pss_mib=300.0)
     page = page_of([LOADED, later], [], [])
     assert "| `local` | 2 | 100 | 150 | 400 | 25.0 |" in page
+
+
+def test_the_memory_of_a_gpu_is_told_with_whose_it_is():
+    run = replace(LOADED, peak_vram_mib=9000.0, vram_by_process="edsr:300 rotate_object_stream:8000")
+    told = "* `local`, 2 at once: 9000 MiB of the GPU in use, of that `rotate_object_stream` 8000 MiB, `edsr` 300 MiB."
+    assert told in page_of([run], [], [])
+    assert "no process of the server's" in page_of([replace(run, vram_by_process="")], [], [])
+    assert "GPU" not in page_of([LOADED], [], [])
 
 
 def test_memory_out_of_reach_is_no_part_of_the_page():

@@ -22,7 +22,7 @@ from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.counts import count
 from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
-from respin_benchmarks.in_process.machine import Machine
+from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
 from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file, section_name, write_report
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
@@ -143,25 +143,25 @@ class Session:
             most_jobs=self.options.most_jobs,
         )
         houses: dict[str, House] = {}
-        memory: dict[str, int] = {}
+        memory: dict[str, Memory] = {}
         for runtime in self.options.runtimes:
-            before = self.machine.memory_mib() if self.open else 0
+            before = self.machine.memory()
             networks = self._opened(runtime, weights)
             houses[runtime], there = warmed(networks, cells, self.machine)
             memory[runtime] = there if len(self.open) == 1 else there - before
-            self.tell(f"{runtime}: warm, {memory[runtime]} MiB{self.machine.parts()}")
-        before = self.machine.memory_mib()
+            self.tell(f"{runtime}: warm, {memory[runtime]}{self.machine.parts()}")
+        before = self.machine.memory()
         script = Baseline(weights, device=self.machine.kind, half=self.half)
         jobs = Jobs(self.machine, WORDS[self.options.weights], self.half)
-        jobs.baseline(script, Cell(steps=4, background_steps=4), memory_mib=0, repeat=0)
-        memory["baseline"] = self.machine.memory_mib() - before
-        self.tell(f"baseline: warm, {memory['baseline']} MiB")
+        jobs.baseline(script, Cell(steps=4, background_steps=4), memory=NO_MEMORY, repeat=0)
+        memory["baseline"] = self.machine.memory() - before
+        self.tell(f"baseline: warm, {memory['baseline']}")
         self._bursts(jobs, cells, script, houses, memory)
         for house in houses.values():
             house.__exit__(None, None, None)
 
     def _bursts(
-        self, jobs: Jobs, cells: list[Cell], script: Baseline, houses: dict[str, House], memory: dict[str, int]
+        self, jobs: Jobs, cells: list[Cell], script: Baseline, houses: dict[str, House], memory: dict[str, Memory]
     ) -> None:
         rows = read_rows(self.jobs_file, JobRun)
         earlier = 1 + max((row.repeat for row in rows), default=-1)
@@ -172,10 +172,10 @@ class Session:
                 if not cell.compared:
                     last = None
                     continue
-                row, last = jobs.baseline(script, cell, memory_mib=memory[way], repeat=earlier + repeat)
+                row, last = jobs.baseline(script, cell, memory=memory[way], repeat=earlier + repeat)
             else:
                 row, intervals = jobs.engine(
-                    houses[way], way, cell, memory_mib=memory[way], repeat=earlier + repeat, baseline=last
+                    houses[way], way, cell, memory=memory[way], repeat=earlier + repeat, baseline=last
                 )
                 if cell == cells[0]:
                     write_rows(intervals_file(self.options.results, self.options.label, way), Interval, intervals)

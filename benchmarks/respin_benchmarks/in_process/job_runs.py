@@ -21,7 +21,7 @@ from PIL import Image
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.house import PHOTO, House, Outcome, median_latency_s, png, psnr_db, request_for_cup
-from respin_benchmarks.in_process.machine import Machine
+from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.rows import Interval, JobRun
 from respin_benchmarks.in_process.weights import Kind
 from respin_ensemble.networks import BatchedNetworks
@@ -83,7 +83,7 @@ class Jobs:
     weights: str
     half: bool
 
-    def baseline(self, script: Baseline, cell: Cell, *, memory_mib: int, repeat: int) -> tuple[JobRun, Outcome]:
+    def baseline(self, script: Baseline, cell: Cell, *, memory: Memory, repeat: int) -> tuple[JobRun, Outcome]:
         """One job by the script, the encoding of its answer among it."""
         request = cell.request()
         joules, began_s = self.machine.joules(), time.perf_counter()
@@ -94,7 +94,7 @@ class Jobs:
         wall_s = time.perf_counter() - began_s
         joules = self.machine.joules() - joules
         outcome = Outcome(wall_s, {name: partial(png, picture) for name, picture in made.items()})
-        run = self._run(cell, "torch eager", repeat, wall_s, memory_mib)
+        run = self._run(cell, "torch eager", repeat, wall_s, memory)
         return replace(run, way="baseline", joules=round(joules, 1)), outcome
 
     def cold(self, cell: Cell, weights: Kind, work: Path, *, repeat: int) -> JobRun:
@@ -109,7 +109,8 @@ class Jobs:
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             wall_s = time.perf_counter() - began_s
         peak_mib = int(said) if self.machine.kind == "cpu" else 0
-        return replace(self._run(cell, "torch eager", repeat, wall_s, peak_mib), way="cold baseline")
+        run = self._run(cell, "torch eager", repeat, wall_s, NO_MEMORY)
+        return replace(run, way="cold baseline", memory_mib=peak_mib)
 
     def engine(
         self,
@@ -117,7 +118,7 @@ class Jobs:
         runtime: str,
         cell: Cell,
         *,
-        memory_mib: int,
+        memory: Memory,
         repeat: int,
         baseline: Outcome | None = None,
     ) -> tuple[JobRun, list[Interval]]:
@@ -129,7 +130,7 @@ class Jobs:
         wall_s = time.perf_counter() - began_s
         joules = (self.machine.joules() - joules) / (cell.jobs * cell.views)
         shares = [(after - before) / wall_s for before, after in zip(busy, house.busy_s(), strict=True)]
-        run = self._run(cell, runtime, repeat, wall_s, memory_mib)
+        run = self._run(cell, runtime, repeat, wall_s, memory)
         view_db, background_db = (
             _compared(outcomes[0], baseline, name) if baseline else math.nan for name in ("novel_view", "background")
         )
@@ -147,7 +148,7 @@ class Jobs:
             for each in house.trace.intervals
         ]
 
-    def _run(self, cell: Cell, runtime: str, repeat: int, wall_s: float, memory_mib: int) -> JobRun:
+    def _run(self, cell: Cell, runtime: str, repeat: int, wall_s: float, memory: Memory) -> JobRun:
         return JobRun(
             way="engine",
             runtime=runtime,
@@ -165,7 +166,8 @@ class Jobs:
             inpaint_busy=math.nan,
             psnr_view_db=math.nan,
             psnr_background_db=math.nan,
-            memory_mib=memory_mib,
+            memory_mib=memory.whole,
+            process_memory_mib=memory.process,
             joules=math.nan,
             photo=PHOTO,
             weights=self.weights,
@@ -180,15 +182,15 @@ def _compared(outcome: Outcome, baseline: Outcome, name: str) -> float:
     return psnr_db(outcome.picture(name), baseline.picture(name))
 
 
-def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[House, int]:
-    """A house that has seen every shape of these cells, and the memory that is in use then, MiB."""
+def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[House, Memory]:
+    """A house that has seen every shape of these cells, and the memory that is in use then."""
     house = House(networks)
     largest = min(8, max(cell.views * cell.jobs for cell in cells))
     house.warm([Cell("ddim", 4, 4, views).request() for views in sorted({cell.views for cell in cells})], largest)
     released(machine)
     # With scratch memory, which the first job after takes again.
     house.job(Cell("ddim", 4, 4).request())
-    return house, machine.memory_mib()
+    return house, machine.memory()
 
 
 def released(machine: Machine) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
+import math
+import os
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from respin.errors import InvalidInput
 from respin_benchmarks.commit import commit_here
+from respin_benchmarks.gpu import MIB, open_gpu
 from respin_export.report.circumstances import Circumstances
 
-MIB = 2**20
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 TRIALS = 20
 
@@ -38,6 +37,31 @@ class Ceilings:
         return max(flop / (self.matmul_tflops * 1e9), moved_bytes / (self.copy_gb_s * 1e6))
 
 
+@dataclass(frozen=True)
+class Memory:
+    """GPU memory in use, MiB.
+
+    Args:
+        whole: of the whole GPU where NVML tells, else PyTorch's share; 0 on a CPU.
+        process: of this process, its CUDA context among it; NaN where nothing tells.
+    """
+
+    whole: int
+    process: float
+
+    def __sub__(self, other: Memory) -> Memory:
+        """What has come since."""
+        return Memory(self.whole - other.whole, self.process - other.process)
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.whole} MiB" + ("" if math.isnan(self.process) else f", of this process {self.process:.0f}")
+
+
+NO_MEMORY = Memory(0, math.nan)
+"""Of a GPU that is not there."""
+
+
 class Machine:
     """A CPU or a GPU as a benchmark sees it.
 
@@ -57,19 +81,15 @@ class Machine:
         self.date, self.versions, self.commit = here.date, here.versions, commit_here()
         # As anybody does whose shapes come again; for the baseline as well.
         torch.backends.cudnn.benchmark = kind == "cuda"
-        self._nvml: Any = _nvml() if kind == "cuda" else None
+        self._gpu = open_gpu() if kind == "cuda" else None
 
-    def memory_mib(self) -> int:
-        """What is in use now of the GPU as a whole where NVML tells, else torch's share; 0 on a CPU.
-
-        In a process that holds several ways at once, nothing tells whose its memory is.
-        """
+    def memory(self) -> Memory:
+        """What is in use now. In a process that holds several ways at once, nothing tells whose its memory is."""
         if self.kind == "cpu":
-            return 0
-        if self._nvml is None:
-            return int(torch.cuda.memory_reserved() // MIB)
-        module, handle = self._nvml
-        return int(module.nvmlDeviceGetMemoryInfo(handle).used // MIB)
+            return NO_MEMORY
+        if self._gpu is None:
+            return Memory(torch.cuda.memory_reserved() // MIB, math.nan)
+        return Memory(self._gpu.used_mib(), self._gpu.by_process_mib().get(os.getpid(), math.nan))
 
     def parts(self) -> str:
         """What PyTorch knows of the GPU's memory, in words; "" on a CPU."""
@@ -80,11 +100,7 @@ class Machine:
 
     def joules(self) -> float:
         """The GPU's energy counter; NaN where there is none."""
-        if self._nvml is not None:
-            module, handle = self._nvml
-            with suppress(module.NVMLError):
-                return float(module.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
-        return float("nan")
+        return self._gpu.joules() if self._gpu else math.nan
 
     def ceilings(self, dtype: torch.dtype) -> Ceilings:
         """Measure both, now."""
@@ -106,13 +122,3 @@ class Machine:
             if trial >= 3:
                 times.append(time.perf_counter() - began_s)
         return statistics.median(times)
-
-
-def _nvml() -> tuple[Any, Any] | None:
-    try:
-        pynvml: Any = importlib.import_module("pynvml")  # of nvidia-ml-py, on a GPU machine alone
-
-        pynvml.nvmlInit()
-        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
-    except Exception:  # without it, torch's own count is all there is
-        return None

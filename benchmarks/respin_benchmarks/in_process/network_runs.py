@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from respin.contracts import NETWORKS
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
-from respin_benchmarks.in_process.machine import MIB, Ceilings, Machine
+from respin_benchmarks.gpu import MIB
+from respin_benchmarks.in_process.machine import Ceilings, Machine
 from respin_benchmarks.in_process.rows import NetworkRun
 from respin_benchmarks.in_process.runner import Graphs, listed
 from respin_benchmarks.in_process.torch_networks import TorchNetworks

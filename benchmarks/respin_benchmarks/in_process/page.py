@@ -31,7 +31,7 @@ COLUMNS = (
     "faster",
     "UNets busy, Zero123 / inpainting",
     "PSNR view / background, dB",
-    "memory, MiB",
+    "memory, MiB: in all / this process",
     "J/image",
 )
 
@@ -218,7 +218,8 @@ def _job(runs: Sequence[JobRun], cell: CellKey, baseline_s: float) -> str:
         _number(baseline_s / latency, "{:.2f} x"),
         _pair(busy, "{:.0%}"),
         _pair(psnr, "{:.1f}"),
-        _number(median(runs, lambda run: run.memory_mib or math.nan), "{:.0f}"),
+        _number(median(runs, lambda run: run.memory_mib or math.nan), "{:.0f}")
+        + _number(median(runs, lambda run: run.process_memory_mib), " / {:.0f}"),
         _number(median(runs, lambda run: run.joules), "{:.0f}"),
     ]
     return " | ".join(cells)

@@ -85,6 +85,7 @@ class JobRun:
         psnr_background_db: the same of the background.
         memory_mib: of the GPU in use with this way alone, warm; on a CPU, of the cold baseline alone, the most that its
             process held; else 0: what shares a process with other ways cannot be told apart.
+        process_memory_mib: of that GPU memory, what NVML says this process holds; NaN where it does not.
         joules: an image; NaN where nothing tells.
         photo: its size.
         weights: which ones.
@@ -109,6 +110,7 @@ class JobRun:
     psnr_view_db: float
     psnr_background_db: float
     memory_mib: int
+    process_memory_mib: float
     joules: float
     photo: str
     weights: str

@@ -111,7 +111,7 @@ def _run(served: Served, cell: Cell, loads: Loads, repeat: int, best_s: float) -
         **_answers(burst),
         **_unets(added, burst.wall_s),
         cache_hits=added.cache_hits,
-        **_memory(watch),
+        **memory_columns(watch),
     )
 
 
@@ -140,17 +140,24 @@ def _unets(added: Reading, wall_s: float) -> dict[str, Any]:
     return columns
 
 
-def _memory(watch: MemoryWatch | None) -> dict[str, Any]:
+def memory_columns(watch: MemoryWatch | None) -> dict[str, Any]:
+    """A row's columns of memory; None = the server is out of reach."""
     if watch is None:
-        names = ("idle_rss_mib", "peak_rss_mib", "idle_pss_mib", "peak_pss_mib")
-        return {**dict.fromkeys(names, math.nan), "pss_by_process": ""}
+        names = ("idle_rss_mib", "peak_rss_mib", "idle_pss_mib", "peak_pss_mib", "peak_vram_mib")
+        return {**dict.fromkeys(names, math.nan), "pss_by_process": "", "vram_by_process": ""}
     return {
         "idle_rss_mib": round(watch.before.rss, 1),
         "peak_rss_mib": round(watch.peak_rss, 1),
         "idle_pss_mib": round(watch.before.pss, 1),
         "peak_pss_mib": round(watch.peak.pss, 1),
-        "pss_by_process": " ".join(f"{name}:{pss:.0f}" for name, pss in watch.peak.by_process.items()),
+        "pss_by_process": _text(watch.peak.by_process),
+        "peak_vram_mib": watch.peak_vram.vram,
+        "vram_by_process": _text(watch.peak_vram.vram_by_process),
     }
+
+
+def _text(by_process: dict[str, float]) -> str:
+    return " ".join(f"{name}:{mib:.0f}" for name, mib in by_process.items())
 
 
 def text_from_batches(batches: dict[int, int]) -> str:

@@ -54,6 +54,11 @@ class MemoryWatch:
         """The look with the greatest PSS."""
         return max(self._looks, key=lambda look: look.pss)
 
+    @property
+    def peak_vram(self) -> Weight:
+        """The look with the greatest VRAM; any where there is no GPU."""
+        return max(self._looks, key=lambda look: look.vram)
+
     def _run(self) -> None:
         pause_s = LOOK_S
         while not self._ended.wait(pause_s):

@@ -185,6 +185,7 @@ def _memory(runs: Sequence[LoadRun], script_mib: float) -> list[str]:
             if run.concurrency == COMPARED and not math.isnan(script_mib)
         ),
         *(f"* {_greatest([run for run in weighed if run.profile == profile])}" for profile in profiles),
+        *(f"* {_vram(run)}" for run in firsts if not math.isnan(run.peak_vram_mib)),
     ]
 
 
@@ -206,10 +207,21 @@ def _weights(run: LoadRun) -> list[str]:
 def _greatest(runs: Sequence[LoadRun]) -> str:
     """Whose the memory is when it is most, and what is left of it."""
     most = max(runs, key=lambda run: run.peak_pss_mib)
-    pairs = [pair.rpartition(":")[::2] for pair in most.pss_by_process.split()]
-    first = sorted(pairs, key=lambda pair: -float(pair[1]))[:3]
     kept = f"before the last run it was {runs[-1].idle_pss_mib:.0f} MiB"
-    return f"`{most.profile}`, at its peak: {', '.join(f'`{name}` {pss} MiB' for name, pss in first)}; {kept}."
+    return f"`{most.profile}`, at its peak: {_first_three(most.pss_by_process)}; {kept}."
+
+
+def _vram(run: LoadRun) -> str:
+    """The GPU's memory when it is most, and whose it is."""
+    whose = _first_three(run.vram_by_process) or "no process of the server's, as far as NVML tells"
+    return (
+        f"`{run.profile}`, {run.concurrency} at once: {run.peak_vram_mib:.0f} MiB of the GPU in use, of that {whose}."
+    )
+
+
+def _first_three(by_process: str) -> str:
+    pairs = [pair.rpartition(":")[::2] for pair in by_process.split()]
+    return ", ".join(f"`{name}` {mib} MiB" for name, mib in sorted(pairs, key=lambda pair: -float(pair[1]))[:3])
 
 
 def _spins(runs: Sequence[SpinRun]) -> list[str]:

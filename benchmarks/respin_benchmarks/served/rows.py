@@ -64,6 +64,8 @@ class LoadRun(Run):
         idle_pss_mib: the same with each shared page counted once.
         peak_pss_mib: the greatest while it lasted.
         pss_by_process: at that moment, "rotate_object_stream:310 ...".
+        peak_vram_mib: the greatest of the whole GPU while it lasted, whoever held it; NaN where there is no GPU.
+        vram_by_process: at that moment, of the server's processes that NVML tells of.
     """
 
     arrival: str
@@ -93,6 +95,8 @@ class LoadRun(Run):
     idle_pss_mib: float
     peak_pss_mib: float
     pss_by_process: str
+    peak_vram_mib: float
+    vram_by_process: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 from respin.errors import InvalidInput
 from respin.request import RotationRequest
 from respin_benchmarks.embedded import Processes, embedded
+from respin_benchmarks.gpu import open_gpu
 from respin_benchmarks.in_process.house import request_for_cup
 from respin_benchmarks.served.metrics import MetricsPort, Reading
 from respin_benchmarks.step_scheduler.circumstances import Circumstances
@@ -117,7 +118,7 @@ def embedded_servers(profiles: Sequence[str], asked: Asked) -> Iterator[list[Ser
             server = stack.enter_context(embedded(profile))
             client = stack.enter_context(Client(str(server.endpoints["gRPC"]), retries=0))
             port = MetricsPort(str(server.endpoints["metrics"]))
-            served.append(Served(profile, client, port, asked, Processes(server.pid)))
+            served.append(Served(profile, client, port, asked, Processes(server.pid, open_gpu())))
         yield served
 
 

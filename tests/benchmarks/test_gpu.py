@@ -1,0 +1,99 @@
+"""What NVML tells of a GPU, told here by a stand-in for its module, as it finds its way into rows and page."""
+
+import math
+import os
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from respin_benchmarks.embedded import Processes
+from respin_benchmarks.gpu import MIB, open_gpu
+from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
+from respin_benchmarks.served.load import memory_columns
+from respin_benchmarks.served.memory import MemoryWatch
+
+
+class NVMLError(Exception):
+    pass
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    module = ModuleType("pynvml")
+    module.NVMLError = NVMLError
+    module.held = {}
+    module.nvmlInit = lambda: None
+    module.nvmlDeviceGetHandleByIndex = lambda index: index
+    module.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(used=9000 * MIB)
+    module.nvmlDeviceGetTotalEnergyConsumption = lambda handle: 2500
+    module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [
+        SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in module.held.items()
+    ]
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    return module
+
+
+def refuse(*_):
+    raise NVMLError("not supported")
+
+
+@pytest.fixture
+def sleeper():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_memory_is_told_in_all_and_of_each_process_that_nvml_knows(nvml):
+    nvml.held = {11: 700 * MIB, 12: None}
+    gpu = open_gpu()
+    assert (gpu.used_mib(), gpu.by_process_mib(), gpu.joules()) == (9000, {11: 700}, 2.5)
+
+
+def test_what_a_gpu_does_not_tell_is_left_out(nvml):
+    nvml.nvmlDeviceGetComputeRunningProcesses = nvml.nvmlDeviceGetTotalEnergyConsumption = refuse
+    gpu = open_gpu()
+    assert gpu.used_mib() == 9000
+    assert gpu.by_process_mib() == {}
+    assert math.isnan(gpu.joules())
+
+
+def test_without_a_driver_there_is_no_gpu(nvml):
+    nvml.nvmlInit = refuse
+    assert open_gpu() is None
+
+
+def test_a_servers_processes_are_found_among_those_of_the_gpu(nvml, sleeper):
+    nvml.held = {sleeper.pid: 300 * MIB, os.getpid(): 50 * MIB}
+    weight = Processes(sleeper.pid, open_gpu()).weight()
+    assert (weight.vram, weight.vram_by_process) == (9000, {"sleep": 300})
+
+
+def test_a_row_has_the_greatest_memory_of_the_gpu_and_whose_it_was(nvml, sleeper):
+    used = iter([1000 * MIB, *[4000 * MIB] * 999])
+    nvml.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(used=next(used))
+    nvml.held = {sleeper.pid: 300 * MIB}
+    with MemoryWatch(Processes(sleeper.pid, open_gpu())) as watch:
+        pass
+    columns = memory_columns(watch)
+    assert (columns["peak_vram_mib"], columns["vram_by_process"]) == (4000, "sleep:300")
+
+
+def test_a_row_without_a_gpu_has_no_memory_of_it(sleeper):
+    with MemoryWatch(Processes(sleeper.pid)) as watch:
+        pass
+    columns = memory_columns(watch)
+    assert math.isnan(columns["peak_vram_mib"])
+    assert columns["vram_by_process"] == ""
+
+
+def test_a_way_takes_what_has_come_since():
+    assert Memory(9000, 700.0) - Memory(2000, 100.0) == Memory(7000, 600.0)
+    assert str(Memory(7000, 600.0)) == "7000 MiB, of this process 600"
+    assert str(Memory(7000, math.nan)) == "7000 MiB"
+
+
+def test_a_cpu_has_no_memory_of_a_gpu(nvml):
+    assert Machine("cpu").memory() is NO_MEMORY
