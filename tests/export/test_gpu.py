@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 
-import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -17,6 +16,7 @@ from respin_export.mini.networks import SIZES, build
 from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
 from respin_export.tensorrt.builder import EngineTask, build_engine
+from respin_export.tensorrt.engine_module import EngineModule
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 from respin_export.to_onnx import ExportOptions, export_network
 
@@ -67,17 +67,6 @@ def test_an_engine_computes_what_its_graph_does(tmp_path, name):
 
 
 def engine_outputs(trt, path, spec, inputs):
-    """Run an engine on torch's tensors (TensorRT 10's Python API)."""
-    engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(path.read_bytes())
-    context = engine.create_execution_context()
-    tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
-    for name, tensor in tensors.items():
-        context.set_input_shape(name, tuple(tensor.shape))
-    for output in spec.outputs:
-        tensors[output.name] = torch.empty(tuple(context.get_tensor_shape(output.name)), device="cuda")
-    for name, tensor in tensors.items():
-        context.set_tensor_address(name, tensor.data_ptr())
-    stream = torch.cuda.current_stream()
-    assert context.execute_async_v3(stream.cuda_stream)
-    stream.synchronize()
-    return [np.asarray(tensors[output.name].cpu()) for output in spec.outputs]
+    outputs = EngineModule(trt, path, spec)(**{name: torch.from_numpy(array).cuda() for name, array in inputs.items()})
+    torch.cuda.synchronize()
+    return [output.cpu().numpy() for output in outputs]

@@ -17,6 +17,7 @@ from respin_benchmarks.gpu import MIB, open_gpu
 from respin_export.report.circumstances import Circumstances
 
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
+GPU_PACKAGES = ("tensorrt", "tensorrt-rtx-cu13")
 TRIALS = 20
 
 
@@ -76,7 +77,7 @@ class Machine:
         if kind == "cuda" and not torch.cuda.is_available():
             raise InvalidInput("device 'cuda' is asked for and there is no NVIDIA GPU to be seen; use --device cpu")
         self.kind = kind
-        here = Circumstances.here(PACKAGES)
+        here = Circumstances.here(PACKAGES + GPU_PACKAGES if kind == "cuda" else PACKAGES)
         self.name = torch.cuda.get_device_name() if kind == "cuda" else f"{here.cores} cores of {here.cpu}"
         self.date, self.versions, self.commit = here.date, here.versions, commit_here()
         # As anybody does whose shapes come again; for the baseline as well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from respin.contracts import NETWORKS
-from respin.errors import InvalidInput
+from respin.errors import InvalidInput, RespinError
 from respin.model_set import ModelSet, Sizes
 from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.precompile import precompile
@@ -20,6 +21,10 @@ from respin_ensemble.networks.onnx import CpuSession, OnnxNetworks
 from respin_export.export_set import Plan, export_set
 from respin_export.isolated import Done
 from respin_export.published import PublishedWeights
+from respin_export.tensorrt.builder import Report
+from respin_export.tensorrt.engine_module import EngineModule
+from respin_export.tensorrt.engine_set import EngineOptions, build_engines
+from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 
 COMPILED = "torch compiled"
 TORCH = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
@@ -27,7 +32,9 @@ ONNX = "onnxruntime"
 ONNX_ALL_CORES = "onnxruntime all cores"
 """Each call on every core, as ONNX Runtime does by itself: what our own number of threads is measured against."""
 OPENVINO = "openvino"
-RUNTIMES = (*TORCH, ONNX, ONNX_ALL_CORES, OPENVINO)
+TENSORRT = "tensorrt"
+"""Engines of the flavour that is installed; PyTorch's CUDA graphs replay them."""
+RUNTIMES = (*TORCH, ONNX, ONNX_ALL_CORES, OPENVINO, TENSORRT)
 CPU_ONLY = (ONNX_ALL_CORES, OPENVINO)
 
 Tell = Callable[[str], None]
@@ -37,7 +44,8 @@ def default_runtimes(device: str) -> list[str]:
     """Those that are worth measuring here and installed."""
     if device == "cpu":
         return ["torch eager", ONNX, *([OPENVINO] if has_openvino() else [])]
-    return ["torch graphs", COMPILED, *([ONNX] if has_cuda_provider() else [])]
+    others = {ONNX: has_cuda_provider, TENSORRT: has_tensorrt}
+    return ["torch graphs", COMPILED, *(runtime for runtime, is_there in others.items() if is_there())]
 
 
 def has_cuda_provider() -> bool:
@@ -50,6 +58,24 @@ def has_cuda_provider() -> bool:
 def has_openvino() -> bool:
     """Whether OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
+
+
+def has_tensorrt() -> bool:
+    """Whether some flavour of TensorRT is installed, loads, and builds for this GPU."""
+    try:
+        return bool(_tensorrt())
+    except RespinError:
+        return False
+
+
+def _tensorrt() -> tuple[Library, tuple[str, ...]]:
+    """The TensorRT of this environment, and what it is to build for: this GPU.
+
+    Raises:
+        RespinError: there is none, or it cannot.
+    """
+    library, device = Library.installed(), device_capability()
+    return library, target_capabilities(library, [device] if device else [], device)
 
 
 def open_networks(
@@ -70,7 +96,7 @@ def open_networks(
         weights: to run.
         device: "cpu" or "cuda".
         half: in float16.
-        work: folder for exported graphs; those that are there already are kept.
+        work: folder for exported graphs and engines; those that are there already are kept.
         jobs: exports at a time.
         tell: shown what happens.
         names: of the networks.
@@ -85,6 +111,8 @@ def open_networks(
         how = cast(Execution, TORCH[runtime])
         return TorchNetworks.load(weights, device=device, half=half, execution=how, names=names)
     folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell)
+    if runtime == TENSORRT:
+        return _of_engines(_engines(folder, names, work, tell), names)
     manifest = ModelSet.load(folder)
     return _of_files(runtime, {name: manifest.file(folder, NETWORKS[name]) for name in names}, manifest.sizes, device)
 
@@ -107,6 +135,10 @@ def _refuse(runtime: str, device: str) -> None:
         raise InvalidInput(f"'{COMPILED}' needs the package triton, which CUDA builds of torch bring")
     if runtime == OPENVINO and not has_openvino():
         raise InvalidInput("'openvino' needs the package openvino; pip install 'respin[bench]'")
+    if runtime == TENSORRT and device != "cuda":
+        raise InvalidInput("'tensorrt' runs on an NVIDIA GPU alone; use --device cuda")
+    if runtime == TENSORRT:
+        _tensorrt()
     if runtime in CPU_ONLY and device != "cpu":
         raise InvalidInput(f"'{runtime}' is measured on a CPU only; use --device cpu")
 
@@ -125,3 +157,26 @@ def _exported(weights: Weights, names: Sequence[str], *, half: bool, work: Path,
     if failed:
         raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
     return plan.folder
+
+
+def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell) -> Path:
+    """The folder of the engines of these graphs, for this GPU; each is built once."""
+
+    def begun(name: str) -> Report:
+        tell(f"building the engine of {name}")
+        return lambda *_: None
+
+    library, capabilities = _tensorrt()
+    # An engine is built for one TensorRT and one GPU: the folder of another's would be refused.
+    folder = work / "-".join([graphs.name, library.flavour, library.version, *capabilities])
+    report = build_engines(graphs, folder, EngineOptions(library, capabilities), networks=names, progress=begun)
+    for name, error in report.failed.items():
+        raise InvalidInput(f"the engine of {name} could not be built: {error}")
+    return folder
+
+
+def _of_engines(folder: Path, names: Sequence[str]) -> BatchedNetworks:
+    """Networks that are loaded from engines."""
+    manifest, trt = ModelSet.load(folder), importlib.import_module(Library.installed().flavour)
+    modules = {name: EngineModule(trt, manifest.file(folder, NETWORKS[name]), NETWORKS[name]) for name in names}
+    return TorchNetworks(modules, manifest.sizes, device="cuda", execution="graphs")
