@@ -36,11 +36,34 @@ class Gpu:
             return {each.pid: each.usedGpuMemory // MIB for each in processes if each.usedGpuMemory is not None}
         return {}
 
+    def about(self) -> dict[str, str | float]:
+        """Name, driver, memory in MiB, power limit in W: of these, what NVML tells."""
+        found: dict[str, str | float] = {}
+        with suppress(self._nvml.NVMLError):
+            found["name"] = _text(self._nvml.nvmlDeviceGetName(self._handle))
+            found["driver"] = _text(self._nvml.nvmlSystemGetDriverVersion())
+            found["memory_mib"] = self._nvml.nvmlDeviceGetMemoryInfo(self._handle).total // MIB
+            found["power_limit_w"] = self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
+        return found
+
+    def clocks_mhz(self) -> dict[str, int]:
+        """Of the processors and of the memory, at this moment, where NVML tells."""
+        found: dict[str, int] = {}
+        with suppress(self._nvml.NVMLError):
+            found["sm"] = self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM)
+            found["memory"] = self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_MEM)
+        return found
+
     def joules(self) -> float:
         """What the GPU has used since its driver was loaded; NaN where it does not count."""
         with suppress(self._nvml.NVMLError):
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
         return math.nan
+
+
+def _text(answer: str | bytes) -> str:
+    """Older versions of the module answer in bytes."""
+    return answer.decode() if isinstance(answer, bytes) else answer
 
 
 def open_gpu() -> Gpu | None:

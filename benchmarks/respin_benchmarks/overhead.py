@@ -23,6 +23,7 @@ from tritonclient.utils import InferenceServerException
 from respin.bundled import bundled
 from respin.contracts import ROTATE_OBJECT
 from respin.request import RotationRequest
+from respin_benchmarks.circumstances import noted
 from respin_benchmarks.commit import commit_here
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.in_process.house import House, request_for_cup
@@ -168,9 +169,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.page:
         check_section(options.page, SECTION)
     rows = []
-    for row in track(runs_of(steps=options.steps, repeats=options.repeats), total=options.repeats, description="jobs"):
-        rows.append(row)
-        write_rows(options.results, OverheadRun, rows)
+    runs = runs_of(steps=options.steps, repeats=options.repeats)
+    with noted(SECTION, [options.results], anew=True):
+        for row in track(runs, total=options.repeats, description="jobs"):
+            rows.append(row)
+            write_rows(options.results, OverheadRun, rows)
     text = page_of(read_rows(options.results, OverheadRun))
     print(text)
     if options.page:

@@ -11,7 +11,7 @@ import csv
 import os
 import statistics
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import track
@@ -19,9 +19,11 @@ from rich.progress import track
 from respin.bundled import bundled
 from respin.limits import DEFAULT_LIMITS
 from respin.request import RotationRequest
+from respin_benchmarks.circumstances import noted
 from respin_benchmarks.embedded import SERVED_HERE, Processes, embedded
 from respin_client import Client
 from respin_export.report.circumstances import cpu_name
+from respin_export.report.table import write_rows
 
 CUP = (165.0, 12.0, 428.0, 312.0)
 BEGIN, END = "<!-- startup: begin -->", "<!-- startup: end -->"
@@ -117,12 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, default=Path("README.md"), help="its table is replaced")
     options = parser.parse_args(arguments)
     turns = [profile for _ in range(options.runs) for profile in SERVED_HERE]
-    runs = [measured(profile) for profile in track(turns, description="starting servers")]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with options.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Run)])
-        writer.writeheader()
-        writer.writerows(map(asdict, runs))
+    with noted("startup", [options.output], anew=True):
+        write_rows(options.output, Run, [measured(profile) for profile in track(turns, description="starting servers")])
     table = markdown_of(rows_of(options.output))
     options.page.write_text(with_table(options.page.read_text(), table))
     print(table)

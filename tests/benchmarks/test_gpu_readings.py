@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from respin_benchmarks.circumstances import FILE, circumstances_in, noted
 from respin_benchmarks.embedded import Processes
 from respin_benchmarks.gpu import MIB, open_gpu
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
@@ -26,7 +27,12 @@ def nvml(monkeypatch):
     module.held = {}
     module.nvmlInit = lambda: None
     module.nvmlDeviceGetHandleByIndex = lambda index: index
-    module.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(used=9000 * MIB)
+    module.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(used=9000 * MIB, total=143000 * MIB)
+    module.nvmlDeviceGetName = lambda handle: b"NVIDIA H200"
+    module.nvmlSystemGetDriverVersion = lambda: "580.1"
+    module.nvmlDeviceGetEnforcedPowerLimit = lambda handle: 700000
+    module.NVML_CLOCK_SM, module.NVML_CLOCK_MEM = "SM", "memory"
+    module.nvmlDeviceGetClockInfo = lambda handle, which: {"SM": 1980, "memory": 3201}[which]
     module.nvmlDeviceGetTotalEnergyConsumption = lambda handle: 2500
     module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [
         SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in module.held.items()
@@ -54,10 +60,21 @@ def test_memory_is_told_in_all_and_of_each_process_that_nvml_knows(nvml):
 
 def test_what_a_gpu_does_not_tell_is_left_out(nvml):
     nvml.nvmlDeviceGetComputeRunningProcesses = nvml.nvmlDeviceGetTotalEnergyConsumption = refuse
+    nvml.nvmlDeviceGetEnforcedPowerLimit = nvml.nvmlDeviceGetClockInfo = refuse
     gpu = open_gpu()
+    assert gpu.about() == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000}
+    assert gpu.clocks_mhz() == {}
     assert gpu.used_mib() == 9000
     assert gpu.by_process_mib() == {}
     assert math.isnan(gpu.joules())
+
+
+def test_what_a_gpu_is_and_how_fast_it_runs_is_noted_with_a_benchmark(nvml, tmp_path):
+    with noted("in process, cuda", [tmp_path / "jobs_cuda.csv"], anew=False):
+        pass
+    (run,) = circumstances_in(tmp_path / FILE)
+    assert run["gpu"] == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000, "power_limit_w": 700}
+    assert run["after"]["gpu_mhz"] == {"sm": 1980, "memory": 3201}
 
 
 def test_without_a_driver_there_is_no_gpu(nvml):

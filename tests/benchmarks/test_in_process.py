@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from respin_benchmarks.circumstances import FILE, circumstances_in
 from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.machine import Ceilings, Machine
 from respin_benchmarks.in_process.network_runs import trials
@@ -72,6 +73,12 @@ def test_many_views_and_many_jobs_are_measured(measured):
     rows = [row for row in read_rows(jobs_file(measured, "cpu"), JobRun) if row.way == "engine"]
     assert {(row.views, row.jobs) for row in rows} == {(1, 1), (2, 1), (1, 2)}
     assert all(0 < row.zero123_busy < 1 and 0 < row.inpaint_busy < 1 for row in rows)
+
+
+def test_the_circumstances_lie_beside_the_rows(measured):
+    (run,) = circumstances_in(measured / FILE)
+    assert (run["benchmark"], run["results"]) == ("in process, cpu", ["jobs_cpu.csv", "networks_cpu.csv"])
+    assert run["threads"]["torch"] == torch.get_num_threads()
 
 
 def test_the_page_tells_aims_jobs_and_networks(measured):

@@ -6,6 +6,7 @@ import pytest
 
 from respin.contracts import NETWORKS
 from respin.limits import DEFAULT_LIMITS, EngineLimits
+from respin_benchmarks.circumstances import FILE, circumstances_in
 from respin_benchmarks.commands import BENCHMARKS
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.in_process.rows import Interval
@@ -50,6 +51,12 @@ def measured(tmp_path_factory):
     (folder / "page.md").write_text(EMPTY_PAGE)
     assert main([*FEW, "--results", str(folder), "--page", str(folder / "page.md")]) == 0
     return folder
+
+
+@pytest.mark.triton
+def test_the_circumstances_of_each_measurement_lie_beside_its_rows(measured):
+    noted = {run["benchmark"]: run["results"] for run in circumstances_in(measured / FILE)}
+    assert noted == {"served: stages": [STAGES], "served: load": [LOAD], "served: spin": [SPIN]}
 
 
 @pytest.mark.triton

@@ -19,6 +19,7 @@ import torch
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin_benchmarks.baseline.pipeline import Baseline
+from respin_benchmarks.circumstances import noted
 from respin_benchmarks.counts import count
 from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
@@ -235,7 +236,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.page:
             check_section(options.page, section_name(options.label))
         if options.measure:
-            Session(options).run()
+            files = [files_of(options.results, options.label) for files_of in (jobs_file, networks_file)]
+            session = Session(options)
+            # Rows of earlier runs stay: a run that was ended goes on.
+            with noted(section_name(options.label), files, anew=False):
+                session.run()
         if options.page:
             write_report(options.results, options.label, options.page)
     except RespinError as error:

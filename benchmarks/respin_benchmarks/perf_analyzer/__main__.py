@@ -21,6 +21,7 @@ from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import RespinError
 from respin.model_set import ModelSet
+from respin_benchmarks.circumstances import noted
 from respin_benchmarks.commit import commit_here
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.perf_analyzer.binary import perf_analyzer
@@ -139,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.page:
             check_section(options.page, SECTION)
-        measure(options)
+        with noted(SECTION, [options.results], anew=True):
+            measure(options)
         if options.page:
             write_section(options.page, SECTION, page_of(read_rows(options.results, PerfRun)))
     except RespinError as error:

@@ -18,6 +18,7 @@ from rich.progress import track
 
 from respin.errors import RespinError
 from respin.request import SAMPLERS
+from respin_benchmarks.circumstances import noted
 from respin_benchmarks.counts import count
 from respin_benchmarks.embedded import SERVED_HERE
 from respin_benchmarks.in_process.rows import Interval
@@ -31,7 +32,8 @@ from respin_benchmarks.served.stages import job_of, stages_runs
 from respin_export.report.page import check_section
 from respin_export.report.table import write_rows
 
-MEASURES = ("stages", "load", "spin")
+FILES = {"stages": STAGES, "load": LOAD, "spin": SPIN}
+"""What can be measured, by the file of its rows."""
 
 
 class Session:
@@ -52,7 +54,8 @@ class Session:
         """
         with self._servers() as servers:
             for measure in self._options.measure:
-                getattr(self, f"_{measure}")(servers)
+                with noted(f"served: {measure}", [self._options.results / FILES[measure]], anew=True):
+                    getattr(self, f"_{measure}")(servers)
 
     def _servers(self) -> AbstractContextManager[list[Served]]:
         options = self._options
@@ -105,8 +108,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--measure",
         nargs="*",
-        choices=MEASURES,
-        default=list(MEASURES),
+        choices=FILES,
+        default=list(FILES),
         help="what to measure; nothing: the page is written from the files (default: all)",
     )
     made.add_argument("--profiles", nargs="+", choices=SERVED_HERE, default=list(SERVED_HERE), help="default: both")

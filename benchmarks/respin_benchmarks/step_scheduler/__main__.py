@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from respin_benchmarks.circumstances import noted
 from respin_benchmarks.step_scheduler import stepping, views
 from respin_benchmarks.step_scheduler.circumstances import Circumstances
 from respin_benchmarks.step_scheduler.plots import draw_latency, draw_ratio
@@ -21,15 +22,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure whatever is not left out, then write the page from both files."""
     options = _parser().parse_args(arguments)
     if "stepping" in options.measure:
-        with stepping.Bench() as bench:
+        with noted("step scheduler: stepping", [options.results / STEPPING], anew=True), stepping.Bench() as bench:
             cells = [*stepping.comparison_cells(), *stepping.payload_cells()]
             runs = stepping.runs_of(bench, cells, repeats=options.repeats, steps=options.steps)
             _keep(options.results / STEPPING, stepping.Run, runs, len(cells) * options.repeats)
     if "views" in options.measure:
         total = len(views.cells()) * options.repeats
-        _keep(options.results / VIEWS, views.Run, views.runs_of(repeats=options.repeats, steps=options.steps), total)
-    steppings, many = rows_of(options.results / STEPPING), rows_of(options.results / VIEWS)
-    options.page.write_text(with_section(options.page.read_text(), section_of(steppings, many)))
+        many = views.runs_of(repeats=options.repeats, steps=options.steps)
+        with noted("step scheduler: views", [options.results / VIEWS], anew=True):
+            _keep(options.results / VIEWS, views.Run, many, total)
+    steppings, of_views = rows_of(options.results / STEPPING), rows_of(options.results / VIEWS)
+    options.page.write_text(with_section(options.page.read_text(), section_of(steppings, of_views)))
     images = options.page.parent / "images"
     draw_latency(steppings, images / IMAGES["latency"])
     draw_ratio(steppings, images / IMAGES["ratio"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,7 +35,9 @@ class Circumstances:
         Args:
             packages: whose versions matter; those that are not installed are left out.
         """
-        return cls(time.strftime("%Y-%m-%d"), cpu_name(), len(os.sched_getaffinity(0)), ", ".join(_versions(packages)))
+        return cls(
+            time.strftime("%Y-%m-%d"), cpu_name(), len(os.sched_getaffinity(0)), _in_words(versions_of(packages))
+        )
 
 
 def cpu_name() -> str:
@@ -45,9 +48,14 @@ def cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
-def _versions(packages: Iterable[str]) -> Iterable[str]:
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed, by name."""
+    found = {}
     for package in packages:
-        try:
-            yield f"{package} {version(package)}"
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _in_words(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{package} {number}" for package, number in versions.items())

@@ -1,0 +1,120 @@
+"""Under what circumstances benchmarks ran: a JSON file beside their rows, with what no row has room for."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from respin.errors import InvalidInput
+from respin_benchmarks.commit import commit_here
+from respin_benchmarks.gpu import MIB, open_gpu
+from respin_export.report.circumstances import cpu_name, versions_of
+
+FILE = "circumstances.json"
+PACKAGES = (
+    "diffusers",
+    "numpy",
+    "nvidia-pytriton",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "torch",
+    "transformers",
+    "tritonclient",
+)
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that limit a library's threads."""
+
+
+@contextmanager
+def noted(benchmark: str, files: Sequence[Path], *, anew: bool) -> Iterator[None]:
+    """Note the circumstances of what the `with` measures, also where it fails.
+
+    Args:
+        benchmark: what is measured, in words.
+        files: of its rows, in one folder; the circumstances go there too.
+        anew: whether the rows of earlier runs are gone, and their circumstances with them.
+
+    Raises:
+        InvalidInput: there is such a file and it does not hold circumstances; nothing is measured then.
+    """
+    path = files[0].parent / FILE
+    earlier = circumstances_in(path)
+    began, before = time.strftime("%Y-%m-%dT%H:%M:%S"), _moment()
+    try:
+        yield
+    finally:
+        kept = [run for run in earlier if not (anew and run["benchmark"] == benchmark)]
+        here = {
+            "benchmark": benchmark,
+            "results": [file.name for file in files if file.is_file()],
+            "began": began,
+            "ended": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            **_place(),
+            "before": before,
+            "after": _moment(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.draft")
+        draft.write_text(json.dumps({"runs": [*kept, here]}, indent=1) + "\n")
+        draft.replace(path)
+
+
+def circumstances_in(path: Path) -> list[dict[str, Any]]:
+    """Those of every run in a file, oldest first; none where there is no file.
+
+    Raises:
+        InvalidInput: it is another kind of file.
+    """
+    if not path.is_file():
+        return []
+    try:
+        runs = json.loads(path.read_text())["runs"]
+        if all(isinstance(run["benchmark"], str) for run in runs):
+            return list(runs)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise InvalidInput(f"'{path}' does not hold the circumstances of benchmarks; move it away")
+
+
+def _place() -> dict[str, Any]:
+    """What stays the same while a benchmark runs."""
+    torch, gpu = sys.modules.get("torch"), open_gpu()
+    return {
+        "commit": commit_here(),
+        "python": platform.python_version(),
+        "versions": versions_of(PACKAGES),
+        "cpu": {
+            "name": cpu_name(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_mib": psutil.virtual_memory().total // MIB,
+        },
+        "gpu": gpu.about() if gpu else None,
+        "threads": {
+            # Of a library that this process has not loaded nothing is known.
+            **({"torch": torch.get_num_threads()} if torch else {}),
+            **{name: os.environ[name] for name in THREADS if name in os.environ},
+        },
+    }
+
+
+def _moment() -> dict[str, Any]:
+    """What changes: clocks, and what else the machine does."""
+    gpu = open_gpu()
+    return {
+        "load_average": round(os.getloadavg()[0], 2),
+        "cpu_mhz": [round(core.current) for core in psutil.cpu_freq(percpu=True) or ()],
+        "gpu_mhz": gpu.clocks_mhz() if gpu else None,
+    }
