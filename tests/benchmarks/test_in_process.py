@@ -93,7 +93,9 @@ def test_what_is_measured_is_not_measured_again(measured, capsys):
     where = ["--results", str(measured), "--work", str(measured / "work")]
     assert main([*SMALL, *where, "--measure", "networks"]) == 0
     assert networks_file(measured, "cpu").read_text() == before
-    assert "grounding_dino" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "ms, on the device" not in told
+    assert "| `grounding_dino` | 1 |" in told
 
 
 @pytest.mark.parametrize(

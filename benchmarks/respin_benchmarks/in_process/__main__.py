@@ -25,7 +25,14 @@ from respin_benchmarks.in_process.house import House
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
-from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file, section_name, write_report
+from respin_benchmarks.in_process.report import (
+    intervals_file,
+    jobs_file,
+    networks_file,
+    section_name,
+    text_of,
+    write_report,
+)
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes, open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
@@ -241,6 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
             # Rows of earlier runs stay: a run that was ended goes on.
             with noted(section_name(options.label), files, anew=False):
                 session.run()
+            print(text_of(options.results, options.label))
         if options.page:
             write_report(options.results, options.label, options.page)
     except RespinError as error:

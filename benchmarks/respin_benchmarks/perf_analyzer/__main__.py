@@ -142,8 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
             check_section(options.page, SECTION)
         with noted(SECTION, [options.results], anew=True):
             measure(options)
+        text = page_of(read_rows(options.results, PerfRun))
+        print(text)
         if options.page:
-            write_section(options.page, SECTION, page_of(read_rows(options.results, PerfRun)))
+            write_section(options.page, SECTION, text)
     except RespinError as error:
         print(error, file=sys.stderr)
         return 1

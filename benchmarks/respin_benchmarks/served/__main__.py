@@ -24,7 +24,7 @@ from respin_benchmarks.embedded import SERVED_HERE
 from respin_benchmarks.in_process.rows import Interval
 from respin_benchmarks.served.load import Loads, load_runs
 from respin_benchmarks.served.page import SECTION
-from respin_benchmarks.served.report import LOAD, SPIN, STAGES, job_file, write_report
+from respin_benchmarks.served.report import LOAD, SPIN, STAGES, job_file, text_of, write_report
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 from respin_benchmarks.served.servers import Asked, Served, embedded_servers, running_server
 from respin_benchmarks.served.spin import spin_runs
@@ -153,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             check_section(options.page, SECTION)
         if options.measure:
             Session(options).run()
+            print(text_of(options.results))
         if options.page:
             write_report(options.results, options.page)
     except RespinError as error:

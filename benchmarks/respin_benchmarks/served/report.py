@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from respin_benchmarks.in_process.page import median
+from respin_benchmarks.in_process.job_cells import median
 from respin_benchmarks.in_process.report import jobs_file
 from respin_benchmarks.in_process.rows import Interval, JobRun
 from respin_benchmarks.served.page import SECTION, latencies_s, page_of

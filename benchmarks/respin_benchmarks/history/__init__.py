@@ -1,0 +1,1 @@
+"""The ratio benchmarks through time."""

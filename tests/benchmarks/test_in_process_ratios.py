@@ -1,0 +1,51 @@
+"""Ratios of jobs that were measured in turn: with their spread, and never across repeats."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from respin_benchmarks.in_process.aims import aims_of
+from respin_benchmarks.in_process.job_cells import ratio_in_words, ratios
+from respin_benchmarks.in_process.page import page_of
+from respin_benchmarks.in_process.rows import JobRun
+from respin_export.report.table import read_rows
+
+RESULTS = Path(__file__).parents[2] / "benchmarks/results"
+USUAL = next(run for run in read_rows(RESULTS / "jobs_cpu.csv", JobRun) if run.way == "baseline")
+
+
+def latency_s(run):
+    return run.latency_s
+
+
+def scripts(*latencies_s):
+    return [replace(USUAL, repeat=repeat, latency_s=each) for repeat, each in enumerate(latencies_s)]
+
+
+def jobs(*latencies_s):
+    return [replace(run, way="engine", runtime="onnxruntime") for run in scripts(*latencies_s)]
+
+
+def test_each_repeat_is_held_against_its_neighbour():
+    assert ratios(scripts(4.0, 9.0, 5.0), jobs(1.0, 3.0), latency_s) == [4.0, 3.0]
+    assert ratio_in_words([4.0, 3.0]) == "3.50 x (3.00 to 4.00)"
+    assert ratio_in_words([]) == ""
+
+
+def test_the_page_tells_a_ratio_with_its_spread():
+    page = page_of([*scripts(4.0, 9.0), *jobs(1.0, 3.0)], [], "cpu")
+    assert "| 3.50 x (3.00 to 4.00) |" in page
+
+
+def test_an_aim_is_met_by_the_median_ratio():
+    met, missed = (
+        aims_of([*scripts(4.0, 4.0, 4.0), *jobs(*latencies)], [], "cpu")
+        for latencies in ((1.0, 2.0, 4.0), (1.0, 3.0, 4.0))
+    )
+    aim = "| `onnxruntime`: one job at least 1.5 times faster than the warm eager baseline |"
+    assert f"{aim} 2.00 x (1.00 to 4.00) | met |" in met
+    assert f"{aim} 1.33 x (1.00 to 4.00) | **missed** |" in missed
+
+
+def test_what_was_not_measured_side_by_side_is_no_aim():
+    later = [replace(run, repeat=9) for run in jobs(1.0)]
+    assert not any("times faster" in line for line in aims_of([*scripts(4.0), *later], [], "cpu"))
