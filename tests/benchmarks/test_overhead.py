@@ -31,6 +31,12 @@ def test_or_twenty_milliseconds(server_ms, verdict):
     assert f"at most 20.0 ms (5 % of the job, or 20 ms): {verdict}." in page
 
 
+def test_how_far_the_differences_lie_apart_is_told():
+    runs = [replace(ROW, repeat=repeat, server_ms=960.0 + repeat) for repeat in range(5)]
+    assert "The server adds 2.0 ms (the middle half of the differences: 1.0 to 3.0);" in page_of(runs)
+    assert "The server adds 40.0 ms (too few repeats to say" in page_of([ROW])
+
+
 def test_a_request_that_is_answered_is_no_refusal():
     class Yielding:
         def infer(self, model, inputs):
