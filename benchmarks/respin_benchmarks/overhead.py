@@ -145,7 +145,8 @@ def page_of(runs: Sequence[OverheadRun]) -> str:
         f"{first.machine}, {first.date}, profile `{PROFILE}`, mini set, {first.steps} steps, commit {first.commit}, "
         f"{first.versions}; medians of {len(runs)} interleaved repeats (least to greatest).",
         "",
-        f"The server adds {added:.1f} ms ({_middle_half(differences)}); the aim is at most {allowed:.1f} ms (5 % of the job, or 20 ms): {verdict}.",
+        f"The server adds {added:.1f} ms ({_middle_half(differences)}); the aim is at most {allowed:.1f} ms (5 % of "
+        f"the job, or 20 ms): {verdict}.",
         "",
         "| through the server, ms | in this process | refused at the door | encoding of one picture |",
         "|---|---|---|---|",
