@@ -1,4 +1,4 @@
-"""Under what circumstances benchmarks ran: a JSON file beside their rows, with what no row has room for."""
+"""Under what circumstances benchmarks ran: in each row, and in a JSON file beside them what no row has room for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from respin.errors import InvalidInput
 from respin_benchmarks.commit import commit_here
 from respin_benchmarks.gpu import MIB, open_gpu
 from respin_export.report.circumstances import cpu_name, versions_of
+
+VERSIONED = ("nvidia-pytriton", "onnxruntime", "numpy")
+"""Packages whose versions stand in each row of a server's runs."""
 
 FILE = "circumstances.json"
 PACKAGES = (
@@ -36,6 +41,35 @@ PACKAGES = (
 )
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that limit a library's threads."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Where and when, and of what. `load` is the machine's load average of the last minute as the run begins."""
+
+    commit: str
+    date: str
+    cpu: str
+    cores: int
+    versions: str
+    load: float
+
+    @classmethod
+    def now(cls) -> Circumstances:
+        """As they are."""
+        return cls(
+            commit=commit_here(),
+            date=time.strftime("%Y-%m-%d"),
+            cpu=cpu_name(),
+            cores=len(os.sched_getaffinity(0)),
+            versions=", ".join([f"python {platform.python_version()}"] + [f"{n} {version(n)}" for n in VERSIONED]),
+            load=round(os.getloadavg()[0], 1),
+        )
+
+
+def machine_of(row: Mapping[str, str]) -> str:
+    """Whose a row is."""
+    return row["machine"] if "machine" in row else f"{row['cores']} cores of {row['cpu']}"
 
 
 @contextmanager

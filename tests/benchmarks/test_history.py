@@ -74,11 +74,9 @@ def test_machines_are_not_mixed(checkout):
     assert [(ratio.machine, ratio.median) for ratio in history_of(checkout)] == [("2 cores of X", 1.1), ("another", 5)]
 
 
-def test_outside_a_checkout_it_is_told(tmp_path, capsys):
+def test_outside_a_checkout_it_is_told(tmp_path):
     with pytest.raises(InvalidInput, match=r"has no history: .*run it in a git checkout"):
-        history_of(tmp_path)
-    assert main(["--results", str(tmp_path)]) == 1
-    assert "run it in a git checkout" in capsys.readouterr().err
+        main(["--results", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,7 +84,7 @@ def test_file_page_and_picture_are_written(checkout, capsys):
     committed(checkout, RUN)
     page = checkout / "page.md"
     page.write_text(f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n")
-    assert main(["--results", str(checkout), "--page", str(page)]) == 0
+    main(["--results", str(checkout), "--page", str(page)])
     row = f"| {SERVER} | 2026-01-01 | aaa | 2 cores of X | 1.10 (1.10 to 1.10) | 1 |"
     assert row in page.read_text()
     assert row in capsys.readouterr().out

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from respin_benchmarks.circumstances import Circumstances
 from respin_benchmarks.step_scheduler import stepping_report, views_report
-from respin_benchmarks.step_scheduler.circumstances import Circumstances
 from respin_benchmarks.step_scheduler.ledger import (
     Call,
     Ledger,

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import csv
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
-from respin.errors import InvalidInput, RespinError
+from respin.errors import InvalidInput
 from respin_benchmarks.history.plot import draw_history
 from respin_benchmarks.history.ratios import BENCHMARKS, Ratio, ratios_in
 from respin_export.report.page import check_section, write_section
-from respin_export.report.table import read_rows, write_rows
+from respin_export.report.table import write_rows
 
 SECTION = "history"
 FILE, PICTURE = "history.csv", "history.png"
@@ -73,28 +72,23 @@ def page_of(ratios: Sequence[Ratio]) -> str:
     return "\n".join([*lines, "", f"![The ratios through time](images/{PICTURE})", ""])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Read the history, write it as one file, and the page where one is named; 1 if there is none."""
+def main(arguments: list[str] | None = None) -> None:
+    """Read the history, write it as one file, and the page where one is named."""
     parser = argparse.ArgumentParser(
         prog="respin bench history", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files")
     parser.add_argument("--page", type=Path, help="its section is written again, e.g. docs/benchmarks.md")
     options = parser.parse_args(arguments)
-    try:
-        if options.page:
-            check_section(options.page, SECTION)
-        write_rows(options.results / FILE, Ratio, history_of(options.results))
-        text = page_of(read_rows(options.results / FILE, Ratio))
-        print(text)
-        if options.page:
-            write_section(options.page, SECTION, text)
-            draw_history(read_rows(options.results / FILE, Ratio), options.page.parent / "images" / PICTURE)
-    except RespinError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    if options.page:
+        check_section(options.page, SECTION)
+    ratios = history_of(options.results)
+    write_rows(options.results / FILE, Ratio, ratios)
+    print(text := page_of(ratios))
+    if options.page:
+        write_section(options.page, SECTION, text)
+        draw_history(ratios, options.page.parent / "images" / PICTURE)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

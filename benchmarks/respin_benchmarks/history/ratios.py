@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from respin_benchmarks.circumstances import machine_of
+
 Row = Mapping[str, str]
 
 
@@ -111,7 +113,7 @@ def ratios_in(file: str, rows: Sequence[Row]) -> Iterator[Ratio]:
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["commit"], row["date"], _machine_of(row)), []).append(row)
+        groups.setdefault((row["commit"], row["date"], machine_of(row)), []).append(row)
     for benchmark in BENCHMARKS:
         for (commit, date, machine), group in groups.items():
             if benchmark.file == file and (found := _found(benchmark, group)):
@@ -133,7 +135,3 @@ def _found(benchmark: Benchmark, rows: Sequence[Row]) -> list[float]:
 
 def _fits(row: Row, wanted: Row) -> bool:
     return all(row.get(name) == value for name, value in wanted.items())
-
-
-def _machine_of(row: Row) -> str:
-    return row["machine"] if "machine" in row else f"{row['cores']} cores of {row['cpu']}"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from respin_benchmarks.circumstances import noted
+from respin_benchmarks.circumstances import Circumstances, noted
 from respin_benchmarks.step_scheduler import stepping, views
-from respin_benchmarks.step_scheduler.circumstances import Circumstances
 from respin_benchmarks.step_scheduler.plots import draw_latency, draw_ratio
 from respin_benchmarks.step_scheduler.results import Rows, rows_of, with_section
 from respin_benchmarks.step_scheduler.section import IMAGES, section_of

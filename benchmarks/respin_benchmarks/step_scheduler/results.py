@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from respin_benchmarks.step_scheduler.circumstances import COLUMNS, Circumstances
+from respin_benchmarks.circumstances import Circumstances
 
 Row = dict[str, str]
 
@@ -26,7 +26,7 @@ class Rows:
     def __init__(self, path: Path, kind: type[Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._names = [*(field.name for field in fields(kind)), *COLUMNS]
+        self._names = [field.name for each in (kind, Circumstances) for field in fields(each)]
         with path.open("w", newline="") as file:
             csv.DictWriter(file, self._names).writeheader()
 
