@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from respin.errors import InvalidInput, RespinError
+from respin_benchmarks.circumstances import machine_of
 
 Row = Mapping[str, str]
 
@@ -42,8 +44,12 @@ class Kind:
 
     def fits(self, columns: Sequence[str]) -> bool:
         """Whether a file with these columns is of it."""
-        return {*self.key, self.fastest, self.slowest} <= set(columns)
+        needed = {*self.key, self.fastest, self.slowest}
+        return any(needed | machine <= set(columns) for machine in ({"machine"}, {"cpu", "cores"}))
 
+
+JOB = ("profile", "sampler", "steps", "background_steps")
+"""Columns of a job on the server."""
 
 KINDS = (
     Kind(
@@ -59,6 +65,13 @@ KINDS = (
         "p50_ms",
         "p95_ms",
     ),
+    Kind("load", (*JOB, "arrival", "concurrency", "rate_share"), "p50_s", "p95_s"),
+    Kind("spin", (*JOB, "views"), "latency_s", "latency_s"),
+    Kind("stages", JOB, "latency_s", "latency_s"),
+    Kind("overhead", ("steps",), "server_ms", "server_ms"),
+    Kind("startup", ("profile",), "second_job_s", "second_job_s"),
+    Kind("stepping", ("network", "unet", "cost_ms", "way", "arrival", "concurrency", "steps"), "wall_s", "wall_s"),
+    Kind("many views", ("way", "caches", "views"), "wall_s", "wall_s"),
 )
 
 
@@ -86,7 +99,7 @@ def changes(older: Sequence[Row], newer: Sequence[Row]) -> list[Change]:
         InvalidInput: they are of different kinds or machines, or have nothing in common.
     """
     kind = _kind(older, newer)
-    machines = [" / ".join(sorted({row.get("machine", "") for row in rows})) for rows in (older, newer)]
+    machines = [" / ".join(sorted({machine_of(row) for row in rows})) for rows in (older, newer)]
     if machines[0] != machines[1]:
         raise InvalidInput(
             f"one file was measured on {machines[0]}, the other on {machines[1]}; measure both on one machine"
@@ -114,14 +127,20 @@ def _by_key(rows: Sequence[Row], kind: Kind) -> dict[tuple[str, ...], list[Row]]
 
 
 def _change(key: tuple[str, ...], before: Sequence[Row], after: Sequence[Row], kind: Kind) -> Change:
-    fast = [[float(row[kind.fastest]) for row in rows] for rows in (before, after)]
-    slow = [[float(row[kind.slowest]) for row in rows] for rows in (before, after)]
+    fast = [[_time(row[kind.fastest]) for row in rows] for rows in (before, after)]
+    slow = [[_time(row[kind.slowest]) for row in rows] for rows in (before, after)]
     return Change(
         key,
         ratio=statistics.median(fast[1]) / statistics.median(fast[0]),
         slower=min(fast[1]) > max(slow[0]),
         faster=max(slow[1]) < min(fast[0]),
     )
+
+
+def _time(text: str) -> float:
+    """What never came took for ever."""
+    value = float(text)
+    return math.inf if math.isnan(value) else value
 
 
 def read(path: Path) -> list[Row]:

@@ -1,11 +1,13 @@
 """The gate: a slowdown beyond the noise of both files fails, noise does not."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
 from respin_benchmarks.compare import main
 
+RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 ASKED = {
     "way": "engine",
     "runtime": "onnxruntime",
@@ -58,6 +60,7 @@ def test_a_network_is_slower_only_beyond_the_older_ones_slow_end(compared):
         "batch": "1",
         "shapes": "3x256x256",
         "weights": "w",
+        "machine": "a laptop",
     }
     older = [asked | {"call_ms": "10", "call_p95_ms": "12"}]
     assert compared(older, [asked | {"call_ms": "11.9", "call_p95_ms": "13"}]) == 0
@@ -75,6 +78,27 @@ def test_a_network_is_slower_only_beyond_the_older_ones_slow_end(compared):
 def test_files_that_cannot_be_compared_are_refused_in_words(compared, newer, sentence, capsys):
     assert compared(jobs(1.0), newer) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("jobs_cpu", "networks_cpu", "perf_analyzer", "served_load", "served_spin", "served_stages"),
+        *("overhead", "startup", "step_scheduler", "many_views"),
+    ],
+)
+def test_every_benchmarks_results_can_be_compared_and_nothing_is_slower_than_itself(name, capsys):
+    file = str(RESULTS / f"{name}.csv")
+    assert main([file, file]) == 0
+    assert "0 of " in capsys.readouterr().out
+
+
+def test_a_load_that_no_longer_has_an_answer_is_slower(compared):
+    asked = dict.fromkeys(("arrival", "concurrency", "rate_share", "profile"), "1") | ASKED
+    answered, refused = (asked | {"p50_s": p50_s, "p95_s": p50_s} for p50_s in ("1.0", "nan"))
+    assert compared([answered], [refused]) == 1
+    assert compared([refused], [answered]) == 0
+    assert compared([refused], [refused]) == 0
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
