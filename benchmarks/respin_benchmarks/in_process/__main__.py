@@ -34,7 +34,7 @@ from respin_benchmarks.in_process.report import (
     write_report,
 )
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
-from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes, open_networks
+from respin_benchmarks.in_process.runtimes import RUNTIMES, OutOfTime, default_runtimes, open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.report.page import check_section
@@ -76,7 +76,13 @@ class Session:
         return bool(time.monotonic() - self.began_s > self.options.budget_s)
 
     def run(self) -> None:
-        """Measure what is asked for."""
+        """Measure what is asked for, as far as the time goes."""
+        try:
+            self._measure()
+        except OutOfTime as error:
+            self.tell(str(error))
+
+    def _measure(self) -> None:
         weights = self.weights
         self.tell("weights are there")
         # Jobs first: graphs of single networks, in batches that no job brings, would count as a job's memory.
@@ -103,6 +109,7 @@ class Session:
             jobs=max(1, (os.cpu_count() or 1) // 2),
             tell=self.tell,
             names=names,
+            time_is_up=self.time_is_up,
         )
 
     def _networks(self, weights: Weights) -> None:

@@ -40,6 +40,10 @@ CPU_ONLY = (ONNX_ALL_CORES, OPENVINO)
 Tell = Callable[[str], None]
 
 
+class OutOfTime(RespinError):
+    """What a measurement needs is not finished yet; what is finished is kept."""
+
+
 def default_runtimes(device: str) -> list[str]:
     """Those that are worth measuring here and installed."""
     if device == "cpu":
@@ -88,6 +92,7 @@ def open_networks(
     jobs: int,
     tell: Tell,
     names: Sequence[str] = tuple(NETWORKS),
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> BatchedNetworks:
     """Load networks.
 
@@ -100,9 +105,11 @@ def open_networks(
         jobs: exports at a time.
         tell: shown what happens.
         names: of the networks.
+        time_is_up: asked after each engine; one of a large network takes minutes.
 
     Raises:
         InvalidInput: the runtime is unknown, or cannot run these weights.
+        OutOfTime: engines are left to be built.
     """
     _refuse(runtime, device)
     if runtime in TORCH:
@@ -112,7 +119,7 @@ def open_networks(
         return TorchNetworks.load(weights, device=device, half=half, execution=how, names=names)
     folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell)
     if runtime == TENSORRT:
-        return _of_engines(_engines(folder, names, work, tell), names)
+        return _of_engines(_engines(folder, names, work, tell, time_is_up), names)
     manifest = ModelSet.load(folder)
     return _of_files(runtime, {name: manifest.file(folder, NETWORKS[name]) for name in names}, manifest.sizes, device)
 
@@ -159,7 +166,7 @@ def _exported(weights: Weights, names: Sequence[str], *, half: bool, work: Path,
     return plan.folder
 
 
-def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell) -> Path:
+def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell, time_is_up: Callable[[], bool]) -> Path:
     """The folder of the engines of these graphs, for this GPU; each is built once."""
 
     def begun(name: str) -> Report:
@@ -169,9 +176,12 @@ def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell) -> Path
     library, capabilities = _tensorrt()
     # An engine is built for one TensorRT and one GPU: the folder of another's would be refused.
     folder = work / "-".join([graphs.name, library.flavour, library.version, *capabilities])
-    report = build_engines(graphs, folder, EngineOptions(library, capabilities), networks=names, progress=begun)
-    for name, error in report.failed.items():
-        raise InvalidInput(f"the engine of {name} could not be built: {error}")
+    for place, name in enumerate(names):
+        report = build_engines(graphs, folder, EngineOptions(library, capabilities), networks=[name], progress=begun)
+        if name in report.failed:
+            raise InvalidInput(f"the engine of {name} could not be built: {report.failed[name]}")
+        if report.built and names[place + 1 :] and time_is_up():
+            raise OutOfTime(f"time is up with {place + 1} of {len(names)} engines built; run the same command again")
     return folder
 
 
