@@ -1,5 +1,6 @@
 """ONNX Runtime in this process: how many samples and how many calls at a time."""
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -63,6 +64,21 @@ def test_what_gains_by_a_batch_is_run_together(watched):
     session, seen = watched(CLIP_TEXT)
     session({"input_ids": np.zeros((3, 77), np.int64)})
     assert seen.samples == [3]
+
+
+@pytest.mark.parametrize(("mib", "samples", "threads"), [(1, [3], 2), (9, [1, 1, 1], 4)])
+def test_a_network_with_large_weights_gets_every_core_and_one_sample_at_a_time(
+    tmp_path, monkeypatch, mib, samples, threads
+):
+    monkeypatch.setattr(onnx.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    shutil.copy(path_of(CLIP_TEXT), path := tmp_path / "model.onnx")
+    with (tmp_path / "model.onnx.data").open("wb") as weights:
+        weights.truncate(mib * 2**20)
+    session = CpuSession(path, CLIP_TEXT)
+    assert session._session.get_session_options().intra_op_num_threads == threads
+    session._session = seen = Watched(session._session)
+    session({"input_ids": np.zeros((3, 77), np.int64)})
+    assert seen.samples == samples
 
 
 def test_a_network_that_fills_the_cores_is_not_run_on_more_than_there_are(watched, monkeypatch):

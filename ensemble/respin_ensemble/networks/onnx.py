@@ -22,6 +22,10 @@ ONE_BY_ONE = ("grounding_dino", "vae_encoder", "vae_decoder", "edsr")
 """Networks that fill the cores with one sample: several at a time are no faster, and each takes scratch memory, which
 ONNX Runtime then keeps (docs/benchmarks.md, "On a CPU")."""
 
+LARGE_BYTES = 8 * 2**20
+"""Of weights, from which on any network fills the cores with one sample. At full size all have that, in the mini set
+none."""
+
 Call = Callable[[Mapping[str, Array]], dict[str, Array]]
 """One network: a batch in, its outputs by the contract's names."""
 
@@ -32,22 +36,23 @@ class CpuSession:
     Args:
         path: its model.onnx.
         spec: its contract.
-        threads: that one call may use; 0 = every core where one sample fills them, elsewhere half of them: a job's two
-            UNets work beside each other.
+        threads: that one call may use; 0 = every core where one sample fills them (`ONE_BY_ONE`, `LARGE_BYTES`),
+            elsewhere half of them: a job's two UNets work beside each other.
     """
 
     def __init__(self, path: Path, spec: ModelSpec, threads: int = 0) -> None:
         self._spec = spec
+        self._one_by_one = spec.name in ONE_BY_ONE or _weights_bytes(path) >= LARGE_BYTES
         cores = len(os.sched_getaffinity(0))
         half = max(1, cores // 2)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or (cores if spec.name in ONE_BY_ONE else half)
+        options.intra_op_num_threads = threads or (cores if self._one_by_one else half)
         # Ten networks share the cores: a pool that spins while it waits starves the others.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._turns: AbstractContextManager[object] = nullcontext()
-        if spec.name in ONE_BY_ONE:
+        if self._one_by_one:
             self._turns = threading.BoundedSemaphore(half)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -68,10 +73,16 @@ class CpuSession:
 
     def _parts(self, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
         """What is run at a time."""
-        if self._spec.name not in ONE_BY_ONE:
+        if not self._one_by_one:
             return [dict(arrays)]
         count = len(next(iter(arrays.values())))
         return [{name: array[index : index + 1] for name, array in arrays.items()} for index in range(count)]
+
+
+def _weights_bytes(path: Path) -> int:
+    """Of a graph's file and of the one beside it that holds what a graph's has no room for."""
+    beside = path.with_name(f"{path.name}.data")
+    return sum(file.stat().st_size for file in (path, beside) if file.is_file())
 
 
 class OnnxNetworks(BatchedNetworks):
