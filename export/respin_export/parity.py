@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
+from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
 from respin_export.deviation import Deviation, NamedArrays
 from respin_export.errors import ExportMismatch

@@ -14,8 +14,9 @@ from respin.contracts import NETWORKS
 from respin.contracts.networks import EDSR, GROUNDING_DINO
 from respin.errors import InternalError, InvalidInput
 from respin.model_set import ModelSet
+from respin_benchmarks.in_process.by_shape import MOST_SHAPES
 from respin_benchmarks.in_process.network_runs import usual_inputs
-from respin_benchmarks.in_process.openvino_networks import MOST_SHAPES, OpenVinoNetworks
+from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.page import page_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import default_runtimes, open_networks
@@ -115,7 +116,7 @@ def test_without_the_package_it_is_no_default_and_says_what_to_install(monkeypat
         opened("openvino")
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime all cores"])
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime all cores", "onnxruntime by shape"])
 def test_a_runtime_of_the_cpu_is_refused_on_a_gpu(runtime):
     with pytest.raises(InvalidInput, match=f"'{runtime}' is measured on a CPU only; use --device cpu"):
         opened(runtime, device="cuda")

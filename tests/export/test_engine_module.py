@@ -5,13 +5,13 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import InternalError
+from respin.onnx_runtime import onnxruntime
 from respin_export.example import example_inputs, example_lengths
 from respin_export.mini.networks import SIZES
 from respin_export.optimization_profile import optimization_profile

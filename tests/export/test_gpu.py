@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 
-import onnxruntime
 import pytest
 import torch
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
+from respin.onnx_runtime import onnxruntime
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import inputs_without_amplification, relative_l2
 from respin_export.mini.networks import SIZES, build

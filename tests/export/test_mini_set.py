@@ -6,7 +6,6 @@ import shutil
 from functools import cache
 
 import numpy as np
-import onnxruntime
 import pytest
 from PIL import Image
 
@@ -14,6 +13,7 @@ from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
 from respin.model_set import ModelSet
+from respin.onnx_runtime import onnxruntime
 from respin.specs import ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
 from respin.model_set import ModelSet, Sizes
+from respin.onnx_runtime import onnxruntime
 from respin.specs import Axis, DType, ModelSpec, TensorSpec
 from respin_export.errors import ExportMismatch
 from respin_export.example import example_inputs, example_lengths

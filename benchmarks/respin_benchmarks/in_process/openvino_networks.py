@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from respin.contracts import NETWORKS
 from respin.errors import InternalError
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
-from respin_ensemble.networks import BatchedNetworks
+from respin_benchmarks.in_process.by_shape import ByShape, Shape
+from respin_ensemble.networks import BatchedNetworks, Call
 
 COMPILATION = {
     # It takes bfloat16 by itself wherever the CPU has that.
@@ -22,11 +22,6 @@ COMPILATION = {
     # Ten networks share the cores: pools that are each tied to the same ones wait for one another.
     "ENABLE_CPU_PINNING": False,
 }
-
-MOST_SHAPES = 16
-"""Of a network that stay compiled, each with its own copy of the weights; the one unused for longest goes first."""
-
-Shapes = tuple[tuple[int, ...], ...]
 
 
 class OpenVinoNetworks(BatchedNetworks):
@@ -40,59 +35,40 @@ class OpenVinoNetworks(BatchedNetworks):
     def __init__(self, files: Mapping[str, Path], sizes: Sizes) -> None:
         super().__init__(sizes)
         core = _core()
-        self._networks = {name: StaticNetwork(core, path, NETWORKS[name]) for name, path in files.items()}
+        self._networks = {name: _by_shape(core, path, NETWORKS[name]) for name, path in files.items()}
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
-        return self._networks[spec.name](arrays)
+        try:
+            return self._networks[spec.name](arrays)
+        except Exception as error:  # see below
+            raise InternalError(f"{spec.name} failed: {error}") from error
 
 
-class StaticNetwork:
-    """One network, compiled for each shape of its inputs when that first comes.
+def _by_shape(core: Any, path: Path, spec: ModelSpec) -> ByShape:
+    """A network that is compiled for each shape of its inputs.
 
     Compiled once for all shapes, GroundingDINO gives other boxes (OpenVINO 2026.4.1).
-
-    Args:
-        core: of OpenVINO.
-        path: its ONNX file.
-        spec: its contract.
 
     Raises:
         InternalError: OpenVINO cannot read it.
     """
+    try:
+        read = core.read_model(path)
+    except Exception as error:  # OpenVINO's own errors have no base but RuntimeError
+        raise InternalError(f"{spec.name} could not be read by OpenVINO: {error}") from error
 
-    def __init__(self, core: Any, path: Path, spec: ModelSpec) -> None:
-        self._core, self._spec, self._lock = core, spec, threading.Lock()
-        self._requests: dict[Shapes, Any] = {}
-        try:
-            self._model = core.read_model(path)
-        except Exception as error:  # OpenVINO's own errors have no base but RuntimeError
-            raise InternalError(f"{spec.name} could not be read by OpenVINO: {error}") from error
+    def prepared(shapes: Mapping[str, Shape]) -> Call:
+        model = read.clone()
+        model.reshape({name: list(shape) for name, shape in shapes.items()})
+        request = core.compile_model(model, "CPU", COMPILATION).create_infer_request()
 
-    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one batch.
+        def call(arrays: Mapping[str, Array]) -> dict[str, Array]:
+            outputs = request.infer(dict(arrays), share_inputs=True)
+            return {tensor.name: outputs[tensor.name] for tensor in spec.outputs}
 
-        Raises:
-            InternalError: OpenVINO refused it.
-        """
-        shapes = tuple(arrays[tensor.name].shape for tensor in self._spec.inputs)
-        with self._lock:
-            try:
-                outputs = self._request(shapes).infer(dict(arrays), share_inputs=True)
-                return {tensor.name: outputs[tensor.name] for tensor in self._spec.outputs}
-            except Exception as error:  # see above
-                raise InternalError(f"{self._spec.name} failed: {error}") from error
+        return call
 
-    def _request(self, shapes: Shapes) -> Any:
-        request = self._requests.pop(shapes, None)
-        if request is None:
-            model = self._model.clone()
-            names = [tensor.name for tensor in self._spec.inputs]
-            model.reshape({name: list(shape) for name, shape in zip(names, shapes, strict=True)})
-            request = self._core.compile_model(model, "CPU", COMPILATION).create_infer_request()
-            if len(self._requests) == MOST_SHAPES:
-                del self._requests[next(iter(self._requests))]
-        self._requests[shapes] = request  # last in the order of use
-        return request
+    return ByShape(spec, prepared)
 
 
 def _core() -> Any:

@@ -12,6 +12,7 @@ from typing import cast
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput, RespinError
 from respin.model_set import ModelSet, Sizes
+from respin_benchmarks.in_process.onnx_by_shape import onnx_by_shape
 from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.precompile import precompile
 from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
@@ -31,11 +32,13 @@ TORCH = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
 ONNX = "onnxruntime"
 ONNX_ALL_CORES = "onnxruntime all cores"
 """Each call on every core, as ONNX Runtime does by itself: what our own number of threads is measured against."""
+ONNX_BY_SHAPE = "onnxruntime by shape"
+"""A session for each shape of a network's inputs: what one that takes any shape is measured against."""
 OPENVINO = "openvino"
 TENSORRT = "tensorrt"
 """Engines of the flavour that is installed; PyTorch's CUDA graphs replay them."""
-RUNTIMES = (*TORCH, ONNX, ONNX_ALL_CORES, OPENVINO, TENSORRT)
-CPU_ONLY = (ONNX_ALL_CORES, OPENVINO)
+CPU_ONLY = (ONNX_ALL_CORES, ONNX_BY_SHAPE, OPENVINO)
+RUNTIMES = (*TORCH, ONNX, *CPU_ONLY, TENSORRT)
 
 Tell = Callable[[str], None]
 
@@ -54,7 +57,7 @@ def default_runtimes(device: str) -> list[str]:
 
 def has_cuda_provider() -> bool:
     """Whether ONNX Runtime was built for CUDA."""
-    import onnxruntime  # noqa: PLC0415 (slow)
+    from respin.onnx_runtime import onnxruntime  # noqa: PLC0415 (slow)
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
@@ -131,6 +134,8 @@ def _of_files(runtime: str, files: Mapping[str, Path], sizes: Sizes, device: str
     if runtime == ONNX_ALL_CORES:
         cores = len(os.sched_getaffinity(0))
         return OnnxNetworks({name: CpuSession(path, NETWORKS[name], cores) for name, path in files.items()}, sizes)
+    if runtime == ONNX_BY_SHAPE:
+        return OnnxNetworks({name: onnx_by_shape(path, NETWORKS[name], sizes) for name, path in files.items()}, sizes)
     return OnnxNetworks.from_files(files, sizes, device=device)
 
 

@@ -7,12 +7,16 @@ Two implementations, which no stage can tell apart: `networks.onnx` runs ONNX Ru
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
+
+Call = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""One network: a batch in, its outputs by the contract's names."""
 
 
 class Networks(Protocol):

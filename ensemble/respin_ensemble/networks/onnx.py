@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-import onnxruntime
 
 from respin.contracts import NETWORKS
 from respin.errors import InternalError
 from respin.model_set import ModelSet, Sizes
+from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
-from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks import BatchedNetworks, Call
 from respin_ensemble.networks.onnx_cuda import CudaSession
 
 ONE_BY_ONE = ("grounding_dino", "vae_encoder", "vae_decoder", "edsr")
@@ -26,9 +27,6 @@ LARGE_BYTES = 8 * 2**20
 """Of weights, from which on any network fills the cores with one sample. At full size all have that, in the mini set
 none."""
 
-Call = Callable[[Mapping[str, Array]], dict[str, Array]]
-"""One network: a batch in, its outputs by the contract's names."""
-
 
 class CpuSession:
     """One network on the CPU, called by any number of threads.
@@ -36,13 +34,15 @@ class CpuSession:
     Args:
         path: its model.onnx.
         spec: its contract.
-        threads: that one call may use; 0 = every core where one sample fills them (`ONE_BY_ONE`, `LARGE_BYTES`),
-            elsewhere half of them: a job's two UNets work beside each other.
+        threads: that one call may use; 0 = every core where one sample fills them (see `is_one_by_one`), elsewhere half
+            of them: a job's two UNets work beside each other.
+        lengths: of free axes, by their names in the graph, that every run has; none: a run may have any.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int = 0) -> None:
-        self._spec = spec
-        self._one_by_one = spec.name in ONE_BY_ONE or _weights_bytes(path) >= LARGE_BYTES
+    def __init__(
+        self, path: Path, spec: ModelSpec, threads: int = 0, lengths: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self._spec, self._one_by_one = spec, is_one_by_one(path, spec)
         cores = len(os.sched_getaffinity(0))
         half = max(1, cores // 2)
         options = onnxruntime.SessionOptions()
@@ -50,6 +50,8 @@ class CpuSession:
         # Ten networks share the cores: a pool that spins while it waits starves the others.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        for axis, length in lengths.items():
+            options.add_free_dimension_override_by_name(axis, length)
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._turns: AbstractContextManager[object] = nullcontext()
         if self._one_by_one:
@@ -79,10 +81,16 @@ class CpuSession:
         return [{name: array[index : index + 1] for name, array in arrays.items()} for index in range(count)]
 
 
-def _weights_bytes(path: Path) -> int:
-    """Of a graph's file and of the one beside it that holds what a graph's has no room for."""
+def is_one_by_one(path: Path, spec: ModelSpec) -> bool:
+    """Whether a network on the CPU is run one sample at a time: one fills the cores.
+
+    Args:
+        path: its model.onnx, and beside it the weights that have no room in there.
+        spec: its contract.
+    """
     beside = path.with_name(f"{path.name}.data")
-    return sum(file.stat().st_size for file in (path, beside) if file.is_file())
+    weights_bytes = sum(file.stat().st_size for file in (path, beside) if file.is_file())
+    return spec.name in ONE_BY_ONE or weights_bytes >= LARGE_BYTES
 
 
 class OnnxNetworks(BatchedNetworks):

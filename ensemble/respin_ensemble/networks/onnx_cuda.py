@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import onnxruntime
-
 from respin.errors import InternalError, InvalidInput
+from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks.gate import GPU
 
