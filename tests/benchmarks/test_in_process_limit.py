@@ -8,10 +8,11 @@ import torch
 from respin.contracts import NETWORKS
 from respin.model_set import Sizes
 from respin_benchmarks.in_process.limit import job_limit_ms
-from respin_benchmarks.in_process.plots import draw_latencies, draw_limits
+from respin_benchmarks.in_process.plots import RUNTIME_COLOURS, draw_latencies, draw_limits
 from respin_benchmarks.in_process.precompile import lengths_met
 from respin_benchmarks.in_process.rows import NetworkRun
 from respin_benchmarks.in_process.runner import CompiledGraphs
+from respin_benchmarks.in_process.runtimes import RUNTIMES
 from respin_benchmarks.in_process.torch_networks import COMPILED
 
 SHAPES = {"grounding_dino": "3x800x1000", "vae_encoder": "3x512x512", "vae_decoder": "4x64x64", "edsr": "3x256x256"}
@@ -87,6 +88,10 @@ def test_the_pictures_of_limits_and_latencies_are_drawn(tmp_path):
     draw_latencies({"baseline, torch eager": [3.0, 3.1], "engine": [1.0]}, tmp_path / "images" / "latencies.png")
     for name in ("limits.png", "latencies.png"):
         assert (tmp_path / "images" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_two_runtimes_share_a_colour():
+    assert len(set(RUNTIME_COLOURS)) >= len(RUNTIMES)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported

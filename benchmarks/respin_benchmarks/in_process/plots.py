@@ -25,7 +25,8 @@ ROWS = (
 )
 COLOURS = {"inpaint_unet": "#c2571a", "zero123_unet": "#1668b8"}
 STAGE = "#9aa7b4"
-RUNTIME_COLOURS = ("#9aa7b4", "#1668b8", "#c2571a", "#3a8f5c")
+RUNTIME_COLOURS = ("#9aa7b4", "#1668b8", "#c2571a", "#3a8f5c", "#8457a8", "#d4a72c", "#2aa5a0", "#b03a48")
+"""One each."""
 LIMIT = "#1b1b1b"
 STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -69,7 +70,7 @@ def draw_limits(runs: Sequence[NetworkRun], path: Path) -> None:
             mine = {(run.network, run.batch): run for run in runs if run.runtime == runtime}
             places = [place - 0.4 + (number + 0.5) * thickness for place, call in enumerate(calls) if call in mine]
             times = [mine[call].best_ms for call in calls if call in mine]
-            colour = RUNTIME_COLOURS[number % len(RUNTIME_COLOURS)]
+            colour = RUNTIME_COLOURS[number]
             axes.barh(places, times, thickness, color=colour, label=runtime)
         limits = {(run.network, run.batch): run.floor_ms for run in runs}
         axes.vlines(
