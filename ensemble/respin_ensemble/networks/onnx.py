@@ -23,7 +23,7 @@ ONE_BY_ONE = ("grounding_dino", "vae_encoder", "vae_decoder", "edsr")
 """Networks that fill the cores with one sample: several at a time are no faster, and each takes scratch memory, which
 ONNX Runtime then keeps (docs/benchmarks.md, "On a CPU")."""
 
-LARGE_BYTES = 8 * 2**20
+LARGE_BYTES = 4 * 2**20
 """Of weights, from which on any network fills the cores with one sample. At full size all have that, in the mini set
 none."""
 
