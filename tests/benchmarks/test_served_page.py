@@ -4,11 +4,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from respin_benchmarks.in_process.__main__ import main
+from respin_benchmarks.in_process.rows import JobRun
 from respin_benchmarks.served.page import SECTION, page_of, spread
-from respin_benchmarks.served.report import SPIN, text_of, write_report
+from respin_benchmarks.served.report import LOAD, SPIN, text_of, write_report
 from respin_benchmarks.served.rows import LoadRun, SpinRun
 from respin_export.report.page import with_section
-from respin_export.report.table import write_rows
+from respin_export.report.table import read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
 EMPTY_PAGE = f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n"
@@ -128,3 +130,14 @@ def test_a_report_without_pictures_to_draw_is_a_page_all_the_same(tmp_path):
 def test_the_page_shows_the_committed_results():
     page = (ROOT / "docs/benchmarks.md").read_text()
     assert with_section(page, SECTION, text_of(ROOT / "benchmarks/results")) == page
+
+
+def test_whoever_measures_the_script_again_brings_what_is_said_of_its_memory_up_to_date(tmp_path):
+    jobs = read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun)
+    heavier = [replace(run, memory_mib=4321) if run.way == "cold baseline" else run for run in jobs]
+    write_rows(tmp_path / "jobs_cpu.csv", JobRun, heavier)
+    write_rows(tmp_path / LOAD, LoadRun, [replace(LOADED, concurrency=4)])
+    page = tmp_path / "page.md"
+    page.write_text(EMPTY_PAGE + "<!-- in process, cpu: begin -->\n<!-- in process, cpu: end -->\n")
+    assert main(["--device", "cpu", "--measure", "--results", str(tmp_path), "--page", str(page)]) == 0
+    assert "the script that Respin replaces takes 4321 in a process a job" in page.read_text()

@@ -11,13 +11,14 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from respin.contracts import NETWORKS
-from respin.errors import RespinError
+from respin.errors import InvalidInput, RespinError
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.circumstances import noted
 from respin_benchmarks.counts import count
@@ -36,6 +37,7 @@ from respin_benchmarks.in_process.report import (
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import RUNTIMES, OutOfTime, default_runtimes, open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
+from respin_benchmarks.served.report import write_report as write_served
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.report.page import check_section
 from respin_export.report.table import read_rows, write_rows
@@ -258,6 +260,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(text_of(options.results, options.label))
         if options.page:
             write_report(options.results, options.label, options.page)
+            with suppress(InvalidInput):  # it quotes the script's memory; somebody's own page may lack it
+                write_served(options.results, options.page)
     except RespinError as error:
         print(error, file=sys.stderr)
         return 1
