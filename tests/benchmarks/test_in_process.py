@@ -13,7 +13,10 @@ from respin_benchmarks.in_process.machine import Ceilings, Machine
 from respin_benchmarks.in_process.network_runs import trials
 from respin_benchmarks.in_process.report import jobs_file, networks_file, section_name, text_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
+from respin_benchmarks.in_process.runtimes import OutOfTime, open_networks
 from respin_benchmarks.in_process.weights import MiniSet
+from respin_export.isolated import Done
+from respin_export.published import PublishedWeights
 from respin_export.report.page import with_section
 from respin_export.report.table import read_rows
 
@@ -96,6 +99,22 @@ def test_what_is_measured_is_not_measured_again(measured, capsys):
     told = capsys.readouterr().out
     assert "ms, on the device" not in told
     assert "| `grounding_dino` | 1 |" in told
+
+
+def test_when_the_time_is_up_no_further_export_is_waited_for(tmp_path, monkeypatch):
+    begun = []
+
+    def export_set(plan, on_event):
+        for name in plan.networks:
+            begun.append(name)
+            on_event(Done(name, None, 1.0, 1))
+        return []
+
+    monkeypatch.setattr("respin_benchmarks.in_process.runtimes.export_set", export_set)
+    given = {"device": "cpu", "half": False, "work": tmp_path, "jobs": 1, "tell": print, "time_is_up": lambda: True}
+    with pytest.raises(OutOfTime, match="time is up with 1 of 2 exports; run the same command again"):
+        open_networks("onnxruntime", PublishedWeights(tmp_path), names=["edsr", "vae_encoder"], **given)
+    assert begun == ["edsr"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import CpuSession, OnnxNetworks
-from respin_export.export_set import Plan, export_set
-from respin_export.isolated import Done
+from respin_export.export_set import Kept, Plan, export_set
+from respin_export.isolated import Done, Event
 from respin_export.published import PublishedWeights
 from respin_export.tensorrt.builder import Report
 from respin_export.tensorrt.engine_module import EngineModule
@@ -108,11 +108,11 @@ def open_networks(
         jobs: exports at a time.
         tell: shown what happens.
         names: of the networks.
-        time_is_up: asked after each engine; one of a large network takes minutes.
+        time_is_up: asked after each export and each engine; one of a large network takes minutes.
 
     Raises:
         InvalidInput: the runtime is unknown, or cannot run these weights.
-        OutOfTime: engines are left to be built.
+        OutOfTime: exports are left to be made, or engines to be built.
     """
     _refuse(runtime, device)
     if runtime in TORCH:
@@ -120,7 +120,7 @@ def open_networks(
             precompile(weights, half=half, jobs=jobs, stamp=work / "compiled", tell=tell)
         how = cast(Execution, TORCH[runtime])
         return TorchNetworks.load(weights, device=device, half=half, execution=how, names=names)
-    folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell)
+    folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell, time_is_up=time_is_up)
     if runtime == TENSORRT:
         return _of_engines(_engines(folder, names, work, tell, time_is_up), names)
     manifest = ModelSet.load(folder)
@@ -155,20 +155,40 @@ def _refuse(runtime: str, device: str) -> None:
         raise InvalidInput(f"'{runtime}' is measured on a CPU only; use --device cpu")
 
 
-def _exported(weights: Weights, names: Sequence[str], *, half: bool, work: Path, jobs: int, tell: Tell) -> Path:
+def _exported(
+    weights: Weights,
+    names: Sequence[str],
+    *,
+    half: bool,
+    work: Path,
+    jobs: int,
+    tell: Tell,
+    time_is_up: Callable[[], bool],
+) -> Path:
     """The folder of the set that these weights make."""
     if not isinstance(weights, PublishedWeights):
         from respin.bundled import bundled  # noqa: PLC0415 (the only use)
 
         return bundled("models/mini")
+    there: set[str] = set()
+
+    def told(event: Event | Kept) -> None:
+        if isinstance(event, Done | Kept):
+            there.add(event.name)
+        if isinstance(event, Done):
+            tell(f"exported {event.name}")
+            if len(there) < len(names) and time_is_up():
+                raise OutOfTime(f"time is up with {len(there)} of {len(names)} exports; run the same command again")
+
     precision = "fp16" if half else "fp32"
     # With random weights of the published depth GroundingDINO ranks by noise (docs/parity.md): told, not refused.
     options = {"precision": precision, "gated": False}
-    plan = Plan(work / precision, f"bench-{precision}", weights.sizes, names, weights, options, jobs)
-    failed = export_set(plan, lambda event: tell(f"exported {event.name}") if isinstance(event, Done) else None)
+    failed = export_set(
+        Plan(work / precision, f"bench-{precision}", weights.sizes, names, weights, options, jobs), told
+    )
     if failed:
         raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
-    return plan.folder
+    return work / precision
 
 
 def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell, time_is_up: Callable[[], bool]) -> Path:
