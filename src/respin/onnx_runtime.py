@@ -13,6 +13,6 @@ import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime  # noqa: TID251 (after the variable)
+import onnxruntime
 
 __all__ = ["onnxruntime"]

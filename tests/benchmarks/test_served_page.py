@@ -141,3 +141,12 @@ def test_whoever_measures_the_script_again_brings_what_is_said_of_its_memory_up_
     page.write_text(EMPTY_PAGE + "<!-- in process, cpu: begin -->\n<!-- in process, cpu: end -->\n")
     assert main(["--device", "cpu", "--measure", "--results", str(tmp_path), "--page", str(page)]) == 0
     assert "the script that Respin replaces takes 4321 in a process a job" in page.read_text()
+
+
+def test_without_results_of_a_server_what_the_page_says_of_one_stays(tmp_path):
+    write_rows(tmp_path / "jobs_cpu.csv", JobRun, read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun))
+    page = tmp_path / "page.md"
+    said = EMPTY_PAGE.replace("begin -->\n", "begin -->\nas it was\n")
+    page.write_text(said + "<!-- in process, cpu: begin -->\n<!-- in process, cpu: end -->\n")
+    assert main(["--device", "cpu", "--measure", "--results", str(tmp_path), "--page", str(page)]) == 0
+    assert page.read_text().startswith(said)

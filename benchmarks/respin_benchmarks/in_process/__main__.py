@@ -37,6 +37,7 @@ from respin_benchmarks.in_process.report import (
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import RUNTIMES, OutOfTime, default_runtimes, open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
+from respin_benchmarks.served.report import LOAD
 from respin_benchmarks.served.report import write_report as write_served
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.report.page import check_section
@@ -260,8 +261,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(text_of(options.results, options.label))
         if options.page:
             write_report(options.results, options.label, options.page)
-            with suppress(InvalidInput):  # it quotes the script's memory; somebody's own page may lack it
-                write_served(options.results, options.page)
+            if (options.results / LOAD).is_file():  # what is said of the server quotes the script's memory
+                with suppress(InvalidInput):  # somebody's own page may lack that section
+                    write_served(options.results, options.page)
     except RespinError as error:
         print(error, file=sys.stderr)
         return 1

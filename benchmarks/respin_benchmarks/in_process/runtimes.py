@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput, RespinError
 from respin.model_set import ModelSet, Sizes
+from respin.onnx_runtime import onnxruntime
 from respin_benchmarks.in_process.onnx_by_shape import onnx_by_shape
 from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.precompile import precompile
@@ -57,8 +59,6 @@ def default_runtimes(device: str) -> list[str]:
 
 def has_cuda_provider() -> bool:
     """Whether ONNX Runtime was built for CUDA."""
-    from respin.onnx_runtime import onnxruntime  # noqa: PLC0415 (slow)
-
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
@@ -167,8 +167,6 @@ def _exported(
 ) -> Path:
     """The folder of the set that these weights make."""
     if not isinstance(weights, PublishedWeights):
-        from respin.bundled import bundled  # noqa: PLC0415 (the only use)
-
         return bundled("models/mini")
     there: set[str] = set()
 
