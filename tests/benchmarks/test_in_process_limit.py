@@ -109,6 +109,7 @@ def test_two_shapes_of_a_chosen_batch_are_compiled_and_others_go_without():
     ("name", "met"),
     [
         ("edsr", [{}]),
+        ("grounding_dino", [{}, {"height": 800, "width": 800}]),
         ("vae_encoder", [{}, {"height": 256, "width": 256}]),
         ("vae_decoder", [{}, {"latent_height": 32, "latent_width": 32}]),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -16,6 +16,7 @@ from PIL import Image
 from respin.bundled import bundled
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
+from respin.specs import ModelSpec
 from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.rows import Interval
 from respin_ensemble.events import Event
@@ -144,15 +145,15 @@ class House:
         """How long Zero123's UNet and the inpainting's have been called so far."""
         return self.trace.values[BUSY, ZERO123_UNET.name], self.trace.values[BUSY, INPAINT_UNET.name]
 
-    def warm(self, requests: Sequence[RotationRequest], largest_batch: int) -> None:
+    def warm(self, requests: Sequence[RotationRequest], largest: Mapping[ModelSpec, int]) -> None:
         """Let every shape that these jobs bring be seen three times: kernels chosen, graph captured, replayed.
 
         Args:
             requests: like the jobs to come, with few steps.
-            largest_batch: of either UNet; the largest comes first, so that smaller ones fit into its scratch memory.
+            largest: batch of each UNet; it comes first, so that smaller ones fit into its scratch memory.
         """
-        for unet in (ZERO123_UNET, INPAINT_UNET):
-            for batch in range(largest_batch, 0, -1):
+        for unet, most in largest.items():
+            for batch in range(most, 0, -1):
                 arrays = usual_inputs(unet, self.networks.sizes, batch)
                 for _ in range(3):
                     self.networks(unet, **arrays)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.house import PHOTO, House, Outcome, median_latency_s, png, psnr_db, request_for_cup
@@ -185,7 +186,11 @@ def _compared(outcome: Outcome, baseline: Outcome, name: str) -> float:
 def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[House, Memory]:
     """A house that has seen every shape of these cells, and the memory that is in use then."""
     house = House(networks)
-    largest = min(8, max(cell.views * cell.jobs for cell in cells))
+    samples = {
+        ZERO123_UNET: max(cell.views * cell.jobs for cell in cells),
+        INPAINT_UNET: max(cell.jobs for cell in cells),
+    }
+    largest = {unet: min(unet.max_batch_size, most) for unet, most in samples.items()}
     house.warm([Cell("ddim", 4, 4, views).request() for views in sorted({cell.views for cell in cells})], largest)
     released(machine)
     # With scratch memory, which the first job after takes again.

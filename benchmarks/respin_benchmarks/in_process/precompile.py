@@ -13,7 +13,7 @@ from respin.errors import InternalError
 from respin.model_set import Sizes
 from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.runner import CompiledGraphs
-from respin_benchmarks.in_process.torch_networks import COMPILED, halved, runner_of
+from respin_benchmarks.in_process.torch_networks import COMPILED, on_device, runner_of
 from respin_benchmarks.in_process.weights import Weights
 from respin_export.isolated import Failed, run_isolated
 
@@ -24,6 +24,7 @@ def lengths_met(name: str, sizes: Sizes) -> list[Lengths]:
     """The lengths of a network's free axes that a job of a square photo brings, beside the usual ones."""
     view = sizes.view_side
     others: dict[str, Lengths] = {
+        "grounding_dino": {"height": sizes.detection_short_side, "width": sizes.detection_short_side},
         "vae_encoder": {"height": view, "width": view},
         "vae_decoder": {"latent_height": view // 8, "latent_width": view // 8},
     }
@@ -65,8 +66,7 @@ def precompile(weights: Weights, *, half: bool, jobs: int, stamp: Path, tell: Ca
 def _compile(
     weights: Weights, name: str, batch: int, lengths: Lengths, half: bool, _on_stage: Callable[[str], None]
 ) -> None:
-    module = weights.load(name).eval().requires_grad_(False)
-    runner = runner_of(name, "compiled", (halved(name, module) if half else module).to("cuda"), "cuda")
+    runner = runner_of(name, "compiled", on_device(weights, name, device="cuda", half=half), "cuda")
     assert isinstance(runner, CompiledGraphs)
     arrays = usual_inputs(NETWORKS[name], weights.sizes, batch, lengths)
     torch.backends.cudnn.benchmark = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from respin.specs import Array, ModelSpec
+from respin_benchmarks.in_process.torch_parts import Forward, compiled
 from respin_ensemble.networks.gate import GPU
 
 MOST_GRAPHS = 16
@@ -25,7 +26,6 @@ WARM_UPS = 3
 """Calls on the capturing stream before the capture: they choose kernels and allocate what stays."""
 
 Shapes = tuple[tuple[int, ...], ...]
-Forward = Callable[..., Tensor | Sequence[Tensor]]
 
 
 class Lane:
@@ -141,7 +141,7 @@ class CompiledGraphs(Graphs):
     ) -> None:
         super().__init__(module, spec, device, lane)
         self._batches = batches
-        self._compiled: Forward = torch.compile(module, dynamic=False)
+        self._compiled = compiled(module)
         self._shapes: dict[int, set[Shapes]] = {}
 
     def forward_for(self, shapes: Shapes) -> Forward:

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
 
 from respin.contracts import NETWORKS
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.in_process.runner import CompiledGraphs, Eager, Graphs, Lane
+from respin_benchmarks.in_process.torch_parts import less_scratch
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.half import Cast, in_half
@@ -31,6 +31,7 @@ COMPILED: dict[str, tuple[int, ...]] = {
     "vae_decoder": ONE,
     "edsr": ONE,
     "sam_encoder": ONE,
+    "grounding_dino": ONE,
 }
 """Networks worth torch.compile's minutes, which hold nearly all of a job's arithmetic, and the batches worth them."""
 
@@ -74,15 +75,27 @@ class TorchNetworks(BatchedNetworks):
             execution: see the class.
             names: of the networks.
         """
-        modules = {}
-        for name in names:
-            module = weights.load(name).eval().requires_grad_(False)
-            modules[name] = (halved(name, module) if half else module).to(device)
+        modules = {name: on_device(weights, name, device=device, half=half) for name in names}
         return cls(modules, weights.sizes, device=device, execution=execution)
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         with torch.inference_mode():
             return self.runners[spec.name](arrays)
+
+
+def on_device(weights: Weights, name: str, *, device: str, half: bool) -> nn.Module:
+    """A network as it is run.
+
+    Args:
+        weights: to load from.
+        name: of the network.
+        device: "cpu" or "cuda".
+        half: in float16 where `respin_export.half` says so.
+    """
+    module = weights.load(name).eval().requires_grad_(False)
+    if device == "cuda":
+        module = less_scratch(module)
+    return (halved(name, module) if half else module).to(device)
 
 
 def halved(name: str, module: nn.Module) -> nn.Module:
@@ -128,13 +141,4 @@ def runner_of(name: str, execution: Execution, module: nn.Module, device: str, l
         return Eager(module, spec, device, lane)
     if execution == "compiled" and name in COMPILED:
         return CompiledGraphs(module, spec, device, lane, batches=COMPILED[name])
-    if execution == "compiled":
-        _compile_parts(module)
     return Graphs(module, spec, device, lane)
-
-
-def _compile_parts(module: nn.Module) -> None:
-    """Compile GroundingDINO's sampling, each step of which writes a fifth of a gigabyte; all of it takes minutes."""
-    for part in module.modules():
-        if isinstance(part, MultiScaleDeformableAttention):
-            part.compile(dynamic=False)

@@ -1,0 +1,187 @@
+"""Parts of networks done in another way than the libraries do, with the same result: for PyTorch on a GPU alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import chain, pairwise, product
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.models.grounding_dino.modeling_grounding_dino import (
+    GroundingDinoDecoderLayer,
+    GroundingDinoEncoderLayer,
+    MultiScaleDeformableAttention,
+)
+from transformers.models.sam.modeling_sam import SamVisionSdpaAttention
+from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
+
+from respin_export.networks.edsr import Edsr
+
+Forward = Callable[..., Tensor | Sequence[Tensor]]
+
+REGIONS = (GroundingDinoEncoderLayer, GroundingDinoDecoderLayer, SwinLayer, SwinPatchMerging)
+"""Layers that are compiled each by itself: GroundingDINO as a whole takes many minutes, one layer of each kind one."""
+
+MOST_REGIONS = 64
+"""Kinds of one layer that are compiled: Swin's differ by stage, shift and share of dropped paths, and by the shape."""
+
+STRIPS = 4
+"""In which EDSR's last step is done: the quarters of a gigabyte that it writes at once are its scratch memory."""
+
+HEAD_GROUPS = 4
+"""In which SAM's attention over the whole image is done: its bias has half a gigabyte for all heads."""
+
+
+def compiled(module: nn.Module) -> Forward:
+    """What torch.compile makes of a module, which itself stays as it is.
+
+    Args:
+        module: on the device; where it holds `REGIONS`, these are compiled one by one, in a copy with the same weights.
+    """
+    if not any(isinstance(part, REGIONS) for part in module.modules()):
+        return cast(Forward, torch.compile(module, dynamic=False))
+    torch._dynamo.config.recompile_limit = max(MOST_REGIONS, torch._dynamo.config.recompile_limit)
+    shared = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
+    twin = copy.deepcopy(module, shared)
+    _sample_by_rows(twin)
+    for part in twin.modules():
+        if isinstance(part, REGIONS):
+            part.compile(dynamic=False)
+    return twin
+
+
+def less_scratch(module: nn.Module) -> nn.Module:
+    """A module that takes less memory while it runs; changed in place, and given back.
+
+    Args:
+        module: of float32 or float16.
+    """
+    for part in module.modules():
+        if isinstance(part, Edsr):
+            upsampler, last = cast(Any, part.tail)
+            part.tail = nn.Sequential(TailInStrips(upsampler, last))
+    for parent in list(module.modules()):
+        window = getattr(parent, "window_size", None)
+        if window == 0 and isinstance(getattr(parent, "attn", None), SamVisionSdpaAttention):
+            parent.attn = AttentionInGroups(parent.attn)
+    return module
+
+
+def _sample_by_rows(module: nn.Module) -> None:
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, MultiScaleDeformableAttention):
+                setattr(parent, name, SamplingByRows())
+
+
+class SamplingByRows(nn.Module):
+    """Bilinear sampling of deformable attention, whose points read whole rows of channels.
+
+    In the library's way neighbouring threads read one channel of distant points, and every sampled value is written
+    before they are added up. Only for torch.compile, which makes one kernel of all this.
+    """
+
+    def forward(
+        self,
+        value: Tensor,
+        _spatial_shapes: Tensor,
+        sides: Sequence[tuple[int, int]],
+        _level_start_index: Tensor,
+        locations: Tensor,
+        weights: Tensor,
+        _im2col_step: int,
+    ) -> Tensor:
+        """Sample.
+
+        Args:
+            value: (B, sum of H x W, heads, C), the levels' cells one after another.
+            sides: height and width of each level.
+            locations: (B, Q, heads, levels, points, 2), (x, y) as fractions of a level's sides.
+            weights: (B, Q, heads, levels, points).
+
+        Returns:
+            (B, Q, heads x C).
+        """
+        batches = torch.arange(value.shape[0], device=value.device)[:, None, None]
+        heads = torch.arange(value.shape[2], device=value.device)
+        sampled, start = torch.zeros((), dtype=value.dtype, device=value.device), 0
+        for level, (height, width) in enumerate(sides):
+            x = locations[:, :, :, level, :, 0] * width - 0.5
+            y = locations[:, :, :, level, :, 1] * height - 0.5
+            for right, below in product((0, 1), (0, 1)):
+                column, row = x.floor() + right, y.floor() + below
+                inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+                share = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside * weights[:, :, :, level]
+                cell = start + row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+                # One after another: as one sum over a gathered axis, threads would read distant rows side by side.
+                for point in range(cell.shape[3]):
+                    sampled = sampled + value[batches, cell[..., point], heads] * share[..., point, None]
+            start += height * width
+        return sampled.flatten(2)
+
+
+class TailInStrips(nn.Module):
+    """EDSR's enlargement from twice to four times, and its last convolution, on some rows at a time.
+
+    Args:
+        upsampler: convolution and shuffle, twice.
+        last: the convolution to colours, 3 x 3 as all.
+    """
+
+    def __init__(self, upsampler: nn.Sequential, last: nn.Conv2d) -> None:
+        super().__init__()
+        self.twice = upsampler[:2]
+        self.conv, self.shuffle, self.last = upsampler[2], upsampler[3], last
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, 3, 4H, 4W)."""
+        features = self.twice(features)
+        height = features.shape[2]
+        edges = [height * strip // STRIPS for strip in range(STRIPS + 1)]
+        strips = [self._strip(features, top, bottom) for top, bottom in pairwise(edges)]
+        return torch.cat(strips, dim=2)
+
+    def _strip(self, features: Tensor, top: int, bottom: int) -> Tensor:
+        """Two more rows on either side go in, as far as there are any: what they lack spoils none that is kept."""
+        height = features.shape[2]
+        above, below = max(0, top - 2), min(height, bottom + 2)
+        wide = self.conv(features[:, :, above:below])
+        first, end = max(0, top - 1), min(height, bottom + 1)
+        colours: Tensor = self.last(self.shuffle(wide[:, :, first - above : end - above]))
+        return colours[:, :, 2 * (top - first) : 2 * (bottom - first)]
+
+
+class AttentionInGroups(nn.Module):
+    """SAM's attention with relative positions, some heads at a time.
+
+    Args:
+        attention: the library's.
+    """
+
+    def __init__(self, attention: SamVisionSdpaAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, hidden_states: Tensor, output_attentions: bool = False) -> tuple[Tensor, None]:
+        """(B, H, W, C) to the same; no attentions are given out."""
+        attention: Any = self.attention
+        batch, height, width, _ = hidden_states.shape
+        heads = attention.num_attention_heads
+        qkv = attention.qkv(hidden_states).reshape(batch, height * width, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        groups = [self._group(part, (height, width)) for part in qkv.chunk(min(HEAD_GROUPS, heads), dim=2)]
+        attended = torch.cat(groups, dim=1).transpose(1, 2).reshape(batch, height, width, -1)
+        return attention.proj(attended), None
+
+    def _group(self, qkv: Tensor, sides: tuple[int, int]) -> Tensor:
+        """(3, B, heads, H x W, C) to (B, heads, H x W, C)."""
+        attention: Any = self.attention
+        query, key, value = qkv.unbind(0)
+        bias = attention.get_decomposed_rel_pos(
+            query.flatten(0, 1), attention.rel_pos_h, attention.rel_pos_w, sides, sides
+        )
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias.reshape(*query.shape[:3], query.shape[2])
+        )

@@ -1,0 +1,86 @@
+"""Parts of networks that PyTorch does in another way on a GPU: the same results, in less memory or fewer steps."""
+
+import pytest
+import torch
+from transformers import SamConfig, SamVisionConfig
+from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
+
+from respin.contracts import NETWORKS
+from respin_benchmarks.in_process.network_runs import usual_inputs
+from respin_benchmarks.in_process.torch_parts import (
+    REGIONS,
+    STRIPS,
+    AttentionInGroups,
+    SamplingByRows,
+    TailInStrips,
+    compiled,
+    less_scratch,
+)
+from respin_benchmarks.in_process.weights import MiniSet
+from respin_export.half_parity import deviations_fp16
+from respin_export.networks.edsr import Edsr
+from respin_export.networks.sam import SamEncoder, sam_model
+from respin_export.parity import named
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.parametrize("height", [STRIPS, 7, 16])
+def test_edsr_in_strips_makes_the_same_picture(height):
+    network = Edsr(blocks=1, features=8, residual_scale=1.0).eval()
+    picture = 255 * torch.rand(2, 3, height, 5)
+    wanted = network(picture)
+    assert any(isinstance(part, TailInStrips) for part in less_scratch(network).modules())
+    torch.testing.assert_close(network(picture), wanted, rtol=0, atol=1e-3)
+
+
+def test_sams_attention_by_groups_of_heads_gives_the_same_embedding():
+    vision = SamVisionConfig(
+        hidden_size=48,
+        num_attention_heads=6,
+        num_hidden_layers=2,
+        image_size=128,
+        output_channels=8,
+        mlp_dim=16,
+        window_size=3,
+        global_attn_indexes=[1],
+    )
+    encoder = SamEncoder(sam_model(SamConfig(vision_config=vision))).eval()
+    for parameter in encoder.parameters():
+        parameter.normal_(std=0.3)
+    image = torch.randn(2, 3, 128, 128)
+    wanted = encoder(image)
+    # Six heads do not go into four equal groups, and windows need no groups.
+    changed = [isinstance(layer.attn, AttentionInGroups) for layer in less_scratch(encoder).encoder.layers]
+    assert changed == [False, True]
+    torch.testing.assert_close(encoder(image), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_sampling_by_rows_is_the_librarys_sampling_also_beyond_the_border():
+    sides = [(7, 5), (3, 9)]
+    value = torch.randn(2, 7 * 5 + 3 * 9, 4, 8)
+    locations = 1.6 * torch.rand(2, 11, 4, 2, 3, 2) - 0.3
+    weights = torch.rand(2, 11, 4, 2, 3)
+    wanted = MultiScaleDeformableAttention()(value, None, sides, None, locations, weights, 64)
+    torch.testing.assert_close(SamplingByRows()(value, None, sides, None, locations, weights, 64), wanted)
+
+
+def test_grounding_dinos_layers_are_compiled_one_by_one_in_a_copy_that_shares_its_weights():
+    network, spec, sizes = MiniSet().load("grounding_dino").eval(), NETWORKS["grounding_dino"], MiniSet.sizes
+    inputs = {name: torch.tensor(array) for name, array in usual_inputs(spec, sizes, 1).items()}
+    wanted = [output.numpy() for output in network(**inputs)]
+    twin = compiled(network)
+    pairs = list(zip(network.parameters(), twin.parameters(), strict=True))
+    assert all(mine.data_ptr() == its.data_ptr() for mine, its in pairs)
+    assert not any(isinstance(part, SamplingByRows) or part._compiled_call_impl for part in network.modules())
+    assert all(bool(part._compiled_call_impl) == isinstance(part, REGIONS) for part in twin.modules())
+    with torch.compiler.set_stance("force_eager"):  # compiling takes minutes
+        got = [output.numpy() for output in twin(**inputs)]
+    assert max(each.error for each in deviations_fp16("grounding_dino", got, named(spec, wanted))) < 1e-5
