@@ -2,6 +2,8 @@
 
 import importlib.util
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,12 @@ def test_the_page_shows_the_committed_results(device):
 def test_without_a_gpu_the_gpus_measurement_says_so(tmp_path, capsys):
     assert main(["--device", "cuda", "--results", str(tmp_path)]) == 1
     assert "there is no NVIDIA GPU to be seen; use --device cpu" in capsys.readouterr().err
+
+
+def test_a_gpu_machine_needs_nothing_of_the_server_nor_of_its_clients():
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('grpc', 'tritonclient', 'pytriton', 'openvino')))"
+    command = f"{blocked}; import respin_benchmarks.in_process.__main__"
+    subprocess.run([sys.executable, "-c", command], check=True)
 
 
 def test_without_the_package_triton_nothing_is_compiled_and_the_cure_is_told(tmp_path, capsys, monkeypatch):

@@ -11,10 +11,9 @@ from respin_benchmarks.commands import BENCHMARKS
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.in_process.rows import Interval
 from respin_benchmarks.served.__main__ import main, parser
-from respin_benchmarks.served.load import batches_from_text
 from respin_benchmarks.served.page import SECTION
 from respin_benchmarks.served.report import LOAD, SPIN, STAGES, job_file, text_of
-from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
+from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun, batches_from_text
 from respin_export.report.page import with_section
 from respin_export.report.table import read_rows
 

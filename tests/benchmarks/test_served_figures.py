@@ -8,10 +8,11 @@ import pytest
 from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin_benchmarks.embedded import Processes, Weight
 from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.served.load import Cell, Loads, batches_from_text, load_runs, text_from_batches
+from respin_benchmarks.served.load import Cell, Loads, load_runs
 from respin_benchmarks.served.memory import MemoryWatch
 from respin_benchmarks.served.metrics import MetricsPort, Reading
 from respin_benchmarks.served.offered import closed_loop, open_loop, poisson_arrivals_s
+from respin_benchmarks.served.rows import batches_from_text, text_from_batches
 from respin_benchmarks.served.server_log import network_calls
 from respin_benchmarks.served.servers import Asked
 

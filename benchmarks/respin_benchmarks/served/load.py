@@ -12,7 +12,7 @@ from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin_benchmarks.served.memory import MemoryWatch
 from respin_benchmarks.served.metrics import Reading
 from respin_benchmarks.served.offered import Burst, closed_loop, open_loop, poisson_arrivals_s
-from respin_benchmarks.served.rows import LoadRun
+from respin_benchmarks.served.rows import LoadRun, text_from_batches
 from respin_benchmarks.served.servers import Served
 from respin_benchmarks.step_scheduler.ledger import percentile
 
@@ -158,14 +158,3 @@ def memory_columns(watch: MemoryWatch | None) -> dict[str, Any]:
 
 def _text(by_process: dict[str, float]) -> str:
     return " ".join(f"{name}:{mib:.0f}" for name, mib in by_process.items())
-
-
-def text_from_batches(batches: dict[int, int]) -> str:
-    """Calls by the number of samples as a column holds them: "1:20 2:7"."""
-    return " ".join(f"{size}:{count}" for size, count in batches.items())
-
-
-def batches_from_text(text: str) -> dict[int, int]:
-    """What `text_from_batches` wrote."""
-    pairs = (pair.partition(":") for pair in text.split())
-    return {int(size): int(count) for size, _, count in pairs}

@@ -15,9 +15,8 @@ from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin_benchmarks.in_process.plots import COLOURS, STAGE
 from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.served.load import batches_from_text
 from respin_benchmarks.served.page import latencies_s, load_cells
-from respin_benchmarks.served.rows import LoadRun
+from respin_benchmarks.served.rows import LoadRun, batches_from_text
 from respin_benchmarks.step_scheduler.ledger import percentile
 
 STYLES = (("#1668b8", "o"), ("#c2571a", "s"), ("#4d8a4d", "^"))

@@ -153,3 +153,14 @@ class StagesRun(Run):
     outline_s: float
     composition_s: float
     cache_hits: int
+
+
+def text_from_batches(batches: dict[int, int]) -> str:
+    """Calls by the number of samples as a column holds them: "1:20 2:7"."""
+    return " ".join(f"{size}:{count}" for size, count in batches.items())
+
+
+def batches_from_text(text: str) -> dict[int, int]:
+    """What `text_from_batches` wrote."""
+    pairs = (pair.partition(":") for pair in text.split())
+    return {int(size): int(count) for size, _, count in pairs}
