@@ -117,7 +117,7 @@ class FakeCuda:
     )
 
     def __init__(self):
-        self.alone, self.others = [], []
+        self.alone, self.others, self.threads = [], [], set()
         self.SessionOptions = self.RunOptions = lambda: SimpleNamespace(add_run_config_entry=lambda *_: None)
         self.InferenceSession = lambda *_, **__: self
 
@@ -137,6 +137,7 @@ class FakeCuda:
         self.note()
 
     def note(self):
+        self.threads.add(threading.get_ident())
         entered = threading.Event()
 
         def enter():
@@ -151,10 +152,36 @@ class FakeCuda:
         self.others.append(other)
 
 
-def test_while_onnx_runtime_may_capture_a_graph_nobody_else_calls_the_gpu(monkeypatch):
+@pytest.fixture
+def cuda(monkeypatch):
     fake = FakeCuda()
     monkeypatch.setattr(onnx_cuda, "onnxruntime", fake)
+    return fake
+
+
+def test_on_a_gpu_a_session_is_called_by_one_thread_whichever_threads_want_it(cuda):
+    # Each thread that calls would have graphs of its own, and capture them when it pleases.
     session = onnx_cuda.CudaSession(path_of(EDSR), EDSR)
+    callers = [threading.Thread(target=session, args=({"image": IMAGES},)) for _ in range(5)]
+    for caller in callers:
+        caller.start()
+    for waited_for in (*callers, *cuda.others):
+        waited_for.join(SOON_S)
+    assert len(cuda.alone) == 5
+    assert len(cuda.threads) == 1
+
+
+def test_what_onnx_runtime_refuses_on_a_gpu_reaches_the_caller_and_the_next_call_works(cuda, monkeypatch):
+    session = onnx_cuda.CudaSession(path_of(EDSR), EDSR)
+    with monkeypatch.context() as broken:
+        broken.setattr(cuda, "run", lambda *_: 1 / 0)
+        with pytest.raises(InternalError, match="edsr failed: division by zero"):
+            session({"image": IMAGES})
+    assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
+
+
+def test_while_onnx_runtime_may_capture_a_graph_nobody_else_calls_the_gpu(cuda):
+    fake, session = cuda, onnx_cuda.CudaSession(path_of(EDSR), EDSR)
     for _ in range(6):
         assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
     for other in fake.others:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -27,7 +27,10 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class CudaSession:
-    """One network on the GPU, called by one thread at a time.
+    """One network on the GPU, called by any number of threads, one after another.
+
+    ONNX Runtime keeps graphs, and cuBLAS's and cuDNN's handles, for each thread that has ever called a session: by
+    jobs, whose threads come and go, graphs would be captured at any time, and fill the GPU. So the network has a thread.
 
     Args:
         path: its model.onnx.
@@ -39,7 +42,7 @@ class CudaSession:
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
         require_cuda()
-        self._spec, self._lock = spec, threading.Lock()
+        self._spec, self._thread = spec, ThreadPoolExecutor(1, thread_name_prefix=spec.name)
         self.uncaptured = ""
         """Why the network runs without graphs, where it does."""
         try:
@@ -58,8 +61,11 @@ class CudaSession:
         Raises:
             InternalError: ONNX Runtime refused it.
         """
+        return self._thread.submit(self._run, arrays).result()
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         shapes = tuple(array.shape for array in arrays.values())
-        with self._lock, self._turn(shapes):
+        with self._turn(shapes):
             try:
                 if shapes in self._bound:
                     return self._bound[shapes](self._session, arrays)
