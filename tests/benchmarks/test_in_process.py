@@ -14,8 +14,9 @@ from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.machine import Ceilings, Machine
 from respin_benchmarks.in_process.network_runs import trials
 from respin_benchmarks.in_process.report import jobs_file, networks_file, section_name, text_of
+from respin_benchmarks.in_process.resume import OutOfTime
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
-from respin_benchmarks.in_process.runtimes import OutOfTime, open_networks
+from respin_benchmarks.in_process.runtimes import open_networks
 from respin_benchmarks.in_process.weights import MiniSet
 from respin_export.isolated import Done
 from respin_export.published import PublishedWeights

@@ -9,7 +9,8 @@ from respin.errors import InternalError, InvalidInput
 from respin.model_set import ModelSet
 from respin_benchmarks.circumstances import FILE, circumstances_in
 from respin_benchmarks.in_process.__main__ import main
-from respin_benchmarks.in_process.runtimes import OutOfTime, has_tensorrt, open_networks
+from respin_benchmarks.in_process.resume import OutOfTime
+from respin_benchmarks.in_process.runtimes import has_tensorrt, open_networks
 from respin_benchmarks.in_process.weights import MiniSet
 
 
@@ -52,7 +53,7 @@ def test_a_run_that_is_out_of_time_says_so(tmp_path, monkeypatch, capsys):
     def out_of_time(*_, **__):
         raise OutOfTime("time is up with 1 of 2 engines built; run the same command again")
 
-    monkeypatch.setattr("respin_benchmarks.in_process.__main__.open_networks", out_of_time)
+    monkeypatch.setattr("respin_benchmarks.in_process.session.open_networks", out_of_time)
     where = ["--results", str(tmp_path), "--work", str(tmp_path / "work")]
     assert main(["--device", "cpu", "--runtimes", "onnxruntime", "--measure", "networks", *where]) == 0
     assert "run the same command again" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from respin_benchmarks.in_process.rows import JobRun
@@ -28,6 +29,12 @@ def median(runs: Sequence[JobRun], value: Callable[[JobRun], float]) -> float:
     """Of the repeats that have a number; NaN where none has."""
     numbers = [value(run) for run in runs if not math.isnan(value(run))]
     return statistics.median(numbers) if numbers else math.nan
+
+
+def most_repeats(jobs: Iterable[JobRun]) -> int:
+    """Of one cell by one runtime of the engine; 0 where there is none."""
+    counted = Counter((run.runtime, run.precision, cell_of(run)) for run in jobs if run.way == "engine")
+    return max(counted.values(), default=0)
 
 
 def usual_cell(jobs: Sequence[JobRun]) -> CellKey:

@@ -22,6 +22,7 @@ from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.house import PHOTO, House, Outcome, median_latency_s, png, psnr_db, request_for_cup
+from respin_benchmarks.in_process.job_cells import CellKey
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.rows import Interval, JobRun
 from respin_benchmarks.in_process.weights import Kind
@@ -55,6 +56,11 @@ class Cell:
             sampler=self.sampler,
             seed=seed,
         )
+
+    @property
+    def key(self) -> CellKey:
+        """What a row of it is found by."""
+        return self.sampler, self.steps, self.background_steps, self.views, self.jobs
 
     @property
     def compared(self) -> bool:

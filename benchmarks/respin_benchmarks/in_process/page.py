@@ -12,6 +12,7 @@ from respin_benchmarks.in_process.job_cells import (
     cell_of,
     latency_of,
     median,
+    most_repeats,
     of,
     ratio_in_words,
     ratios,
@@ -66,7 +67,7 @@ def _jobs(jobs: Sequence[JobRun]) -> list[str]:
     usual = usual_cell(jobs)
     baseline = of(jobs, "baseline", usual)
     lines = [
-        f"Whole jobs, medians of up to {len(baseline)} interleaved repeats; spread = (greatest - least) / median. "
+        f"Whole jobs, medians of up to {most_repeats(jobs)} interleaved repeats; spread = (greatest - least) / median. "
         "Faster = the baseline's latency over this one's in the same repeat, where both do the same: the median, and "
         "the least to the greatest.",
         "",

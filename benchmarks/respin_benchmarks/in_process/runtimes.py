@@ -17,6 +17,7 @@ from respin.onnx_runtime import onnxruntime
 from respin_benchmarks.in_process.onnx_by_shape import onnx_by_shape
 from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.precompile import precompile
+from respin_benchmarks.in_process.resume import OutOfTime
 from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
@@ -43,10 +44,6 @@ CPU_ONLY = (ONNX_ALL_CORES, ONNX_BY_SHAPE, OPENVINO)
 RUNTIMES = (*TORCH, ONNX, *CPU_ONLY, TENSORRT)
 
 Tell = Callable[[str], None]
-
-
-class OutOfTime(RespinError):
-    """What a measurement needs is not finished yet; what is finished is kept."""
 
 
 def default_runtimes(device: str) -> list[str]:
@@ -108,16 +105,17 @@ def open_networks(
         jobs: exports at a time.
         tell: shown what happens.
         names: of the networks.
-        time_is_up: asked after each export and each engine; one of a large network takes minutes.
+        time_is_up: asked after each export, engine or compilation; one of a large network takes minutes.
 
     Raises:
         InvalidInput: the runtime is unknown, or cannot run these weights.
-        OutOfTime: exports are left to be made, or engines to be built.
+        OutOfTime: exports, engines or compilations are left to be made.
     """
     _refuse(runtime, device)
     if runtime in TORCH:
         if runtime == COMPILED and device == "cuda":
-            precompile(weights, half=half, jobs=jobs, stamp=work / "compiled", tell=tell)
+            notes = work / "compiled"
+            precompile(weights, half=half, jobs=jobs, notes=notes, tell=tell, time_is_up=time_is_up)
         how = cast(Execution, TORCH[runtime])
         return TorchNetworks.load(weights, device=device, half=half, execution=how, names=names)
     folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell, time_is_up=time_is_up)

@@ -30,7 +30,7 @@ class CudaSession:
     """One network on the GPU, called by any number of threads, one after another.
 
     ONNX Runtime keeps graphs, and cuBLAS's and cuDNN's handles, for each thread that has ever called a session: by
-    jobs, whose threads come and go, graphs would be captured at any time, and fill the GPU. So the network has a thread.
+    jobs, whose threads come and go, graphs would be captured at any time, and fill the GPU. Hence a thread a network.
 
     Args:
         path: its model.onnx.
