@@ -1,11 +1,17 @@
 """Parts of networks that PyTorch does in another way on a GPU: the same results, in less memory or fewer steps."""
 
+import weakref
+
 import pytest
 import torch
+from diffusers.models.attention import BasicTransformerBlock
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import SamConfig, SamVisionConfig
 from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
 
 from respin.contracts import NETWORKS
+from respin.contracts.networks import INPAINT_UNET
 from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.torch_parts import (
     REGIONS,
@@ -41,12 +47,12 @@ def test_edsr_in_strips_makes_the_same_picture(height):
     torch.testing.assert_close(network(picture), wanted, rtol=0, atol=1e-3)
 
 
-def test_sams_attention_by_groups_of_heads_gives_the_same_embedding():
+def small_sam():
     vision = SamVisionConfig(
         hidden_size=48,
-        num_attention_heads=6,
+        num_attention_heads=6,  # which do not go into four equal groups
         num_hidden_layers=2,
-        image_size=128,
+        image_size=512,
         output_channels=8,
         mlp_dim=16,
         window_size=3,
@@ -55,12 +61,62 @@ def test_sams_attention_by_groups_of_heads_gives_the_same_embedding():
     encoder = SamEncoder(sam_model(SamConfig(vision_config=vision))).eval()
     for parameter in encoder.parameters():
         parameter.normal_(std=0.3)
-    image = torch.randn(2, 3, 128, 128)
-    wanted = encoder(image)
-    # Six heads do not go into four equal groups, and windows need no groups.
-    changed = [isinstance(layer.attn, AttentionInGroups) for layer in less_scratch(encoder).encoder.layers]
-    assert changed == [False, True]
-    torch.testing.assert_close(encoder(image), wanted, rtol=1e-4, atol=1e-4)
+    return encoder, {"image": torch.randn(1, 3, 512, 512)}
+
+
+def small_edsr():
+    network = Edsr(blocks=1, features=32, residual_scale=1.0).eval()
+    return network, {"image": 255 * torch.rand(1, 3, 48, 48)}
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts what the results of operators hold together; `most` is the greatest sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.held, self.most = {}, 0
+
+    def __torch_dispatch__(self, operator, types, arguments=(), options=None):
+        result = operator(*arguments, **(options or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.held:
+                    self.held[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self.held.pop, storage._cdata)
+        self.most = max(self.most, sum(self.held.values()))
+        return result
+
+
+@pytest.mark.parametrize("made", [small_edsr, small_sam])
+def test_a_network_in_parts_gives_the_same_and_takes_less_memory(made):
+    network, inputs = made()
+    with LiveBytes() as before:
+        wanted = network(**inputs)
+    less_scratch(network)
+    with LiveBytes() as after:
+        got = network(**inputs)
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
+    assert after.most < 0.6 * before.most
+
+
+def test_only_sams_attention_over_the_whole_image_goes_by_groups_of_heads():
+    encoder = less_scratch(small_sam()[0]).encoder
+    assert [isinstance(layer.attn, AttentionInGroups) for layer in encoder.layers] == [False, True]
+
+
+def test_the_inpaintings_feed_forward_layers_sample_by_sample_give_the_same_noise():
+    network = MiniSet().load("inpaint_unet").eval()
+    inputs = {name: torch.tensor(array) for name, array in usual_inputs(INPAINT_UNET, MiniSet.sizes, 3).items()}
+    rows = []
+    for block in network.modules():
+        if isinstance(block, BasicTransformerBlock):
+            block.ff.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    wanted = network(**inputs)
+    assert set(rows) == {6}
+    rows.clear()
+    torch.testing.assert_close(less_scratch(network)(**inputs), wanted, rtol=1e-4, atol=1e-4)
+    assert set(rows) == {2}
 
 
 def test_sampling_by_rows_is_the_librarys_sampling_also_beyond_the_border():

@@ -8,6 +8,7 @@ from itertools import chain, pairwise, product
 from typing import Any, cast
 
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.grounding_dino.modeling_grounding_dino import (
@@ -19,6 +20,7 @@ from transformers.models.sam.modeling_sam import SamVisionSdpaAttention
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
 
 from respin_export.networks.edsr import Edsr
+from respin_export.networks.unet import InpaintUNet
 
 Forward = Callable[..., Tensor | Sequence[Tensor]]
 
@@ -29,10 +31,14 @@ MOST_REGIONS = 64
 """Kinds of one layer that are compiled: Swin's differ by stage, shift and share of dropped paths, and by the shape."""
 
 STRIPS = 4
-"""In which EDSR's last step is done: the quarters of a gigabyte that it writes at once are its scratch memory."""
+"""In which EDSR's last step is done: at once it holds half a gigabyte twice, before and after the shuffle."""
 
 HEAD_GROUPS = 4
-"""In which SAM's attention over the whole image is done: its bias has half a gigabyte for all heads."""
+"""In which SAM's attention over the whole image is done: for all heads its bias has half a gigabyte, twice."""
+
+FEED_FORWARD = 2
+"""Rows that go through a feed-forward layer of the inpainting at a time: both of one sample, which is doubled for
+guidance. Of eight samples' scratch memory it would be the half."""
 
 
 def compiled(module: nn.Module) -> Forward:
@@ -63,6 +69,10 @@ def less_scratch(module: nn.Module) -> nn.Module:
         if isinstance(part, Edsr):
             upsampler, last = cast(Any, part.tail)
             part.tail = nn.Sequential(TailInStrips(upsampler, last))
+        elif isinstance(part, InpaintUNet):
+            for block in part.modules():
+                if isinstance(block, BasicTransformerBlock):
+                    block.set_chunk_feed_forward(FEED_FORWARD)
     for parent in list(module.modules()):
         window = getattr(parent, "window_size", None)
         if window == 0 and isinstance(getattr(parent, "attn", None), SamVisionSdpaAttention):
