@@ -180,6 +180,19 @@ def test_what_onnx_runtime_refuses_on_a_gpu_reaches_the_caller_and_the_next_call
     assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
 
 
+def test_a_graph_that_cannot_be_captured_costs_no_job_its_answer(cuda, monkeypatch):
+    session = onnx_cuda.CudaSession(path_of(EDSR), EDSR)
+    session({"image": IMAGES})
+    with monkeypatch.context() as broken:
+        broken.setattr(cuda, "run_with_iobinding", lambda *_: 1 / 0)
+        assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
+        assert session.uncaptured == "division by zero"
+        # What fails without a graph too is told.
+        with pytest.raises(InternalError, match="edsr failed: division by zero"):
+            session({"image": IMAGES})
+    assert session({"image": IMAGES})["upscaled"].shape == (3, 3, 64, 64)
+
+
 def test_while_onnx_runtime_may_capture_a_graph_nobody_else_calls_the_gpu(cuda):
     fake, session = cuda, onnx_cuda.CudaSession(path_of(EDSR), EDSR)
     for _ in range(6):

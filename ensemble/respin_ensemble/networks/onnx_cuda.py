@@ -67,15 +67,25 @@ class CudaSession:
         shapes = tuple(array.shape for array in arrays.values())
         with self._turn(shapes):
             try:
-                if shapes in self._bound:
-                    return self._bound[shapes](self._session, arrays)
-                if shapes in self._seen and len(self._bound) < MOST_GRAPHS:
+                if shapes in self._seen and shapes not in self._bound and len(self._bound) < MOST_GRAPHS:
                     number = NO_GRAPH if self.uncaptured else len(self._bound)
                     self._bound[shapes] = _Bound(self._spec, arrays, self._seen[shapes], number)
+                if shapes in self._bound:
                     return self._bound[shapes](self._session, arrays)
                 return self._unbound(shapes, arrays)
             except Exception as error:  # ONNX Runtime's own errors have no base in common
-                raise InternalError(f"{self._spec.name} failed: {error}") from error
+                return self._without_graph(shapes, arrays, error)
+
+    def _without_graph(self, shapes: Shapes, arrays: Mapping[str, Array], error: Exception) -> dict[str, Array]:
+        """What cannot be captured costs the network its further graphs, not a job its answer."""
+        if self.uncaptured or shapes not in self._bound:
+            raise InternalError(f"{self._spec.name} failed: {error}") from error
+        self.uncaptured = str(error).partition("\n")[0]
+        self._bound.pop(shapes)
+        try:
+            return self._unbound(shapes, arrays)
+        except Exception as again:
+            raise InternalError(f"{self._spec.name} failed: {again}") from again
 
     def _turn(self, shapes: Shapes) -> AbstractContextManager[None]:
         """Beside other networks' calls, or alone where this one may be captured."""
