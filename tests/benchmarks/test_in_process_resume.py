@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +17,9 @@ from respin_benchmarks.in_process.weights import MiniSet
 from respin_export.isolated import Done
 from respin_export.report.table import read_rows, write_rows
 
-TODAY = SimpleNamespace(commit="bbb", name="a GPU", versions="torch 2")
-WEIGHTS = "full size, random"
+SOME = read_rows(Path(__file__).parents[2] / "benchmarks/results/jobs_cpu.csv", JobRun)[0]
+TODAY = SimpleNamespace(commit="bbb", name=SOME.machine, versions=SOME.versions)
+WEIGHTS = SOME.weights
 USUAL, VIEWS = ("ddim", 75, 50, 1, 1), ("ddim", 75, 50, 12, 1)
 FEW = [
     "--calls",
@@ -37,34 +39,8 @@ SMALL = [*FEW, "--most-jobs", "1", "--device", "cpu", "--weights", "set", "--lar
 
 
 def run_of(way="engine", runtime="onnxruntime", cell=USUAL, repeat=0, commit="bbb"):
-    sampler, steps, background_steps, views, jobs = cell
-    return JobRun(
-        way=way,
-        runtime=runtime,
-        precision="fp16",
-        sampler=sampler,
-        steps=steps,
-        background_steps=background_steps,
-        views=views,
-        jobs=jobs,
-        repeat=repeat,
-        wall_s=1,
-        latency_s=1,
-        images_s=1,
-        zero123_busy=0.5,
-        inpaint_busy=0.5,
-        psnr_view_db=60,
-        psnr_background_db=60,
-        memory_mib=0,
-        process_memory_mib=math.nan,
-        joules=math.nan,
-        photo="512 x 512 px",
-        weights=WEIGHTS,
-        commit=commit,
-        date="2026-11-26",
-        machine="a GPU",
-        versions="torch 2",
-    )
+    asked = dict(zip(("sampler", "steps", "background_steps", "views", "jobs"), cell, strict=True))
+    return replace(SOME, way=way, runtime=runtime, repeat=repeat, commit=commit, **asked)
 
 
 def test_repeats_that_every_cell_and_runtime_have_are_not_measured_again():
@@ -77,7 +53,7 @@ def test_repeats_that_every_cell_and_runtime_have_are_not_measured_again():
 
 
 @pytest.mark.parametrize(
-    "other", [{"commit": "aaa"}, {"machine": "another"}, {"versions": "torch 3"}, {"weights": "models/mini"}]
+    "other", [{"commit": "aaa"}, {"machine": "another"}, {"versions": "torch 3"}, {"weights": "mini, random"}]
 )
 def test_what_was_measured_of_other_code_or_elsewhere_does_not_count(other):
     rows = [run_of(), replace(run_of(), **other)]
