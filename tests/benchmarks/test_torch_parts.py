@@ -13,6 +13,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import MultiScal
 from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET
 from respin_benchmarks.in_process.network_runs import usual_inputs
+from respin_benchmarks.in_process.runner import listed
 from respin_benchmarks.in_process.torch_parts import (
     REGIONS,
     STRIPS,
@@ -128,15 +129,18 @@ def test_sampling_by_rows_is_the_librarys_sampling_also_beyond_the_border():
     torch.testing.assert_close(SamplingByRows()(value, None, sides, None, locations, weights, 64), wanted)
 
 
-def test_grounding_dinos_layers_are_compiled_one_by_one_in_a_copy_that_shares_its_weights():
-    network, spec, sizes = MiniSet().load("grounding_dino").eval(), NETWORKS["grounding_dino"], MiniSet.sizes
+@pytest.mark.parametrize("name", ["grounding_dino", "sam_encoder"])
+def test_layers_are_compiled_one_by_one_in_a_copy_that_shares_the_weights(name):
+    network, spec, sizes = MiniSet().load(name).eval(), NETWORKS[name], MiniSet.sizes
     inputs = {name: torch.tensor(array) for name, array in usual_inputs(spec, sizes, 1).items()}
-    wanted = [output.numpy() for output in network(**inputs)]
+    wanted = [output.numpy() for output in listed(network(**inputs))]
     twin = compiled(network)
     pairs = list(zip(network.parameters(), twin.parameters(), strict=True))
     assert all(mine.data_ptr() == its.data_ptr() for mine, its in pairs)
     assert not any(isinstance(part, SamplingByRows) or part._compiled_call_impl for part in network.modules())
-    assert all(bool(part._compiled_call_impl) == isinstance(part, REGIONS) for part in twin.modules())
+    regions = [part for part in twin.modules() if isinstance(part, REGIONS)]
+    assert len(regions) > 1
+    assert all(bool(part._compiled_call_impl) == (part in regions) for part in twin.modules())
     with torch.compiler.set_stance("force_eager"):  # compiling takes minutes
-        got = [output.numpy() for output in twin(**inputs)]
-    assert max(each.error for each in deviations_fp16("grounding_dino", got, named(spec, wanted))) < 1e-5
+        got = [output.numpy() for output in listed(twin(**inputs))]
+    assert max(each.error for each in deviations_fp16(name, got, named(spec, wanted))) < 1e-5

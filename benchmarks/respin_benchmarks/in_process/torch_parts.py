@@ -16,7 +16,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoEncoderLayer,
     MultiScaleDeformableAttention,
 )
-from transformers.models.sam.modeling_sam import SamVisionSdpaAttention
+from transformers.models.sam.modeling_sam import SamVisionLayer, SamVisionSdpaAttention
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
 
 from respin_export.networks.edsr import Edsr
@@ -24,8 +24,9 @@ from respin_export.networks.unet import InpaintUNet
 
 Forward = Callable[..., Tensor | Sequence[Tensor]]
 
-REGIONS = (GroundingDinoEncoderLayer, GroundingDinoDecoderLayer, SwinLayer, SwinPatchMerging)
-"""Layers that are compiled each by itself: GroundingDINO as a whole takes many minutes, one layer of each kind one."""
+REGIONS = (GroundingDinoEncoderLayer, GroundingDinoDecoderLayer, SwinLayer, SwinPatchMerging, SamVisionLayer)
+"""Layers that are compiled each by itself, which is done once for all of a kind: GroundingDINO as a whole takes many
+minutes, and SAM's 24 layers, of two kinds, are traced in a sixth of the time."""
 
 MOST_REGIONS = 64
 """Kinds of one layer that are compiled: Swin's differ by stage, shift and share of dropped paths, and by the shape."""
