@@ -10,7 +10,7 @@ import pytest
 from respin_benchmarks.in_process import precompile, session
 from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.report import jobs_file, networks_file
-from respin_benchmarks.in_process.resume import OutOfTime, cold_starts_left, gone_on_with, of_today, repeats_left
+from respin_benchmarks.in_process.resume import OutOfTime, Today, cold_starts_left, repeats_left
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.torch_networks import COMPILED
 from respin_benchmarks.in_process.weights import MiniSet
@@ -18,8 +18,8 @@ from respin_export.isolated import Done
 from respin_export.report.table import read_rows, write_rows
 
 SOME = read_rows(Path(__file__).parents[2] / "benchmarks/results/jobs_cpu.csv", JobRun)[0]
-TODAY = SimpleNamespace(commit="bbb", name=SOME.machine, versions=SOME.versions)
-WEIGHTS = SOME.weights
+MACHINE = SimpleNamespace(commit="bbb", name=SOME.machine, versions=SOME.versions)
+TODAY = Today(SOME.weights, SOME.precision, MACHINE)
 USUAL, VIEWS = ("ddim", 75, 50, 1, 1), ("ddim", 75, 50, 12, 1)
 FEW = [
     "--calls",
@@ -53,11 +53,18 @@ def test_repeats_that_every_cell_and_runtime_have_are_not_measured_again():
 
 
 @pytest.mark.parametrize(
-    "other", [{"commit": "aaa"}, {"machine": "another"}, {"versions": "torch 3"}, {"weights": "mini, random"}]
+    "other",
+    [
+        {"commit": "aaa"},
+        {"machine": "another"},
+        {"versions": "torch 3"},
+        {"weights": "mini, random"},
+        {"precision": "fp16"},
+    ],
 )
 def test_what_was_measured_of_other_code_or_elsewhere_does_not_count(other):
     rows = [run_of(), replace(run_of(), **other)]
-    assert of_today(rows, TODAY, WEIGHTS) == rows[:1]
+    assert TODAY.rows(rows) == rows[:1]
 
 
 def test_rows_of_older_code_go_when_their_runtime_is_measured_again_and_baselines_with_them():
@@ -67,7 +74,8 @@ def test_rows_of_older_code_go_when_their_runtime_is_measured_again_and_baseline
         run_of(runtime="tensorrt", repeat=1, commit="aaa"),
     ]
     new = [run_of("baseline", "torch eager"), run_of()]
-    assert gone_on_with([*old, *other, *new], TODAY, WEIGHTS, ["onnxruntime"]) == [*other, *new]
+    half = [replace(row, precision="fp16") for row in old]
+    assert TODAY.kept([*old, *other, *half, *new], ["onnxruntime"]) == [*other, *half, *new]
 
 
 def test_the_cold_starts_that_are_there_are_counted():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from respin.errors import RespinError
@@ -24,6 +25,11 @@ class Measured(Protocol):
         ...
 
     @property
+    def precision(self) -> str:
+        """Of the networks."""
+        ...
+
+    @property
     def commit(self) -> str:
         """Of the code."""
         ...
@@ -42,25 +48,48 @@ class Measured(Protocol):
 M = TypeVar("M", bound=Measured)
 
 
-def of_today(rows: Iterable[M], machine: Machine, weights: str) -> list[M]:
-    """Rows of this code on this machine, with these weights: a run that was ended goes on from them."""
-    here = (weights, machine.commit, machine.name, machine.versions)
-    return [row for row in rows if (row.weights, row.commit, row.machine, row.versions) == here]
-
-
-def gone_on_with(rows: Sequence[JobRun], machine: Machine, weights: str, runtimes: Collection[str]) -> list[JobRun]:
-    """Rows that stay: of what is measured now only today's, and no baseline that nothing is compared to any more.
+@dataclass(frozen=True)
+class Today:
+    """What a run measures, and where: it goes on from rows of the same.
 
     Args:
-        rows: of earlier runs.
-        machine: that is measured now.
-        weights: with which.
-        runtimes: of the engine.
+        weights: which ones, in words.
+        precision: "fp32" or "fp16".
+        machine: with its packages and the code's commit.
     """
-    today = of_today(rows, machine, weights)
-    engine = [row for row in rows if row.way == "engine" and (row in today or row.runtime not in runtimes)]
-    pairs = {(row.commit, row.repeat) for row in engine}
-    return [row for row in rows if row in today or row in engine or (row.commit, row.repeat) in pairs]
+
+    weights: str
+    precision: str
+    machine: Machine
+
+    def rows(self, rows: Iterable[M]) -> list[M]:
+        """Those that this run would write."""
+        return [row for row in rows if self._holds(row)]
+
+    def kept(self, rows: Sequence[JobRun], runtimes: Collection[str]) -> list[JobRun]:
+        """Rows that stay: of what is measured now only today's, and no baseline that nothing is compared to any more.
+
+        Args:
+            rows: of earlier runs.
+            runtimes: of the engine, that are measured now.
+        """
+        staying = [row for row in rows if not self._replaced(row, runtimes)]
+        pairs = {_pair(row) for row in staying if row.way == "engine"}
+        return [row for row in staying if self._holds(row) or _pair(row) in pairs]
+
+    def _holds(self, row: Measured) -> bool:
+        machine = self.machine
+        here = (self.weights, self.precision, machine.commit, machine.name, machine.versions)
+        return (row.weights, row.precision, row.commit, row.machine, row.versions) == here
+
+    def _replaced(self, row: JobRun, runtimes: Collection[str]) -> bool:
+        measured_now = row.way == "engine" and row.runtime in runtimes and row.precision == self.precision
+        return measured_now and not self._holds(row)
+
+
+def _pair(row: JobRun) -> tuple[str, str, int]:
+    """What the baseline and whatever it is compared to have in common."""
+    return row.commit, row.precision, row.repeat
 
 
 def repeats_left(rows: Iterable[JobRun], cells: Sequence[CellKey], runtimes: Sequence[str], repeats: int) -> int:

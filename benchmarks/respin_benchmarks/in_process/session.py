@@ -18,7 +18,7 @@ from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, relea
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
 from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file
-from respin_benchmarks.in_process.resume import OutOfTime, cold_starts_left, gone_on_with, of_today, repeats_left
+from respin_benchmarks.in_process.resume import OutOfTime, Today, cold_starts_left, repeats_left
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
@@ -43,6 +43,7 @@ class Session:
         self.machine = Machine(self.options.device)
         self.half = self.options.precision == "fp16"
         self.words = WORDS[self.options.weights]
+        self.today = Today(self.words, self.options.precision, self.machine)
         self.networks_file = networks_file(self.options.results, self.options.label)
         self.jobs_file = jobs_file(self.options.results, self.options.label)
         self.open: dict[str, BatchedNetworks] = {}
@@ -109,8 +110,7 @@ class Session:
 
     def _networks(self, weights: Weights, runtimes: Sequence[str]) -> None:
         done = rows_by_key(read_rows(self.networks_file, NetworkRun))
-        today = rows_by_key(of_today(done.values(), self.machine, self.words))
-        measured = {(name, runtime) for name, runtime, precision, _ in today if precision == self.options.precision}
+        measured = {(row.network, row.runtime) for row in self.today.rows(done.values())}
         left = {name: [each for each in runtimes if (name, each) not in measured] for name in NETWORKS}
         if not any(left.values()):
             self.tell(f"{', '.join(runtimes)}: networks are measured")
@@ -139,7 +139,7 @@ class Session:
         jobs = Jobs(self.machine, self.words, self.half)
         cell = Cell(steps=self.options.steps, background_steps=self.options.background_steps)
         rows, wanted = read_rows(self.jobs_file, JobRun), self.options.cold_starts
-        left = cold_starts_left(of_today(rows, self.machine, self.words), cell.key, wanted)
+        left = cold_starts_left(self.today.rows(rows), cell.key, wanted)
         for repeat in range(wanted - left, wanted):
             if self.time_is_up():
                 return
@@ -147,17 +147,20 @@ class Session:
             write_rows(self.jobs_file, JobRun, rows)
             self.tell(f"cold baseline: {rows[-1].latency_s:.1f} s")
 
-    def _jobs(self, weights: Weights, runtimes: Sequence[str]) -> None:
-        cells = usual_cells(
+    def _cells(self) -> list[Cell]:
+        return usual_cells(
             steps=self.options.steps,
             background_steps=self.options.background_steps,
             few=self.options.few_steps,
             views=self.options.views,
             most_jobs=self.options.most_jobs,
         )
-        self.rows = gone_on_with(read_rows(self.jobs_file, JobRun), self.machine, self.words, runtimes)
-        today = of_today(self.rows, self.machine, self.words)
-        repeats = repeats_left(today, [cell.key for cell in cells], runtimes, self.options.repeats)
+
+    def _jobs(self, weights: Weights, runtimes: Sequence[str]) -> None:
+        cells = self._cells()
+        self.rows = self.today.kept(read_rows(self.jobs_file, JobRun), runtimes)
+        keys = [cell.key for cell in cells]
+        repeats = repeats_left(self.today.rows(self.rows), keys, runtimes, self.options.repeats)
         if not repeats:
             self.tell(f"{', '.join(runtimes)}: jobs are measured")
             return
