@@ -25,15 +25,16 @@ Execution = Literal["eager", "graphs", "compiled"]
 
 ONE = (1,)
 COMPILED: dict[str, tuple[int, ...]] = {
+    "grounding_dino": ONE,
     "zero123_unet": (1, 4, 8),
     "inpaint_unet": ONE,
+    "sam_encoder": ONE,
     "vae_encoder": ONE,
     "vae_decoder": ONE,
     "edsr": ONE,
-    "sam_encoder": ONE,
-    "grounding_dino": ONE,
 }
-"""Networks worth torch.compile's minutes, which hold nearly all of a job's arithmetic, and the batches worth them."""
+"""Networks worth torch.compile's minutes, which hold nearly all of a job's arithmetic, and the batches worth them. What
+takes longest comes first."""
 
 
 class TorchNetworks(BatchedNetworks):
