@@ -161,8 +161,13 @@ def cuda(monkeypatch):
 
 def test_on_a_gpu_a_session_is_called_by_one_thread_whichever_threads_want_it(cuda):
     # Each thread that calls would have graphs of its own, and capture them when it pleases.
-    session = onnx_cuda.CudaSession(path_of(EDSR), EDSR)
-    callers = [threading.Thread(target=session, args=({"image": IMAGES},)) for _ in range(5)]
+    session, together = onnx_cuda.CudaSession(path_of(EDSR), EDSR), threading.Barrier(5)
+
+    def call():
+        session({"image": IMAGES})
+        together.wait(SOON_S)  # a thread that has ended gives its number to the next
+
+    callers = [threading.Thread(target=call) for _ in range(5)]
     for caller in callers:
         caller.start()
     for waited_for in (*callers, *cuda.others):
