@@ -20,9 +20,6 @@ PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gp
 GPU_PACKAGES = ("tensorrt", "tensorrt-rtx-cu13")
 TRIALS = 20
 
-CUDNN_SCRATCH_MIB = 256
-"""That a convolution may take: without a limit cuDNN tries kernels that take gigabytes, and a graph keeps those."""
-
 
 @dataclass(frozen=True)
 class Ceilings:
@@ -80,7 +77,6 @@ class Machine:
         if kind == "cuda" and not torch.cuda.is_available():
             raise InvalidInput("device 'cuda' is asked for and there is no NVIDIA GPU to be seen; use --device cpu")
         self.kind = kind
-        os.environ.setdefault("CUDNN_CONV_WSCAP_DBG", str(CUDNN_SCRATCH_MIB))  # PyTorch reads it at its first one
         here = Circumstances.here(PACKAGES + GPU_PACKAGES if kind == "cuda" else PACKAGES)
         self.name = torch.cuda.get_device_name() if kind == "cuda" else f"{here.cores} cores of {here.cpu}"
         self.date, self.versions, self.commit = here.date, here.versions, commit_here()
