@@ -108,6 +108,17 @@ def test_with_more_repeats_only_those_are_measured_that_are_left(once):
     assert all(sum((row.sampler, row.views) == cell for row in rows) == 2 for cell in (("ddim", 1), ("ddim", 2)))
 
 
+def test_a_network_that_was_ended_between_two_batches_is_measured_whole(once):
+    file, batches = networks_file(once, "cpu"), ["--largest-batch", "4"]
+    asked = [*SMALL, "--runtimes", "onnxruntime", "--measure", "networks"]
+    assert main([*asked, *batches, *where(once)]) == 0
+    rows = read_rows(file, NetworkRun)
+    assert {row.batch for row in rows if row.network == "zero123_unet"} == {1, 4}
+    write_rows(file, NetworkRun, [row for row in rows if row.batch != 4])
+    assert main([*asked, *batches, *where(once)]) == 0
+    assert {row.batch for row in read_rows(file, NetworkRun) if row.network == "zero123_unet"} == {1, 4}
+
+
 def test_networks_measured_of_older_code_are_measured_again(once):
     file = networks_file(once, "cpu")
     rows = read_rows(file, NetworkRun)

@@ -67,6 +67,17 @@ def usual_inputs(
     return inputs_without_amplification(example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1))
 
 
+def batches_of(name: str, largest_batch: int) -> tuple[int, ...]:
+    """Batches that a network is tried with.
+
+    Args:
+        name: of the network.
+        largest_batch: of the usual ones; of a network that is only called with more, that.
+    """
+    usual = BATCHES.get(name, (1,))
+    return tuple(each for each in usual if each <= largest_batch) or usual[:1]
+
+
 def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest_batch: int) -> list[Trial]:
     """The trials of one network, whose module is then gone.
 
@@ -75,14 +86,13 @@ def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest
         name: of the network.
         machine: computes the wanted outputs.
         half: whether weights are moved as float16.
-        largest_batch: of the usual ones that is tried; of a network that is only called with more, that.
+        largest_batch: as of `batches_of`.
     """
     spec = NETWORKS[name]
     module = weights.load(name).eval().requires_grad_(False).to(machine.kind)
     weights_bytes = sum(tensor.nbytes for tensor in module.parameters()) / (2 if half else 1)
-    usual = BATCHES.get(name, (1,))
     found = []
-    for batch in [each for each in usual if each <= largest_batch] or usual[:1]:
+    for batch in batches_of(name, largest_batch):
         inputs = usual_inputs(spec, weights.sizes, batch)
         wanted, flop = _computed(module, inputs, machine.kind)
         moved = weights_bytes + sum(array.nbytes for array in [*inputs.values(), *wanted])

@@ -16,7 +16,7 @@ from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.house import House, Outcome
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
-from respin_benchmarks.in_process.network_runs import Bench, rows_by_key, trials
+from respin_benchmarks.in_process.network_runs import Bench, batches_of, rows_by_key, trials
 from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file
 from respin_benchmarks.in_process.resume import OutOfTime, Today, cold_starts_left, repeats_left
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
@@ -110,8 +110,12 @@ class Session:
 
     def _networks(self, weights: Weights, runtimes: Sequence[str]) -> None:
         done = rows_by_key(read_rows(self.networks_file, NetworkRun))
-        measured = {(row.network, row.runtime) for row in self.today.rows(done.values())}
-        left = {name: [each for each in runtimes if (name, each) not in measured] for name in NETWORKS}
+        largest = self.options.largest_batch
+        measured = {(row.network, row.runtime, row.batch) for row in self.today.rows(done.values())}
+        left = {
+            name: [each for each in runtimes if {(name, each, n) for n in batches_of(name, largest)} - measured]
+            for name in NETWORKS
+        }
         if not any(left.values()):
             self.tell(f"{', '.join(runtimes)}: networks are measured")
             return
@@ -123,7 +127,6 @@ class Session:
                 return
             # A network at a time, unless whole jobs have opened all: at full size three runtimes fill a machine.
             ways = {each: self.open.get(each) or self._load(each, weights, [name]) for each in left[name]}
-            largest = self.options.largest_batch
             for trial in trials(weights, name, self.machine, half=self.half, largest_batch=largest):
                 rows = bench.measured(ways, trial)
                 done |= rows_by_key(rows)
