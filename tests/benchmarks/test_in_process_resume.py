@@ -1,4 +1,4 @@
-"""A measurement in this process that was ended goes on: what is there of today's code is not measured again."""
+"""A measurement in this process that was ended goes on: what is there of the same code is not measured again."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 from respin_benchmarks.in_process import precompile, session
 from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.report import jobs_file, networks_file
-from respin_benchmarks.in_process.resume import OutOfTime, Today, cold_starts_left, repeats_left
+from respin_benchmarks.in_process.resume import OutOfTime, Subject, cold_starts_left, repeats_left
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.torch_networks import COMPILED
 from respin_benchmarks.in_process.weights import MiniSet
@@ -19,7 +19,7 @@ from respin_export.report.table import read_rows, write_rows
 
 SOME = read_rows(Path(__file__).parents[2] / "benchmarks/results/jobs_cpu.csv", JobRun)[0]
 MACHINE = SimpleNamespace(commit="bbb", name=SOME.machine, versions=SOME.versions)
-TODAY = Today(SOME.weights, SOME.precision, MACHINE)
+SUBJECT = Subject(SOME.weights, SOME.precision, MACHINE)
 USUAL, VIEWS = ("ddim", 75, 50, 1, 1), ("ddim", 75, 50, 12, 1)
 FEW = [
     "--calls",
@@ -64,7 +64,7 @@ def test_repeats_that_every_cell_and_runtime_have_are_not_measured_again():
 )
 def test_what_was_measured_of_other_code_or_elsewhere_does_not_count(other):
     rows = [run_of(), replace(run_of(), **other)]
-    assert TODAY.rows(rows) == rows[:1]
+    assert SUBJECT.rows(rows) == rows[:1]
 
 
 def test_rows_of_older_code_go_when_their_runtime_is_measured_again_and_baselines_with_them():
@@ -75,7 +75,7 @@ def test_rows_of_older_code_go_when_their_runtime_is_measured_again_and_baseline
     ]
     new = [run_of("baseline", "torch eager"), run_of()]
     half = [replace(row, precision="fp16") for row in old]
-    assert TODAY.kept([*old, *other, *half, *new], ["onnxruntime"]) == [*other, *half, *new]
+    assert SUBJECT.kept([*old, *other, *half, *new], ["onnxruntime"]) == [*other, *half, *new]
 
 
 def test_the_cold_starts_that_are_there_are_counted():

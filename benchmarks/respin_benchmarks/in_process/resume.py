@@ -4,52 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from respin.errors import RespinError
 from respin_benchmarks.in_process.job_cells import CellKey, cell_of, of
 from respin_benchmarks.in_process.machine import Machine
-from respin_benchmarks.in_process.rows import JobRun
+from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 
 
 class OutOfTime(RespinError):
     """What a measurement needs is not finished yet; what is finished is kept."""
 
 
-class Measured(Protocol):
-    """A row that tells what was measured, and where."""
-
-    @property
-    def weights(self) -> str:
-        """Which ones, in words."""
-        ...
-
-    @property
-    def precision(self) -> str:
-        """Of the networks."""
-        ...
-
-    @property
-    def commit(self) -> str:
-        """Of the code."""
-        ...
-
-    @property
-    def machine(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def versions(self) -> str:
-        """Of the packages."""
-        ...
-
-
-M = TypeVar("M", bound=Measured)
+Row = TypeVar("Row", JobRun, NetworkRun)
 
 
 @dataclass(frozen=True)
-class Today:
+class Subject:
     """What a run measures, and where: it goes on from rows of the same.
 
     Args:
@@ -62,12 +33,12 @@ class Today:
     precision: str
     machine: Machine
 
-    def rows(self, rows: Iterable[M]) -> list[M]:
+    def rows(self, rows: Iterable[Row]) -> list[Row]:
         """Those that this run would write."""
         return [row for row in rows if self._holds(row)]
 
     def kept(self, rows: Sequence[JobRun], runtimes: Collection[str]) -> list[JobRun]:
-        """Rows that stay: of what is measured now only today's, and no baseline that nothing is compared to any more.
+        """Rows that stay: of what is measured now only its own, and no baseline that nothing is compared to any more.
 
         Args:
             rows: of earlier runs.
@@ -77,7 +48,7 @@ class Today:
         pairs = {_pair(row) for row in staying if row.way == "engine"}
         return [row for row in staying if self._holds(row) or _pair(row) in pairs]
 
-    def _holds(self, row: Measured) -> bool:
+    def _holds(self, row: JobRun | NetworkRun) -> bool:
         machine = self.machine
         here = (self.weights, self.precision, machine.commit, machine.name, machine.versions)
         return (row.weights, row.precision, row.commit, row.machine, row.versions) == here
@@ -96,7 +67,7 @@ def repeats_left(rows: Iterable[JobRun], cells: Sequence[CellKey], runtimes: Seq
     """How often every cell is still to be measured by every runtime.
 
     Args:
-        rows: today's.
+        rows: of the subject.
         cells: what is asked for.
         runtimes: of the engine.
         repeats: wanted.
@@ -109,7 +80,7 @@ def cold_starts_left(rows: Iterable[JobRun], cell: CellKey, wanted: int) -> int:
     """How often the baseline's process is still to be started.
 
     Args:
-        rows: today's.
+        rows: of the subject.
         cell: that it does.
         wanted: starts.
     """

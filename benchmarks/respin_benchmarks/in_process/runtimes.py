@@ -7,7 +7,6 @@ import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
@@ -31,7 +30,7 @@ from respin_export.tensorrt.engine_set import EngineOptions, build_engines
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 
 COMPILED = "torch compiled"
-TORCH = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
+TORCH: dict[str, Execution] = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
 ONNX = "onnxruntime"
 ONNX_ALL_CORES = "onnxruntime all cores"
 """Each call on every core, as ONNX Runtime does by itself: what our own number of threads is measured against."""
@@ -114,10 +113,8 @@ def open_networks(
     _refuse(runtime, device)
     if runtime in TORCH:
         if runtime == COMPILED and device == "cuda":
-            notes = work / "compiled"
-            precompile(weights, half=half, jobs=jobs, notes=notes, tell=tell, time_is_up=time_is_up)
-        how = cast(Execution, TORCH[runtime])
-        return TorchNetworks.load(weights, device=device, half=half, execution=how, names=names)
+            precompile(weights, half=half, jobs=jobs, notes=work / "compiled", tell=tell, time_is_up=time_is_up)
+        return TorchNetworks.load(weights, device=device, half=half, execution=TORCH[runtime], names=names)
     folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell, time_is_up=time_is_up)
     if runtime == TENSORRT:
         return _of_engines(_engines(folder, names, work, tell, time_is_up), names)
@@ -179,12 +176,11 @@ def _exported(
     precision = "fp16" if half else "fp32"
     # With random weights of the published depth GroundingDINO ranks by noise (docs/parity.md): told, not refused.
     options = {"precision": precision, "gated": False}
-    failed = export_set(
-        Plan(work / precision, f"bench-{precision}", weights.sizes, names, weights, options, jobs), told
-    )
+    plan = Plan(work / precision, f"bench-{precision}", weights.sizes, names, weights, options, jobs)
+    failed = export_set(plan, told)
     if failed:
         raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
-    return work / precision
+    return plan.folder
 
 
 def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell, time_is_up: Callable[[], bool]) -> Path:

@@ -18,7 +18,7 @@ from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, relea
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.network_runs import Bench, batches_of, rows_by_key, trials
 from respin_benchmarks.in_process.report import intervals_file, jobs_file, networks_file
-from respin_benchmarks.in_process.resume import OutOfTime, Today, cold_starts_left, repeats_left
+from respin_benchmarks.in_process.resume import OutOfTime, Subject, cold_starts_left, repeats_left
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
@@ -43,7 +43,7 @@ class Session:
         self.machine = Machine(self.options.device)
         self.half = self.options.precision == "fp16"
         self.words = WORDS[self.options.weights]
-        self.today = Today(self.words, self.options.precision, self.machine)
+        self.subject = Subject(self.words, self.options.precision, self.machine)
         self.networks_file = networks_file(self.options.results, self.options.label)
         self.jobs_file = jobs_file(self.options.results, self.options.label)
         self.open: dict[str, BatchedNetworks] = {}
@@ -111,7 +111,7 @@ class Session:
     def _networks(self, weights: Weights, runtimes: Sequence[str]) -> None:
         done = rows_by_key(read_rows(self.networks_file, NetworkRun))
         largest = self.options.largest_batch
-        measured = {(row.network, row.runtime, row.batch) for row in self.today.rows(done.values())}
+        measured = {(row.network, row.runtime, row.batch) for row in self.subject.rows(done.values())}
         left = {
             name: [each for each in runtimes if {(name, each, n) for n in batches_of(name, largest)} - measured]
             for name in NETWORKS
@@ -142,7 +142,7 @@ class Session:
         jobs = Jobs(self.machine, self.words, self.half)
         cell = Cell(steps=self.options.steps, background_steps=self.options.background_steps)
         rows, wanted = read_rows(self.jobs_file, JobRun), self.options.cold_starts
-        left = cold_starts_left(self.today.rows(rows), cell.key, wanted)
+        left = cold_starts_left(self.subject.rows(rows), cell.key, wanted)
         for repeat in range(wanted - left, wanted):
             if self.time_is_up():
                 return
@@ -161,9 +161,9 @@ class Session:
 
     def _jobs(self, weights: Weights, runtimes: Sequence[str]) -> None:
         cells = self._cells()
-        self.rows = self.today.kept(read_rows(self.jobs_file, JobRun), runtimes)
+        self.rows = self.subject.kept(read_rows(self.jobs_file, JobRun), runtimes)
         keys = [cell.key for cell in cells]
-        repeats = repeats_left(self.today.rows(self.rows), keys, runtimes, self.options.repeats)
+        repeats = repeats_left(self.subject.rows(self.rows), keys, runtimes, self.options.repeats)
         if not repeats:
             self.tell(f"{', '.join(runtimes)}: jobs are measured")
             return

@@ -16,7 +16,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoEncoderLayer,
     MultiScaleDeformableAttention,
 )
-from transformers.models.sam.modeling_sam import SamVisionLayer, SamVisionSdpaAttention
+from transformers.models.sam.modeling_sam import SamVisionAttention, SamVisionLayer
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
 
 from respin_export.networks.edsr import Edsr
@@ -66,18 +66,16 @@ def less_scratch(module: nn.Module) -> nn.Module:
     Args:
         module: of float32 or float16.
     """
-    for part in module.modules():
+    for part in list(module.modules()):
         if isinstance(part, Edsr):
             upsampler, last = cast(Any, part.tail)
             part.tail = nn.Sequential(TailInStrips(upsampler, last))
+        elif isinstance(part, SamVisionLayer) and part.window_size == 0:
+            part.attn = AttentionInGroups(cast(SamVisionAttention, part.attn))
         elif isinstance(part, InpaintUNet):
             for block in part.modules():
                 if isinstance(block, BasicTransformerBlock):
                     block.set_chunk_feed_forward(FEED_FORWARD)
-    for parent in list(module.modules()):
-        window = getattr(parent, "window_size", None)
-        if window == 0 and isinstance(getattr(parent, "attn", None), SamVisionSdpaAttention):
-            parent.attn = AttentionInGroups(parent.attn)
     return module
 
 
@@ -108,13 +106,14 @@ class SamplingByRows(nn.Module):
         """Sample.
 
         Args:
-            value: (B, sum of H x W, heads, C), the levels' cells one after another.
+            value: (B, sum of H x W, heads, C) float32, the levels' cells one after another.
             sides: height and width of each level.
-            locations: (B, Q, heads, levels, points, 2), (x, y) as fractions of a level's sides.
-            weights: (B, Q, heads, levels, points).
+            locations: (B, Q, heads, levels, points, 2) float32, (x, y) as fractions of a level's sides; zeros
+                lie beyond 0..1.
+            weights: (B, Q, heads, levels, points) float32.
 
         Returns:
-            (B, Q, heads x C).
+            (B, Q, heads x C) float32.
         """
         batches = torch.arange(value.shape[0], device=value.device)[:, None, None]
         heads = torch.arange(value.shape[2], device=value.device)
@@ -148,7 +147,7 @@ class TailInStrips(nn.Module):
         self.conv, self.shuffle, self.last = upsampler[2], upsampler[3], last
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, 3, 4H, 4W)."""
+        """(B, C, H, W) to (B, 3, 4H, 4W), float32 or float16."""
         features = self.twice(features)
         height = features.shape[2]
         edges = [height * strip // STRIPS for strip in range(STRIPS + 1)]
@@ -172,12 +171,12 @@ class AttentionInGroups(nn.Module):
         attention: the library's.
     """
 
-    def __init__(self, attention: SamVisionSdpaAttention) -> None:
+    def __init__(self, attention: SamVisionAttention) -> None:
         super().__init__()
         self.attention = attention
 
     def forward(self, hidden_states: Tensor, output_attentions: bool = False) -> tuple[Tensor, None]:
-        """(B, H, W, C) to the same; no attentions are given out."""
+        """(B, H, W, C) float32 or float16 to the same; no attentions are given out."""
         attention: Any = self.attention
         batch, height, width, _ = hidden_states.shape
         heads = attention.num_attention_heads
