@@ -22,7 +22,7 @@ from transformers.models.swin.modeling_swin import SwinPatchEmbeddings
 from respin_export.networks.clip import ClipText, ClipVision
 from respin_export.networks.edsr import Edsr
 from respin_export.networks.grounding_dino import GroundingDino
-from respin_export.networks.sam import SamDecoder, SamEncoder
+from respin_export.networks.sam import SamDecoder, SamEncoder, positions_in_keys
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
 
@@ -135,6 +135,8 @@ def _plan_edsr(network: Edsr) -> None:
 
 
 def _plan_sam_encoder(network: SamEncoder) -> None:
+    # A fifth more arithmetic, which a GPU has to spare; a processor, for which float32 is, has not.
+    positions_in_keys(network.encoder)
     encoder = _half(network.encoder)
     encoder.patch_embed = Cast(encoder.patch_embed, inputs=torch.float16)
     encoder.neck = Cast(encoder.neck, outputs=torch.float32)

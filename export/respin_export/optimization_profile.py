@@ -11,6 +11,8 @@ Shape = tuple[int, ...]
 def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[Shape, Shape, Shape]]:
     """Least, usual and greatest shape of each input, with the batch axis in front.
 
+    The greatest is what jobs with the set send and no more: an engine's scratch memory is laid out for it.
+
     Args:
         spec: the network's contract.
         sizes: of the set; what it fixes is the same in all three.
@@ -19,8 +21,12 @@ def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[Shape
 
 
 def _shapes(spec: ModelSpec, tensor: TensorSpec, sizes: Sizes) -> tuple[Shape, Shape, Shape]:
-    lengths = [each for each in (spec.batch, *sizes.shape(tensor.shape)) if each is not None]
-    least = tuple(each.smallest if isinstance(each, Axis) else each for each in lengths)
-    usual = tuple(each.usual if isinstance(each, Axis) else each for each in lengths)
-    greatest = tuple(each.largest if isinstance(each, Axis) else each for each in lengths)
+    ranges = [(1, spec.batch.usual, spec.max_batch_size)] if spec.batch else []
+    for length in sizes.shape(tensor.shape):
+        if isinstance(length, Axis):
+            longest = sizes.longest(length)
+            ranges.append((length.smallest, min(length.usual, longest), longest))
+        else:
+            ranges.append((length, length, length))
+    least, usual, greatest = zip(*ranges, strict=True)
     return least, usual, greatest

@@ -45,6 +45,13 @@ class Sizes:
             return None
         return int(getattr(self, axis.set_size)) // axis.ratio
 
+    def longest(self, axis: Axis) -> int:
+        """The greatest length that a job with this set gives a free axis, as the axis's multiples go."""
+        if not axis.set_limits:
+            return axis.largest
+        limit = max(int(getattr(self, size)) for size in axis.set_limits) // axis.ratio
+        return min(axis.largest, -(-limit // axis.multiple_of) * axis.multiple_of)
+
     def shape(self, lengths: tuple[int | Axis, ...]) -> tuple[int | Axis, ...]:
         """A contract's shape with the axes that the set fixes replaced by their lengths."""
         return tuple(

@@ -62,6 +62,8 @@ class Axis:
         multiple_of: every length is a multiple of this.
         set_size: name of the size in a set's manifest that fixes the length; None = free within the range.
         ratio: the length is the set's size divided by this.
+        set_limits: names of sizes in a set's manifest, of which no job with that set goes beyond the greatest; none:
+            any job may go as far as `largest`.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Axis:
     multiple_of: int = 1
     set_size: str | None = None
     ratio: int = 1
+    set_limits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a range that makes no sense."""
@@ -90,6 +93,7 @@ class Axis:
             multiple_of=max(1, self.multiple_of // ratio),
             set_size=self.set_size,
             ratio=self.ratio * ratio,
+            set_limits=self.set_limits,
         )
 
     def allows(self, length: int) -> bool:
@@ -165,8 +169,10 @@ class ModelSpec:
         summary: what it does, in one line.
         inputs: in the order of the graph.
         outputs: in the order of the graph.
-        batch: the batch axis of a network; None for a job, whose requests are whole.
+        batch: the batch axis of a network's graph; None for a job, whose requests are whole.
         decoupled: whether it answers one request with many responses.
+        served_batch: most samples of one call, where that is fewer than the graph takes: where one sample fills a GPU,
+            more are no faster, and a TensorRT engine holds memory for all that it may be sent.
     """
 
     name: str
@@ -175,11 +181,12 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     batch: Axis | None = None
     decoupled: bool = False
+    served_batch: int | None = None
 
     @property
     def max_batch_size(self) -> int:
         """As config.pbtxt wants it: 0 where requests are not batched."""
-        return self.batch.largest if self.batch else 0
+        return self.served_batch or (self.batch.largest if self.batch else 0)
 
     def check_inputs(self, arrays: Mapping[str, Array]) -> None:
         """Compare the arrays of a call with the contract.

@@ -129,6 +129,17 @@ def test_networks_measured_of_older_code_are_measured_again(once):
     assert {row.commit for row in read_rows(file, NetworkRun)} == {rows[0].commit}
 
 
+def test_networks_that_were_not_asked_for_keep_the_rows_of_older_code(once):
+    file = networks_file(once, "cpu")
+    rows = [replace(row, commit="aaa") for row in read_rows(file, NetworkRun)]
+    write_rows(file, NetworkRun, rows)
+    asked = ["--runtimes", "onnxruntime", "--measure", "networks", "--networks", "clip_text"]
+    assert main([*SMALL, *asked, *where(once)]) == 0
+    now = read_rows(file, NetworkRun)
+    assert len(now) == len(rows)
+    assert {row.network for row in now if row.commit != "aaa"} == {"clip_text"}
+
+
 def test_on_a_gpu_a_runtime_is_measured_wholly_before_the_next_is_opened(tmp_path, monkeypatch):
     order = []
     for what in ("_jobs", "_networks"):

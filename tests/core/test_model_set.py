@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from respin.contracts.networks import EDSR, SAM_ENCODER, VAE_ENCODER
+from respin.contracts.networks import CLIP_TEXT, EDSR, SAM_ENCODER, VAE_ENCODER
 from respin.errors import ContractMismatch
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of
 
@@ -71,3 +71,15 @@ def test_a_set_fixes_some_axes_and_leaves_others_free():
     sizes = Sizes(sam_side=512)
     assert sizes.shape(SAM_ENCODER.outputs[0].shape) == (256, 32, 32)
     assert sizes.shape(VAE_ENCODER.inputs[0].shape) == VAE_ENCODER.inputs[0].shape
+
+
+def test_no_job_goes_beyond_a_sets_sizes_where_an_axis_is_free_nor_beyond_the_contract():
+    (_, height, _), (_, latent_height, _) = VAE_ENCODER.inputs[0].shape, VAE_ENCODER.outputs[0].shape
+    assert [Sizes(view_side=128, inpaint_side=side).longest(height) for side in (64, 512, 700, 2000)] == [
+        128,
+        512,
+        704,
+        768,
+    ]
+    assert Sizes(inpaint_side=700).longest(latent_height) == 88
+    assert Sizes().longest(CLIP_TEXT.batch) == CLIP_TEXT.batch.largest

@@ -13,6 +13,7 @@ class Severity(IntEnum):
     INTERNAL_ERROR = 0
     ERROR = 1
     WARNING = 2
+    INFO = 3
 
 
 class Config:
@@ -46,6 +47,7 @@ class FakeTensorRT:
     Args:
         inputs: names of every graph's inputs.
         complaint: logged instead of building, if any.
+        remark: logged as it builds.
     """
 
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
@@ -54,8 +56,8 @@ class FakeTensorRT:
     IProgressMonitor = type("IProgressMonitor", (), {})
     ILogger = type("ILogger", (), {"Severity": Severity})
 
-    def __init__(self, inputs=("image",), complaint=None):
-        self.inputs, self.complaint = inputs, complaint
+    def __init__(self, inputs=("image",), complaint=None, remark="the weather"):
+        self.inputs, self.complaint, self.remark = inputs, complaint, remark
         self.config, self.shapes, self.flags = Config(), {}, None
 
     def Builder(self, logger):
@@ -85,7 +87,8 @@ class FakeTensorRT:
             assert config.progress_monitor.step_complete("building", step)
         config.progress_monitor.phase_finish("building")
         if self.complaint:
-            self.logger.log(Severity.WARNING, "the weather")
+            self.logger.log(Severity.WARNING, self.remark)
             self.logger.log(Severity.ERROR, self.complaint)
             return None
+        self.logger.log(Severity.INFO, self.remark)
         return b"engine"

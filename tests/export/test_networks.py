@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.grounding_dino.modeling_grounding_dino import (
     generate_masks_with_special_tokens_and_transfer_map,
 )
@@ -13,8 +14,9 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from respin.contracts import NETWORKS
 from respin_export.example import example_inputs
 from respin_export.mini.networks import SIZES, VAE, build
-from respin_export.networks.edsr import Edsr
+from respin_export.networks.edsr import Edsr, FoldedTail, fold_tail
 from respin_export.networks.grounding_dino import inverse_sigmoid
+from respin_export.networks.sam import PositionsInKeys, positions_in_keys
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
 
@@ -161,6 +163,42 @@ def test_edsr_takes_the_mean_colour_away_and_puts_it_back():
     edsr.tail[1].bias.zero_()
     mean = edsr(torch.rand(1, 3, 32, 40) * 255).mean(dim=(0, 2, 3))
     torch.testing.assert_close(mean, 255 * torch.tensor([0.4488, 0.4371, 0.4040]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("height", [3, 4, 7, 40])
+@torch.inference_mode()
+def test_edsr_with_its_tail_folded_makes_the_same_picture_up_to_the_border(height):
+    torch.manual_seed(0)
+    edsr, picture = Edsr(blocks=1, features=8, residual_scale=1).eval(), 255 * torch.rand(2, 3, height, 9)
+    wanted = edsr(picture)
+    assert isinstance(fold_tail(edsr).tail, FoldedTail)
+    torch.testing.assert_close(edsr(picture), wanted, atol=1e-3, rtol=0)
+    # Without the tail itself at the border it would be another.
+    tail, features = edsr.tail, torch.rand(1, 8, height, 9)
+    assert not torch.allclose(nn.functional.pixel_shuffle(tail.inner(features), 4), tail(features), atol=1e-3)
+
+
+def test_a_folded_tail_spares_most_of_its_arithmetic_and_is_folded_once():
+    edsr, counts = Edsr(blocks=1, features=64, residual_scale=1).eval(), []
+    for _ in range(3):
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            edsr(torch.rand(1, 3, 64, 64))
+        counts.append(counter.get_total_flops())
+        fold_tail(edsr)
+    assert counts[1] < 0.5 * counts[0]
+    assert counts[2] == counts[1]
+
+
+@torch.inference_mode()
+def test_sam_with_positions_in_its_keys_sees_the_same_where_it_looks_at_the_whole_image():
+    encoder, inputs = build("sam_encoder"), tensors("sam_encoder")
+    wanted = encoder(**inputs)
+    positions_in_keys(encoder)
+    layers = encoder.encoder.layers
+    assert [isinstance(layer.attn, PositionsInKeys) for layer in layers] == [False, True]
+    torch.testing.assert_close(encoder(**inputs), wanted, atol=1e-4, rtol=1e-4)
+    layers[1].attn.attention.rel_pos_w.zero_()
+    assert not torch.allclose(encoder(**inputs), wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["clip_text", "grounding_dino"])

@@ -114,3 +114,10 @@ def test_the_committed_full_size_table_is_its_file_and_within_the_limit_of_memor
         (network, step) for network in NETWORKS for step in ("fp32", "fp16", "engine")
     }
     assert max(cost.peak_rss_mib for cost in costs) <= LIMIT_MIB
+
+
+def test_one_instance_of_every_committed_engine_fits_into_nine_gigabytes_of_a_gpu():
+    costs = read_rows(ROOT / "benchmarks/results/parity_full.csv", Cost)
+    engines = [cost for cost in costs if cost.step == "engine"]
+    assert {cost.network for cost in engines} == set(NETWORKS)
+    assert sum(cost.file_mib + cost.scratch_mib for cost in engines) < 9 * 1024

@@ -108,6 +108,15 @@ def test_what_tensorrt_complains_of_is_said_in_one_line(task):
     assert str(refused.value) == "tiny: TensorRT cannot build the engine: no kernel for node_7"
 
 
+@pytest.mark.parametrize(
+    ("remark", "scratch_bytes"),
+    [("Total Activation Memory: 4096 bytes", 4096), ("Total Weights Memory: 4096 bytes", None)],
+    ids=["said", "not said"],
+)
+def test_gpu_memory_beside_the_weights_is_what_tensorrt_says_of_it(task, remark, scratch_bytes):
+    assert build_engine(FakeTensorRT(remark=remark), task(), nothing) == scratch_bytes
+
+
 @rtx
 @pytest.mark.parametrize("name", ["edsr", "clip_text"])
 def test_a_network_of_the_mini_set_is_built_without_a_gpu(tmp_path, name):
@@ -119,6 +128,8 @@ def test_a_network_of_the_mini_set_is_built_without_a_gpu(tmp_path, name):
     assert task.engine.stat().st_size > 100_000
     assert cost.build_s > 0
     assert cost.peak_rss_bytes > 2**26
+    assert cost.scratch_bytes is not None
+    assert cost.scratch_bytes > 2**16
     assert all(done <= total for _, done, total in heard)
     assert "Building engine" in {phase for phase, _, _ in heard}
 

@@ -38,7 +38,7 @@ class Builds:
         if task.network in self.unable:
             raise BuildFailed(f"{task.network}: no kernel")
         task.engine.write_text(task.network)
-        return BuildCost(1.5, 2**30)
+        return BuildCost(1.5, 2**30, 2**27)
 
     @property
     def names(self):
@@ -90,6 +90,7 @@ def test_every_engine_of_a_set_is_built_and_recorded(source, output):
         assert made.networks[name][0].path == f"{name}/model-{record.identity.key}.plan"
         assert made.origin["engines"][name]["build_s"] == 1.5
         assert made.origin["engines"][name]["peak_rss_bytes"] == 2**30
+        assert made.origin["engines"][name]["scratch_bytes"] == 2**27
         assert made.origin["engines"][name]["size_bytes"] == len(name)
         assert made.origin["engines"][name]["identity"]["version"] == "10.5.0"
         assert EngineRecord.load(output / name) == record
@@ -98,9 +99,9 @@ def test_every_engine_of_a_set_is_built_and_recorded(source, output):
 def test_the_contract_says_what_shapes_to_build_for(source, output):
     builds = Builds()
     build_engines(source, output, CONTAINER, networks=["edsr"], build=builds)
-    assert builds.tasks[0].profile["image"] == ((1, 3, 32, 32), (1, 3, 256, 256), (4, 3, 512, 512))
+    assert builds.tasks[0].profile["image"] == ((1, 3, 32, 32), (1, 3, 256, 256), (1, 3, 256, 256))
     identity = EngineRecord.load(output / "edsr").identity
-    assert identity.shapes == "image 1x3x32x32 1x3x256x256 4x3x512x512"
+    assert identity.shapes == "image 1x3x32x32 1x3x256x256 1x3x256x256"
     assert identity.capabilities == "9.0"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from respin.contracts import NETWORKS
 from respin.errors import InvalidInput, RespinError
 from respin_benchmarks.circumstances import noted
 from respin_benchmarks.counts import count
@@ -42,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
         choices=("networks", "cold", "jobs"),
         default=["networks", "cold", "jobs"],
         help="what to measure; nothing: the page is written from the files (default: all)",
+    )
+    made.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME", help="of single ones, these"
     )
     made.add_argument("--calls", type=count, default=30, help="timed, of each network (default: %(default)s)")
     made.add_argument("--repeats", type=count, default=5, help="of every job, interleaved (default: %(default)s)")

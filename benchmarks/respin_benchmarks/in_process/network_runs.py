@@ -24,6 +24,7 @@ from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.example import example_inputs, usual_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
+from respin_export.networks.edsr import fold_tail
 from respin_export.parity import named
 
 WARM_UPS = {"cpu": 2, "cuda": 3}
@@ -36,7 +37,7 @@ mind, others begin with one that is not timed."""
 TURNS = 5
 """In which the calls of each runtime are timed, so that whatever else the machine does hits all alike."""
 
-BATCHES = {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 8), "clip_text": (2,)}
+BATCHES = {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 4), "clip_text": (2,)}
 """Of each network that is not called with one sample at a time."""
 
 
@@ -89,7 +90,8 @@ def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest
         largest_batch: as of `batches_of`.
     """
     spec = NETWORKS[name]
-    module = weights.load(name).eval().requires_grad_(False).to(machine.kind)
+    # As it is exported: arithmetic that is not done counts in no limit.
+    module = fold_tail(weights.load(name).eval().requires_grad_(False)).to(machine.kind)
     weights_bytes = sum(tensor.nbytes for tensor in module.parameters()) / (2 if half else 1)
     found = []
     for batch in batches_of(name, largest_batch):

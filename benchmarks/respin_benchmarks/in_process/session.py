@@ -114,7 +114,7 @@ class Session:
         measured = {(row.network, row.runtime, row.batch) for row in self.subject.rows(done.values())}
         left = {
             name: [each for each in runtimes if {(name, each, n) for n in batches_of(name, largest)} - measured]
-            for name in NETWORKS
+            for name in self.options.networks
         }
         if not any(left.values()):
             self.tell(f"{', '.join(runtimes)}: networks are measured")
@@ -122,7 +122,7 @@ class Session:
         ceilings = self.machine.ceilings(torch.float16 if self.half else torch.float32)
         self.tell(f"at best {ceilings.matmul_tflops:g} TFLOP/s and {ceilings.copy_gb_s:g} GB/s")
         bench = Bench(self.machine, ceilings, self.half, self.words, self.options.calls)
-        for name in (name for name in NETWORKS if left[name]):
+        for name in (name for name in NETWORKS if left.get(name)):
             if self.time_is_up():
                 return
             # A network at a time, unless whole jobs have opened all: at full size three runtimes fill a machine.

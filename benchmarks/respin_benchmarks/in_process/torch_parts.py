@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from itertools import chain, pairwise, product
+from itertools import chain, product
 from typing import Any, cast
 
 import torch
@@ -19,7 +19,6 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from transformers.models.sam.modeling_sam import SamVisionAttention, SamVisionLayer
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
 
-from respin_export.networks.edsr import Edsr
 from respin_export.networks.unet import InpaintUNet
 
 Forward = Callable[..., Tensor | Sequence[Tensor]]
@@ -30,9 +29,6 @@ minutes, and SAM's 24 layers, of two kinds, are traced in a sixth of the time.""
 
 MOST_REGIONS = 64
 """Kinds of one layer that are compiled: Swin's differ by stage, shift and share of dropped paths, and by the shape."""
-
-STRIPS = 4
-"""In which EDSR's last step is done: at once it holds half a gigabyte twice, before and after the shuffle."""
 
 HEAD_GROUPS = 4
 """In which SAM's attention over the whole image is done: for all heads its bias has half a gigabyte, twice."""
@@ -67,10 +63,7 @@ def less_scratch(module: nn.Module) -> nn.Module:
         module: of float32 or float16.
     """
     for part in list(module.modules()):
-        if isinstance(part, Edsr):
-            upsampler, last = cast(Any, part.tail)
-            part.tail = nn.Sequential(TailInStrips(upsampler, last))
-        elif isinstance(part, SamVisionLayer) and part.window_size == 0:
+        if isinstance(part, SamVisionLayer) and part.window_size == 0:
             part.attn = AttentionInGroups(cast(SamVisionAttention, part.attn))
         elif isinstance(part, InpaintUNet):
             for block in part.modules():
@@ -131,37 +124,6 @@ class SamplingByRows(nn.Module):
                     sampled = sampled + value[batches, cell[..., point], heads] * share[..., point, None]
             start += height * width
         return sampled.flatten(2)
-
-
-class TailInStrips(nn.Module):
-    """EDSR's enlargement from twice to four times, and its last convolution, on some rows at a time.
-
-    Args:
-        upsampler: convolution and shuffle, twice.
-        last: the convolution to colours, 3 x 3 as all.
-    """
-
-    def __init__(self, upsampler: nn.Sequential, last: nn.Conv2d) -> None:
-        super().__init__()
-        self.twice = upsampler[:2]
-        self.conv, self.shuffle, self.last = upsampler[2], upsampler[3], last
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, 3, 4H, 4W), float32 or float16."""
-        features = self.twice(features)
-        height = features.shape[2]
-        edges = [height * strip // STRIPS for strip in range(STRIPS + 1)]
-        strips = [self._strip(features, top, bottom) for top, bottom in pairwise(edges)]
-        return torch.cat(strips, dim=2)
-
-    def _strip(self, features: Tensor, top: int, bottom: int) -> Tensor:
-        """Two more rows on either side go in, as far as there are any: what they lack spoils none that is kept."""
-        height = features.shape[2]
-        above, below = max(0, top - 2), min(height, bottom + 2)
-        wide = self.conv(features[:, :, above:below])
-        first, end = max(0, top - 1), min(height, bottom + 1)
-        colours: Tensor = self.last(self.shuffle(wide[:, :, first - above : end - above]))
-        return colours[:, :, 2 * (top - first) : 2 * (bottom - first)]
 
 
 class AttentionInGroups(nn.Module):

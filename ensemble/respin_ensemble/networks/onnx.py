@@ -19,10 +19,6 @@ from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks, Call
 from respin_ensemble.networks.onnx_cuda import CudaSession
 
-ONE_BY_ONE = ("grounding_dino", "vae_encoder", "vae_decoder", "edsr")
-"""Networks that fill the cores with one sample: several at a time are no faster, and each takes scratch memory, which
-ONNX Runtime then keeps (docs/benchmarks.md, "On a CPU")."""
-
 LARGE_BYTES = 4 * 2**20
 """Of weights, from which on any network fills the cores with one sample. At full size all have that, in the mini set
 none."""
@@ -82,7 +78,9 @@ class CpuSession:
 
 
 def is_one_by_one(path: Path, spec: ModelSpec) -> bool:
-    """Whether a network on the CPU is run one sample at a time: one fills the cores.
+    """Whether a network on the CPU is run one sample at a time, because one fills the cores.
+
+    Several at a time are no faster then, and each takes scratch memory, which ONNX Runtime keeps.
 
     Args:
         path: its model.onnx, and beside it the weights that have no room in there.
@@ -90,7 +88,7 @@ def is_one_by_one(path: Path, spec: ModelSpec) -> bool:
     """
     beside = path.with_name(f"{path.name}.data")
     weights_bytes = sum(file.stat().st_size for file in (path, beside) if file.is_file())
-    return spec.name in ONE_BY_ONE or weights_bytes >= LARGE_BYTES
+    return spec.max_batch_size == 1 or weights_bytes >= LARGE_BYTES
 
 
 class OnnxNetworks(BatchedNetworks):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import SamConfig, SamModel
+from transformers.models.sam.modeling_sam import SamVisionAttention, SamVisionLayer
 
 UPSTREAM_TRANSFORMER_EPS = 1e-5
 """Of the two-way transformer's LayerNorms (facebookresearch/segment-anything, modeling/transformer.py)."""
@@ -40,6 +44,60 @@ class SamEncoder(nn.Module):
         """
         embedding: Tensor = self.encoder(image).last_hidden_state
         return embedding
+
+
+class PositionsInKeys(nn.Module):
+    """SAM's attention over the whole image, whose relative positions are further channels of queries and keys.
+
+    What a query adds to a key's score for the row and the column that the key lies in becomes the product of that
+    query's share for each row and column with the key's own, which is 1 in one row and one column. That is attention
+    without a bias, which TensorRT does as one kernel: the bias of 4096 x 4096 positions for 16 heads, half a gigabyte
+    in float16, is never held. Values are padded, because the kernel wants as many channels everywhere.
+
+    Args:
+        attention: the library's.
+    """
+
+    def __init__(self, attention: SamVisionAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, hidden_states: Tensor, output_attentions: bool = False) -> tuple[Tensor, None]:
+        """(B, H, W, C) float32 or float16 to the same; no attentions are given out."""
+        attention: Any = self.attention
+        batch, height, width, _ = hidden_states.shape
+        heads, cells = attention.num_attention_heads, height * width
+        qkv = attention.qkv(hidden_states).reshape(batch, cells, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        grid = query.reshape(batch, heads, height, width, -1)
+        by_row = torch.einsum("nbhwc,hkc->nbhwk", grid, attention.get_rel_pos(height, height, attention.rel_pos_h))
+        by_column = torch.einsum("nbhwc,wkc->nbhwk", grid, attention.get_rel_pos(width, width, attention.rel_pos_w))
+        query = torch.cat([query * attention.scale, by_row.flatten(2, 3), by_column.flatten(2, 3)], dim=3)
+        key = torch.cat([key, _rows_and_columns(height, width, key).expand(batch, heads, -1, -1)], dim=3)
+        channels = value.shape[3]
+        padded = F.pad(value, (0, key.shape[3] - channels))
+        attended = F.scaled_dot_product_attention(query, key, padded, scale=1.0)[..., :channels]
+        # Cloned: the exporter takes the layout of the attention's result for another than it is.
+        joined = attended.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        return attention.proj(joined.reshape(batch, height, width, -1)), None
+
+
+def _rows_and_columns(height: int, width: int, like: Tensor) -> Tensor:
+    """(H x W, H + W): 1 where a cell's row or column is, 0 elsewhere."""
+    rows = torch.eye(height, dtype=like.dtype, device=like.device).repeat_interleave(width, dim=0)
+    columns = torch.eye(width, dtype=like.dtype, device=like.device).repeat(height, 1)
+    return torch.cat([rows, columns], dim=1)
+
+
+def positions_in_keys(encoder: nn.Module) -> None:
+    """Let every layer of SAM's image encoder that looks at the whole image do so by `PositionsInKeys`.
+
+    Args:
+        encoder: changed in place.
+    """
+    for layer in encoder.modules():
+        if isinstance(layer, SamVisionLayer) and layer.window_size == 0:
+            layer.attn = PositionsInKeys(cast(SamVisionAttention, layer.attn))
 
 
 class SamDecoder(nn.Module):

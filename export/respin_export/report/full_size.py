@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -114,7 +115,7 @@ class FullSize:
             yield from ((network, step) for step in STEPS)
 
     def _step(self, network: str, step: str, here: Circumstances) -> Cost:
-        nothing = Cost(network, step, 0, 0, 0, "", "", 0, here.date, here.cpu, here.cores, here.versions)
+        nothing = Cost(network, step, 0, 0, 0, "", "", math.nan, 0, here.date, here.cpu, here.cores, here.versions)
         if step == "weights":
             return self._synthesized(nothing)
         return self._engine(nothing) if step == "engine" else self._export(nothing)
@@ -153,6 +154,7 @@ class FullSize:
             wall_s=record.build_s,
             peak_rss_mib=record.peak_rss_bytes // MIB,
             file_mib=round(record.size_bytes / MIB, 1),
+            scratch_mib=math.nan if record.scratch_bytes is None else round(record.scratch_bytes / MIB, 1),
         )
 
     def _drop(self, network: str) -> None:
@@ -199,9 +201,10 @@ def sentence(cost: Cost) -> str:
     if cost.failure:
         return f"{cost.network} {cost.step}: {cost.failure}"
     compared = f"; errors: {cost.errors}" if cost.errors else ""
+    scratch = "" if math.isnan(cost.scratch_mib) else f", {cost.scratch_mib:.0f} MiB of GPU scratch"
     return (
         f"{cost.network} {cost.step}: {cost.wall_s:.0f} s, {cost.peak_rss_mib} MiB of memory, "
-        f"{cost.file_mib:.0f} MiB written{compared}"
+        f"{cost.file_mib:.0f} MiB written{scratch}{compared}"
     )
 
 

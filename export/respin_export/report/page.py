@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -108,13 +109,23 @@ def full_size_text(costs: Sequence[Cost]) -> str:
         f"began was {busy[0]:.1f} to {busy[-1]:.1f} (1 = one busy core, this run's own among them).",
         *(f"Writing the weights: {cost.wall_s:.0f} s, {cost.file_mib / 1024:.1f} GiB." for cost in weights),
         "",
-        "| network | step | time, s | peak memory, MiB | file, MiB | errors |",
-        "|---|---|---|---|---|---|",
+        "| network | step | time, s | peak memory, MiB | file, MiB | GPU scratch, MiB | errors |",
+        "|---|---|---|---|---|---|---|",
     ]
     for cost in measured:
-        figures = f"{cost.wall_s:.0f} | {_memory(cost)} | {cost.file_mib:.0f} | {cost.errors}"
+        scratch = "" if math.isnan(cost.scratch_mib) else f"{cost.scratch_mib:.0f}"
+        figures = f"{cost.wall_s:.0f} | {_memory(cost)} | {cost.file_mib:.0f} | {scratch} | {cost.errors}"
         lines.append(f"| `{cost.network}` | {_STEP_NAMES[cost.step]} | {_failure(cost) or figures} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _served_together([cost for cost in measured if cost.step == "engine"])]) + "\n"
+
+
+def _served_together(engines: Sequence[Cost]) -> str:
+    """What a server takes of a GPU that holds one instance of every engine."""
+    weights, scratch = sum(cost.file_mib for cost in engines), sum(cost.scratch_mib for cost in engines)
+    return (
+        f"One instance of each engine takes {weights + scratch:.0f} MiB of a GPU: {weights:.0f} for the weights, "
+        f"{scratch:.0f} for scratch."
+    )
 
 
 _STEP_NAMES = {"fp32": "ONNX FP32", "fp16": "ONNX FP16", "engine": "TensorRT-RTX FP16"}
@@ -125,4 +136,4 @@ def _memory(cost: Cost) -> str:
 
 
 def _failure(cost: Cost) -> str:
-    return f"**failed** | | | {' '.join(cost.failure.split()).replace('|', '/')}" if cost.failure else ""
+    return f"**failed** | | | | {' '.join(cost.failure.split()).replace('|', '/')}" if cost.failure else ""

@@ -74,6 +74,7 @@ class Cost:
         file_mib: of what it wrote.
         errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty where nothing is compared.
         failure: why it came to nothing; empty where it did not.
+        scratch_mib: of an engine, what it takes of a GPU beside its weights, as TensorRT's builder says; NaN elsewhere.
         busy: what else ran on the machine when the step began: its load average over one minute.
         date: see `Circumstances`, as all below.
         cpu: the processor.
@@ -88,6 +89,7 @@ class Cost:
     file_mib: float
     errors: str
     failure: str
+    scratch_mib: float
     busy: float
     date: str
     cpu: str

@@ -6,6 +6,7 @@ with each network: one process builds one engine (`respin_export.tensorrt.proces
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from respin_export.tensorrt.flavours import CURRENT
 
 Report = Callable[[str, int, int], None]
 """Told of progress: the phase, steps done, steps in all."""
+
+SCRATCH = re.compile(r"Total Activation Memory: (\d+) bytes")
+"""How TensorRT says, in its log alone, what an engine that it has built takes at its greatest shapes."""
 
 ERRORS_SAID = 3
 """How many of TensorRT's complaints a sentence holds; the first says what is wrong, later ones follow from it."""
@@ -48,13 +52,17 @@ class EngineTask:
     workspace_bytes: int | None = None
 
 
-def build_engine(trt: Any, task: EngineTask, report: Report) -> None:
+def build_engine(trt: Any, task: EngineTask, report: Report) -> int | None:
     """Parse a graph, build its engine strongly typed (precision is the graph's own), and write it.
 
     Args:
         trt: the module of the task's flavour.
         task: what to build.
         report: told of progress.
+
+    Returns:
+        bytes of GPU memory that one context of the engine takes beside its weights, at the greatest shapes of the
+        profile; None where TensorRT does not say.
 
     Raises:
         BuildFailed: TensorRT refuses the graph.
@@ -81,6 +89,8 @@ def build_engine(trt: Any, task: EngineTask, report: Report) -> None:
     task.engine.write_bytes(engine)
     if task.timing_cache is not None:
         _write_timing_cache(config, task.timing_cache)
+    scratch_bytes: int | None = logger.scratch_bytes
+    return scratch_bytes
 
 
 def _parser_refusal(task: EngineTask, errors: Sequence[Any]) -> str:
@@ -145,15 +155,18 @@ def _write_timing_cache(config: Any, file: Path) -> None:
 
 def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
-        """Keeps TensorRT's complaints for the sentence that says why there is no engine."""
+        """Keeps TensorRT's complaints, of which a refusal is made, and what it says of the engine's memory."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.complaints: list[str] = []
+            self.scratch_bytes: int | None = None
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.Severity.ERROR:
                 self.complaints.append(message)
+            elif said := SCRATCH.fullmatch(message.strip()):
+                self.scratch_bytes = int(said[1])
 
     return Logger()
 

@@ -92,18 +92,26 @@ def _bar(bars: Progress, network: str) -> Report:
 
 
 def _print(report: EngineReport, console: Console) -> None:
-    table = Table("network", "", "build, s", "peak RSS, MiB", "engine, MiB")
+    table = Table("network", "", "build, s", "peak RSS, MiB", "engine, MiB", "GPU scratch, MiB")
     for state, records in (("kept", report.kept), ("built", report.built)):
         for name, record in records.items():
             table.add_row(name, state, *_costs(record))
     for name in report.failed:
-        table.add_row(name, "failed", "", "", "")
+        table.add_row(name, "failed")
     console.print(table)
+    engines = [*report.kept.values(), *report.built.values()]
+    scratch = [record.scratch_bytes for record in engines if record.scratch_bytes is not None]
+    if engines and len(scratch) == len(engines):
+        mib = (sum(record.size_bytes for record in engines) + sum(scratch)) / 2**20
+        console.print(
+            f"Served together, one instance each, they take {mib:.0f} MiB of GPU memory: weights and scratch."
+        )
 
 
-def _costs(record: EngineRecord) -> tuple[str, str, str]:
+def _costs(record: EngineRecord) -> tuple[str, str, str, str]:
     return (
         f"{record.build_s:.1f}",
         f"{record.peak_rss_bytes / 2**20:.0f}",
         f"{record.size_bytes / 2**20:.1f}",
+        "not said" if record.scratch_bytes is None else f"{record.scratch_bytes / 2**20:.0f}",
     )

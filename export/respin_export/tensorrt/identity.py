@@ -87,6 +87,8 @@ class EngineRecord:
         size_bytes: of the file.
         build_s: time from parsing to the file, in seconds.
         peak_rss_bytes: most memory that the building process held.
+        scratch_bytes: GPU memory that one context takes beside the weights, at the greatest shapes; None where that
+            was not said.
     """
 
     identity: EngineIdentity
@@ -94,6 +96,7 @@ class EngineRecord:
     size_bytes: int
     build_s: float
     peak_rss_bytes: int
+    scratch_bytes: int | None = None
 
     @classmethod
     def load(cls, folder: Path) -> EngineRecord | None:

@@ -23,10 +23,12 @@ class BuildCost:
     Args:
         build_s: from parsing to the written file, in seconds; the library's own loading is left out.
         peak_rss_bytes: most memory that the process held.
+        scratch_bytes: GPU memory beside the weights, as `build_engine` says.
     """
 
     build_s: float
     peak_rss_bytes: int
+    scratch_bytes: int | None
 
 
 def build_in_own_process(task: EngineTask, report: Report) -> BuildCost:
@@ -87,11 +89,11 @@ def _build_and_tell(task: EngineTask, sender: Connection[Any, Any]) -> None:
     trt = importlib.import_module(task.flavour)
     begin = time.perf_counter()
     try:
-        build_engine(trt, task, lambda *progress: sender.send(progress))
+        scratch_bytes = build_engine(trt, task, lambda *progress: sender.send(progress))
     except RespinError as error:
         sender.send(error)
     else:
-        sender.send(BuildCost(round(time.perf_counter() - begin, 2), _peak_rss_bytes()))
+        sender.send(BuildCost(round(time.perf_counter() - begin, 2), _peak_rss_bytes(), scratch_bytes))
 
 
 def _peak_rss_bytes() -> int:

@@ -27,8 +27,8 @@ def _batch(usual: int, largest: int) -> Axis:
     return Axis(BATCH_NAME, 1, usual, largest)
 
 
-DETECTION_HEIGHT = Axis("height", 64, 800, 1333)
-DETECTION_WIDTH = Axis("width", 64, 1066, 1333)
+DETECTION_HEIGHT = Axis("height", 64, 800, 1333, set_limits=("detection_long_side",))
+DETECTION_WIDTH = Axis("width", 64, 1066, 1333, set_limits=("detection_long_side",))
 
 SAM_SIDE = Axis("sam_side", 256, 1024, 1024, multiple_of=16, set_size="sam_side")
 SAM_GRID = SAM_SIDE.divided_by(16, "sam_grid")
@@ -38,13 +38,13 @@ VIEW_SIDE = Axis("view_side", 64, 256, 256, multiple_of=64, set_size="view_side"
 VIEW_LATENT_SIDE = VIEW_SIDE.divided_by(8, "view_latent_side")
 
 # The UNets halve their latents three times: sides in pixels are multiples of 8 * 8.
-IMAGE_HEIGHT = Axis("height", 64, 512, 768, multiple_of=64)
-IMAGE_WIDTH = Axis("width", 64, 512, 768, multiple_of=64)
+IMAGE_HEIGHT = Axis("height", 64, 512, 768, multiple_of=64, set_limits=("view_side", "inpaint_side"))
+IMAGE_WIDTH = Axis("width", 64, 512, 768, multiple_of=64, set_limits=("view_side", "inpaint_side"))
 LATENT_HEIGHT = IMAGE_HEIGHT.divided_by(8, "latent_height")
 LATENT_WIDTH = IMAGE_WIDTH.divided_by(8, "latent_width")
 
-SMALL_HEIGHT = Axis("height", 32, 256, 512)
-SMALL_WIDTH = Axis("width", 32, 256, 512)
+SMALL_HEIGHT = Axis("height", 32, 256, 512, set_limits=("view_side",))
+SMALL_WIDTH = Axis("width", 32, 256, 512, set_limits=("view_side",))
 LARGE_HEIGHT = Axis("large_height", 128, 1024, 2048, multiple_of=4)
 LARGE_WIDTH = Axis("large_width", 128, 1024, 2048, multiple_of=4)
 
@@ -52,6 +52,7 @@ GROUNDING_DINO = ModelSpec(
     name="grounding_dino",
     summary="GroundingDINO Swin-T: a photo and a caption to candidate boxes",
     batch=_batch(1, 4),
+    served_batch=1,
     inputs=(
         TensorSpec(
             "image", DType.FP32, (3, DETECTION_HEIGHT, DETECTION_WIDTH), "RGB, ImageNet-normalised; 208x208 or more"
@@ -78,6 +79,7 @@ SAM_ENCODER = ModelSpec(
     name="sam_encoder",
     summary="SAM ViT-L image encoder",
     batch=_batch(1, 4),
+    served_batch=1,
     inputs=(
         TensorSpec(
             "image",
@@ -144,6 +146,7 @@ VAE_ENCODER = ModelSpec(
     name="vae_encoder",
     summary="Stable Diffusion's VAE encoder",
     batch=_batch(1, 8),
+    served_batch=1,
     inputs=(TensorSpec("image", DType.FP32, (3, IMAGE_HEIGHT, IMAGE_WIDTH), "RGB, -1..1"),),
     outputs=(
         TensorSpec("mean", DType.FP32, (4, LATENT_HEIGHT, LATENT_WIDTH), "mean of the latents, not scaled"),
@@ -155,6 +158,7 @@ VAE_DECODER = ModelSpec(
     name="vae_decoder",
     summary="Stable Diffusion's VAE decoder",
     batch=_batch(1, 8),
+    served_batch=1,
     inputs=(TensorSpec("latents", DType.FP32, (4, LATENT_HEIGHT, LATENT_WIDTH), "divided by 0.18215"),),
     outputs=(TensorSpec("image", DType.FP32, (3, IMAGE_HEIGHT, IMAGE_WIDTH), "RGB, about -1..1, not clamped"),),
 )
@@ -163,6 +167,7 @@ EDSR = ModelSpec(
     name="edsr",
     summary="EDSR x4 super-resolution",
     batch=_batch(1, 4),
+    served_batch=1,
     inputs=(TensorSpec("image", DType.FP32, (3, SMALL_HEIGHT, SMALL_WIDTH), "RGB, 0..255"),),
     outputs=(TensorSpec("upscaled", DType.FP32, (3, LARGE_HEIGHT, LARGE_WIDTH), "RGB, about 0..255; 4x the size"),),
 )
@@ -179,6 +184,7 @@ INPAINT_UNET = ModelSpec(
     name="inpaint_unet",
     summary="SD-1.5 inpainting's UNet with guidance inside: one denoising step of one background",
     batch=_batch(2, 8),
+    served_batch=4,
     inputs=(
         TensorSpec("latents", DType.FP32, (4, LATENT_HEIGHT, LATENT_WIDTH), "noisy latents, scaled by 0.18215"),
         TensorSpec("timestep", DType.FP32, (1,), "0..999; 999 is pure noise"),
