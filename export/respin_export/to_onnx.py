@@ -26,7 +26,7 @@ from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph, named_shape
 from respin_export.half import in_half
 from respin_export.half_parity import compare_fp16, deviations_fp16, inputs_without_amplification
-from respin_export.networks.edsr import fold_tail
+from respin_export.networks.folding import folded
 from respin_export.onnx_file import EXTERNAL_ABOVE_BYTES, replace_graph, slim, write_program
 from respin_export.parity import compare_fp32, deviations_fp32, graph_outputs, module_outputs, named
 
@@ -79,7 +79,8 @@ def export_network(
 
     Args:
         module: its `forward` takes the contract's inputs by name and returns its outputs in order; it is put into
-            evaluation mode, an `Edsr`'s tail is folded, and it is put into float16 where the options say so.
+            evaluation mode, into the form in which it is run (`respin_export.networks.folding`), and into float16 where
+            the options say so.
         spec: the network's contract.
         sizes: of the set; axes that it fixes become static.
         path: of the file; its folder is made. A graph that is refused leaves what lies there as it is.
@@ -125,13 +126,13 @@ def export_loaded(
         draft = Path(unchecked) / path.name
         on_stage("tracing")
         # The file is compared with the module as it was published.
-        folded = fold_tail(module)
-        program = _traced(in_half(folded) if options.precision == "fp16" else folded, spec, sizes)
+        module = folded(module)
+        program = _traced(in_half(module) if options.precision == "fp16" else module, spec, sizes)
         _name_axes(program.model.graph, spec, sizes)
         _strip(program.model)
         on_stage("writing")
         write_program(program, draft, external_above_bytes=options.external_above_bytes)
-        del module, folded, program
+        del module, program
         # torch's programs hold themselves in cycles, and with them the weights.
         gc.collect()
         if options.slim:

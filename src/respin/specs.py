@@ -171,8 +171,8 @@ class ModelSpec:
         outputs: in the order of the graph.
         batch: the batch axis of a network's graph; None for a job, whose requests are whole.
         decoupled: whether it answers one request with many responses.
-        served_batch: most samples of one call, where that is fewer than the graph takes: where one sample fills a GPU,
-            more are no faster, and a TensorRT engine holds memory for all that it may be sent.
+        served_batch: most samples of one call, where that is fewer than the graph takes: a TensorRT engine holds
+            memory for all that it may be sent, and what fills a GPU with one sample is no faster with more.
     """
 
     name: str

@@ -149,7 +149,7 @@ class TestNovelView:
     def test_a_view_does_not_depend_on_its_company(self, networks):
         self.turned(networks, [(80, 0)])
         self.turned(networks, [(80, 0), (10, 0)])
-        alone, together = (call["latents"][0] for call in networks.fed["vae_decoder"])
+        alone, together, _ = (call["latents"][0] for call in networks.fed["vae_decoder"])
         np.testing.assert_array_equal(alone, together)
 
     def test_another_seed_is_another_picture(self, networks):

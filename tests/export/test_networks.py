@@ -14,7 +14,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from respin.contracts import NETWORKS
 from respin_export.example import example_inputs
 from respin_export.mini.networks import SIZES, VAE, build
-from respin_export.networks.edsr import Edsr, FoldedTail, fold_tail
+from respin_export.networks.edsr import Edsr, FoldedTail
+from respin_export.networks.folding import OneTokenAttention, folded
 from respin_export.networks.grounding_dino import inverse_sigmoid
 from respin_export.networks.sam import PositionsInKeys, positions_in_keys
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
@@ -171,7 +172,7 @@ def test_edsr_with_its_tail_folded_makes_the_same_picture_up_to_the_border(heigh
     torch.manual_seed(0)
     edsr, picture = Edsr(blocks=1, features=8, residual_scale=1).eval(), 255 * torch.rand(2, 3, height, 9)
     wanted = edsr(picture)
-    assert isinstance(fold_tail(edsr).tail, FoldedTail)
+    assert isinstance(folded(edsr).tail, FoldedTail)
     torch.testing.assert_close(edsr(picture), wanted, atol=1e-3, rtol=0)
     # Without the tail itself at the border it would be another.
     tail, features = edsr.tail, torch.rand(1, 8, height, 9)
@@ -184,9 +185,27 @@ def test_a_folded_tail_spares_most_of_its_arithmetic_and_is_folded_once():
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             edsr(torch.rand(1, 3, 64, 64))
         counts.append(counter.get_total_flops())
-        fold_tail(edsr)
+        folded(edsr)
     assert counts[1] < 0.5 * counts[0]
     assert counts[2] == counts[1]
+
+
+@torch.inference_mode()
+def test_zero123_predicts_the_same_noise_without_asking_its_only_token_anything():
+    network, inputs = build("zero123_unet"), tensors("zero123_unet", batch=3)
+    with FlopCounterMode(display=False) as before:
+        wanted = network(**inputs)
+    with FlopCounterMode(display=False) as after:
+        got = folded(network)(**inputs)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+    assert any(isinstance(part, OneTokenAttention) for part in network.modules())
+    assert after.get_total_flops() < before.get_total_flops()
+    assert not torch.allclose(network(**inputs | {"context": torch.randn(3, 1, 768)}), wanted, atol=1e-3)
+
+
+def test_a_prompt_of_many_tokens_is_attended_to_as_before():
+    network = folded(build("inpaint_unet"))
+    assert not any(isinstance(part, OneTokenAttention) for part in network.modules())
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.example import example_inputs, usual_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
-from respin_export.networks.edsr import fold_tail
+from respin_export.networks.folding import folded
 from respin_export.parity import named
 
 WARM_UPS = {"cpu": 2, "cuda": 3}
@@ -91,7 +91,7 @@ def trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest
     """
     spec = NETWORKS[name]
     # As it is exported: arithmetic that is not done counts in no limit.
-    module = fold_tail(weights.load(name).eval().requires_grad_(False)).to(machine.kind)
+    module = folded(weights.load(name).eval().requires_grad_(False)).to(machine.kind)
     weights_bytes = sum(tensor.nbytes for tensor in module.parameters()) / (2 if half else 1)
     found = []
     for batch in batches_of(name, largest_batch):

@@ -16,7 +16,7 @@ from respin_benchmarks.in_process.torch_parts import less_scratch
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
 from respin_export.half import Cast, in_half
-from respin_export.networks.edsr import fold_tail
+from respin_export.networks.folding import folded
 
 UNETS = ("zero123_unet", "inpaint_unet")
 WHOLLY_HALF = ("vae_encoder", "vae_decoder", "sam_encoder")
@@ -94,7 +94,7 @@ def on_device(weights: Weights, name: str, *, device: str, half: bool) -> nn.Mod
         device: "cpu" or "cuda".
         half: in float16 where `respin_export.half` says so.
     """
-    module = fold_tail(weights.load(name).eval().requires_grad_(False))
+    module = folded(weights.load(name).eval().requires_grad_(False))
     if device == "cuda":
         module = less_scratch(module)
     return (halved(name, module) if half else module).to(device)

@@ -83,18 +83,6 @@ class FoldedTail(nn.Module):
         return torch.cat([top, torch.cat([left, inner, right], dim=3), bottom], dim=2)
 
 
-def fold_tail(module: nn.Module) -> nn.Module:
-    """Let each `Edsr` make its pictures with a `FoldedTail`.
-
-    Args:
-        module: of float32; changed in place, and given back.
-    """
-    for part in list(module.modules()):
-        if isinstance(part, Edsr) and not isinstance(part.tail, FoldedTail):
-            part.tail = FoldedTail(part.tail)
-    return module
-
-
 def _as_one_convolution(tail: nn.Module) -> tuple[Tensor, Tensor]:
     """Kernel (48, C, 5, 5) and bias (48,) float64, outputs in `pixel_shuffle`'s order.
 
