@@ -51,8 +51,8 @@ class PositionsInKeys(nn.Module):
 
     What a query adds to a key's score for the row and the column that the key lies in becomes the product of that
     query's share for each row and column with the key's own, which is 1 in one row and one column. That is attention
-    without a bias, which TensorRT does as one kernel: the bias of 4096 x 4096 positions for 16 heads, half a gigabyte
-    in float16, is never held. Values are padded, because the kernel wants as many channels everywhere.
+    without a bias, for which TensorRT-RTX lays out neither bias nor scores: 4096 x 4096 for each of 16 heads, half a
+    gigabyte in float16. It does so only where values have as many channels as keys, so they are padded.
 
     Args:
         attention: the library's.
