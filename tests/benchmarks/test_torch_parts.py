@@ -16,7 +16,6 @@ from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.runner import listed
 from respin_benchmarks.in_process.torch_parts import (
     REGIONS,
-    AttentionInGroups,
     SamplingByRows,
     compiled,
     less_scratch,
@@ -39,7 +38,7 @@ def seeded():
 def small_sam():
     vision = SamVisionConfig(
         hidden_size=48,
-        num_attention_heads=6,  # which do not go into four equal groups
+        num_attention_heads=6,
         num_hidden_layers=2,
         image_size=512,
         output_channels=8,
@@ -72,7 +71,7 @@ class LiveBytes(TorchDispatchMode):
         return result
 
 
-def test_attention_in_groups_of_heads_gives_the_same_and_takes_less_memory():
+def test_sam_gives_the_same_and_takes_less_memory():
     network, inputs = small_sam()
     with LiveBytes() as before:
         wanted = network(**inputs)
@@ -81,11 +80,6 @@ def test_attention_in_groups_of_heads_gives_the_same_and_takes_less_memory():
         got = network(**inputs)
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
     assert after.most < 0.6 * before.most
-
-
-def test_only_sams_attention_over_the_whole_image_goes_by_groups_of_heads():
-    encoder = less_scratch(small_sam()[0]).encoder
-    assert [isinstance(layer.attn, AttentionInGroups) for layer in encoder.layers] == [False, True]
 
 
 def test_the_inpaintings_feed_forward_layers_sample_by_sample_give_the_same_noise():

@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from itertools import chain, product
-from typing import Any, cast
+from typing import cast
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoDecoderLayer,
     GroundingDinoEncoderLayer,
     MultiScaleDeformableAttention,
 )
-from transformers.models.sam.modeling_sam import SamVisionAttention, SamVisionLayer
+from transformers.models.sam.modeling_sam import SamVisionLayer
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
 
+from respin_export.networks.sam import SamEncoder, positions_in_keys
 from respin_export.networks.unet import InpaintUNet
 
 Forward = Callable[..., Tensor | Sequence[Tensor]]
@@ -29,9 +29,6 @@ minutes, and SAM's 24 layers, of two kinds, are traced in a sixth of the time.""
 
 MOST_REGIONS = 64
 """Kinds of one layer that are compiled: Swin's differ by stage, shift and share of dropped paths, and by the shape."""
-
-HEAD_GROUPS = 4
-"""In which SAM's attention over the whole image is done: for all heads its bias has half a gigabyte, twice."""
 
 FEED_FORWARD = 2
 """Rows that go through a feed-forward layer of the inpainting at a time: both of one sample, which is doubled for
@@ -63,8 +60,8 @@ def less_scratch(module: nn.Module) -> nn.Module:
         module: of float32 or float16.
     """
     for part in list(module.modules()):
-        if isinstance(part, SamVisionLayer) and part.window_size == 0:
-            part.attn = AttentionInGroups(cast(SamVisionAttention, part.attn))
+        if isinstance(part, SamEncoder):
+            positions_in_keys(part)
         elif isinstance(part, InpaintUNet):
             for block in part.modules():
                 if isinstance(block, BasicTransformerBlock):
@@ -124,36 +121,3 @@ class SamplingByRows(nn.Module):
                     sampled = sampled + value[batches, cell[..., point], heads] * share[..., point, None]
             start += height * width
         return sampled.flatten(2)
-
-
-class AttentionInGroups(nn.Module):
-    """SAM's attention with relative positions, some heads at a time.
-
-    Args:
-        attention: the library's.
-    """
-
-    def __init__(self, attention: SamVisionAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, hidden_states: Tensor, output_attentions: bool = False) -> tuple[Tensor, None]:
-        """(B, H, W, C) float32 or float16 to the same; no attentions are given out."""
-        attention: Any = self.attention
-        batch, height, width, _ = hidden_states.shape
-        heads = attention.num_attention_heads
-        qkv = attention.qkv(hidden_states).reshape(batch, height * width, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        groups = [self._group(part, (height, width)) for part in qkv.chunk(min(HEAD_GROUPS, heads), dim=2)]
-        attended = torch.cat(groups, dim=1).transpose(1, 2).reshape(batch, height, width, -1)
-        return attention.proj(attended), None
-
-    def _group(self, qkv: Tensor, sides: tuple[int, int]) -> Tensor:
-        """(3, B, heads, H x W, C) to (B, heads, H x W, C)."""
-        attention: Any = self.attention
-        query, key, value = qkv.unbind(0)
-        bias = attention.get_decomposed_rel_pos(
-            query.flatten(0, 1), attention.rel_pos_h, attention.rel_pos_w, sides, sides
-        )
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias.reshape(*query.shape[:3], query.shape[2])
-        )

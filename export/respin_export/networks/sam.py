@@ -96,7 +96,8 @@ def positions_in_keys(encoder: nn.Module) -> None:
         encoder: changed in place.
     """
     for layer in encoder.modules():
-        if isinstance(layer, SamVisionLayer) and layer.window_size == 0:
+        whole = isinstance(layer, SamVisionLayer) and layer.window_size == 0
+        if whole and not isinstance(layer.attn, PositionsInKeys):
             layer.attn = PositionsInKeys(cast(SamVisionAttention, layer.attn))
 
 
