@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import shutil
 from dataclasses import replace
@@ -16,7 +17,9 @@ from typer.testing import CliRunner
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin_export.errors import ExportMismatch
+from respin_export.isolated import Failed
 from respin_export.report.commands import parity, refuse_broken
+from respin_export.report.full_size import FullSize
 from respin_export.report.page import full_size_text, parity_text, with_section
 from respin_export.report.rows import LIMIT_MIB, LINKS, Cost, Row
 from respin_export.report.table import read_rows
@@ -114,6 +117,30 @@ def test_the_committed_full_size_table_is_its_file_and_within_the_limit_of_memor
         (network, step) for network in NETWORKS for step in ("fp32", "fp16", "engine")
     }
     assert max(cost.peak_rss_mib for cost in costs) <= LIMIT_MIB
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs pip install respin[tensorrt]")
+def test_what_fails_at_full_size_is_a_row_that_says_why_and_is_done_again(tmp_path):
+    def refuse(tasks, jobs):
+        yield from (Failed(name, InvalidInput("no such weights")) for name in tasks)
+
+    told = []
+    costs = FullSize(tmp_path, ["edsr"], tell=told.append, run=refuse).measure()
+    assert [(cost.step, cost.passes) for cost in costs] == [
+        ("weights", False),
+        ("fp32", False),
+        ("fp16", False),
+        ("engine", False),
+    ]
+    assert told[0] == "weights weights: no such weights"
+    assert told[1].startswith("edsr fp32: no edsr checkpoint in")
+    assert "no manifest.json" in costs[-1].failure
+    text = full_size_text(costs)
+    assert text.count("**failed**") == 3
+    assert "together take of a GPU is not known" in text
+    again = []
+    FullSize(tmp_path, ["edsr"], tell=again.append, run=refuse).measure()
+    assert again == told
 
 
 def test_one_instance_of_every_committed_engine_fits_into_nine_gigabytes_of_a_gpu():

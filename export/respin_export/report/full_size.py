@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from respin.contracts import NETWORKS
+from respin.errors import ContractMismatch
 from respin.model_set import ModelSet, NetworkFile
 from respin_export.export_set import Plan, export_set
 from respin_export.isolated import Done, Event, Failed, Run, run_isolated
@@ -145,7 +146,10 @@ class FullSize:
     def _engine(self, cost: Cost) -> Cost:
         options = EngineOptions(Library.installed("tensorrt_rtx"))
         graphs, engines = self.work / "fp16", self.work / "engines"
-        report = build_engines(graphs, engines, options, networks=[cost.network], build=self.build)
+        try:
+            report = build_engines(graphs, engines, options, networks=[cost.network], build=self.build)
+        except ContractMismatch as error:  # the graph was not exported
+            return replace(cost, failure=str(error))
         if error := report.failed.get(cost.network):
             return replace(cost, failure=str(error))
         record = {**report.built, **report.kept}[cost.network]

@@ -121,6 +121,8 @@ def full_size_text(costs: Sequence[Cost]) -> str:
 
 def _served_together(engines: Sequence[Cost]) -> str:
     """What a server takes of a GPU that holds one instance of every engine."""
+    if any(math.isnan(cost.scratch_mib) for cost in engines):
+        return "What all engines together take of a GPU is not known: not every one has said so."
     weights, scratch = sum(cost.file_mib for cost in engines), sum(cost.scratch_mib for cost in engines)
     return (
         f"One instance of each engine takes {weights + scratch:.0f} MiB of a GPU: {weights:.0f} for the weights, "
