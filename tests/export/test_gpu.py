@@ -33,8 +33,8 @@ def a_gpu():
 
 
 def inputs_of(spec):
-    lengths = example_lengths(spec, SIZES)
-    return inputs_without_amplification(example_inputs(spec, SIZES, batch=2, lengths=lengths, seed=1))
+    lengths, batch = example_lengths(spec, SIZES), min(2, spec.max_batch_size)
+    return inputs_without_amplification(example_inputs(spec, SIZES, batch=batch, lengths=lengths, seed=1))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -148,8 +148,8 @@ class FullSize:
         graphs, engines = self.work / "fp16", self.work / "engines"
         try:
             report = build_engines(graphs, engines, options, networks=[cost.network], build=self.build)
-        except ContractMismatch as error:  # the graph was not exported
-            return replace(cost, failure=str(error))
+        except ContractMismatch as missing:  # the graph was not exported
+            return replace(cost, failure=str(missing))
         if error := report.failed.get(cost.network):
             return replace(cost, failure=str(error))
         record = {**report.built, **report.kept}[cost.network]
