@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import shutil
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from markers import rtx
 from reference_files import REFERENCE
 from typer.testing import CliRunner
 
@@ -119,7 +119,7 @@ def test_the_committed_full_size_table_is_its_file_and_within_the_limit_of_memor
     assert max(cost.peak_rss_mib for cost in costs) <= LIMIT_MIB
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs pip install respin[tensorrt]")
+@rtx
 def test_what_fails_at_full_size_is_a_row_that_says_why_and_is_done_again(tmp_path):
     def refuse(tasks, jobs):
         yield from (Failed(name, InvalidInput("no such weights")) for name in tasks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
 from pathlib import Path
 
 import onnx
 import pytest
 from fake_tensorrt import KERNEL_TIMES, FakeTensorRT
+from markers import rtx
 from onnx import TensorProto, helper
 
 from respin.bundled import bundled
@@ -21,8 +21,6 @@ from respin_export.tensorrt.errors import BuildFailed
 from respin_export.tensorrt.process import build_in_own_process
 
 SHAPES = ((1, 4), (2, 4), (8, 4))
-
-rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs pip install respin[tensorrt]")
 
 
 def nothing(*progress):

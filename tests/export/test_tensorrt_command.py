@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
+from markers import rtx
 
 from respin.bundled import bundled
 from respin.model_set import ModelSet, records_of
@@ -20,9 +21,6 @@ MINI = str(bundled("models/mini"))
 
 def installed(name):
     return importlib.util.find_spec(name) is not None
-
-
-rtx = pytest.mark.skipif(not installed("tensorrt_rtx"), reason="needs pip install respin[tensorrt]")
 
 
 def respin(*arguments):

@@ -32,7 +32,7 @@ MOST_REGIONS = 64
 
 FEED_FORWARD = 2
 """Rows that go through a feed-forward layer of the inpainting at a time: both of one sample, which is doubled for
-guidance. Of eight samples' scratch memory it would be the half."""
+guidance. Of eight samples' scratch memory it was the half."""
 
 
 def compiled(module: nn.Module) -> Forward:

@@ -1,0 +1,10 @@
+"""What some tests need of the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs pip install respin[tensorrt]")
+"""TensorRT-RTX, which `make test` installs."""
