@@ -1,0 +1,210 @@
+"""A photo of one or two objects in a room, and all that a model would have to find out about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from respin.geometry import Box, bounding_box
+from respin.scenes.furniture import KINDS, make_object
+from respin.scenes.rasterizer import Camera, Canvas, Frame, shrunk, visible_faces
+from respin.scenes.room import Room, darkened, shadow_of
+from respin.scenes.solids import Mesh
+from respin.scenes.views import ViewPair, render_pair
+
+TRAINING_SEEDS = range(0, 1_000_000)
+"""Seeds of the scenes that networks may be trained on."""
+
+HELD_OUT_SEEDS = range(1_000_000, 2_000_000)
+"""Seeds of the scenes that networks are measured on; no object of theirs is one of a training scene."""
+
+SUPERSAMPLING = 2
+"""Rendered pixels a pixel of the picture, each way."""
+
+FRONT_DEGREES = 60.0
+"""Objects show their front to within this angle."""
+
+SIZE_SHARES = {1: (0.38, 0.58), 2: (0.3, 0.42)}
+"""What share of the photo's shorter side the longer side of an object's box takes, by the number of objects."""
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What scenes are drawn from.
+
+    Args:
+        size: (height, width) of the photo, px; multiples of 4.
+        kinds: of the objects.
+        most_azimuth: the largest turn, degrees; the least is 15.
+        two_objects: share of the scenes that show a second object, of another kind.
+    """
+
+    size: tuple[int, int] = (384, 512)
+    kinds: tuple[str, ...] = KINDS
+    most_azimuth: float = 90.0
+    two_objects: float = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class SceneObject:
+    """An object as it shows in a photo.
+
+    Args:
+        kind: what it is: one of the options' kinds.
+        mask: (H, W) bool: the pixels that show it.
+        box: of the mask, px.
+    """
+
+    kind: str
+    mask: NDArray[np.bool_]
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A rendered photo with its truth.
+
+    Args:
+        seed: that it was drawn from.
+        photo: (H, W, 3) uint8.
+        objects: what it shows; the first is the one to turn, and nothing hides it.
+        background: (H, W, 3) uint8: the photo without the first object and its shadow.
+        azimuth: camera move in degrees, positive to the right, by which the first object is turned in `turned`.
+        turned: (H, W, 3) uint8: the photo with the first object turned, and its shadow with it.
+        turned_mask: (H, W) bool: the pixels of `turned` that show the first object.
+        mesh: the first object, its front towards positive x.
+        facing: camera azimuth from which the photo shows it, degrees from its front.
+        camera: that took the photo.
+    """
+
+    seed: int
+    photo: NDArray[np.uint8]
+    objects: tuple[SceneObject, ...]
+    background: NDArray[np.uint8]
+    azimuth: float
+    turned: NDArray[np.uint8]
+    turned_mask: NDArray[np.bool_]
+    mesh: Mesh
+    facing: float
+    camera: Camera
+
+    @property
+    def target(self) -> SceneObject:
+        """The object to turn."""
+        return self.objects[0]
+
+    def views(self, *, side: int, object_share: float, azimuth: float | None = None, polar: float = 0.0) -> ViewPair:
+        """Render the first object on white from the photo's side and from a new one.
+
+        Args:
+            side: of the views, px.
+            object_share: share of the side that the longer side of the object's box takes in the first view.
+            azimuth: camera move in degrees, positive to the right; None is the scene's own.
+            polar: camera move in degrees, positive down.
+        """
+        move = self.azimuth if azimuth is None else azimuth
+        return render_pair(
+            self.mesh, self.camera, self.facing, azimuth=move, polar=polar, side=side, object_share=object_share
+        )
+
+
+def render_scene(seed: int, options: SceneOptions = SceneOptions()) -> Scene:
+    """Render a scene; the same seed and options give the same pixels.
+
+    Args:
+        seed: of `TRAINING_SEEDS` or `HELD_OUT_SEEDS`.
+        options: what to draw from.
+    """
+    generator = np.random.default_rng([seed, 1])
+    count = 2 if generator.random() < options.two_objects else 1
+    kinds = generator.permutation(options.kinds)[:count]
+    meshes = [make_object(str(kind), generator) for kind in kinds]
+    facings = generator.uniform(-FRONT_DEGREES, FRONT_DEGREES, count)
+    azimuth = float(generator.choice([-1, 1]) * generator.uniform(15, options.most_azimuth))
+    stage = _Stage.draw(meshes, facings, options, generator)
+    others = [mesh.turned(-facing) for mesh, facing in zip(meshes[1:], facings[1:], strict=True)]
+    background = stage.with_others(others)
+    before, mask, hidden = stage.with_target(background, meshes[0].turned(-facings[0]), others)
+    after, turned_mask, _ = stage.with_target(background, meshes[0].turned(-facings[0] - azimuth), others)
+    masks = [mask, *hidden]
+    return Scene(
+        seed=seed,
+        photo=before,
+        objects=tuple(
+            SceneObject(str(kind), shown, bounding_box(shown).box) for kind, shown in zip(kinds, masks, strict=True)
+        ),
+        background=shrunk(background, SUPERSAMPLING),
+        azimuth=azimuth,
+        turned=after,
+        turned_mask=turned_mask,
+        mesh=meshes[0],
+        facing=float(facings[0]),
+        camera=stage.frame.camera,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Camera, room and the places of a scene, at the rendered resolution."""
+
+    room: Room
+    frame: Frame
+    offset: tuple[float, float]
+
+    @classmethod
+    def draw(
+        cls, meshes: list[Mesh], facings: NDArray[np.float64], options: SceneOptions, generator: np.random.Generator
+    ) -> _Stage:
+        uniform = generator.uniform
+        height, width = (side * SUPERSAMPLING for side in options.size)
+        camera = Camera(elevation=uniform(8, 30), distance=uniform(4.2, 6.5))
+        floor = float(meshes[0].corners[:, 2].min())
+        extent = visible_faces(meshes[0].turned(-facings[0]), camera).extent
+        share = uniform(*SIZE_SHARES[len(meshes)])
+        scale = share * min(height, width) / float((extent[1] - extent[0]).max())
+        # A second object stands to one side, so the first keeps to the other.
+        side = generator.choice([-1, 1])
+        lean = uniform(0.12, 0.22) if len(meshes) > 1 else uniform(-0.16, 0.16)
+        origin = (width * (0.5 - side * lean), height * uniform(0.45, 0.6))
+        offset = (uniform(-0.9, 0.4), side * uniform(1.75, 2.2))
+        return cls(Room.draw(floor, generator), Frame(camera, (height, width), scale, origin), offset)
+
+    def _placed(self, mesh: Mesh) -> Mesh:
+        """The second object on the floor beside the first."""
+        drop = self.room.floor - float(mesh.corners[:, 2].min())
+        return mesh.moved((self.offset[0], self.offset[1], drop))
+
+    def with_others(self, others: list[Mesh]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8, rendered resolution: the room and all objects but the first."""
+        pixels = self.room.photograph(self.frame)
+        for mesh in map(self._placed, others):
+            pixels = darkened(pixels, self._shadow(mesh))
+            self._canvas(pixels).draw(visible_faces(mesh, self.frame.camera))
+        return pixels
+
+    def with_target(
+        self, background: NDArray[np.uint8], mesh: Mesh, others: list[Mesh]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[NDArray[np.bool_]]]:
+        """The photo, the first object's mask and those of the others where it leaves them visible."""
+        canvas = self._canvas(darkened(background, self._shadow(mesh)))
+        # The shadow lies on the floor, not on what stands there: the others are drawn again.
+        shown = [canvas.draw(visible_faces(self._placed(other), self.frame.camera)) for other in others]
+        mask = canvas.draw(visible_faces(mesh, self.frame.camera))
+        return (
+            shrunk(canvas.pixels, SUPERSAMPLING),
+            _majority(mask),
+            [_majority(other & ~mask) for other in shown],
+        )
+
+    def _shadow(self, mesh: Mesh) -> NDArray[np.float32]:
+        return shadow_of(mesh, self.room.floor, self.frame)
+
+    def _canvas(self, pixels: NDArray[np.uint8]) -> Canvas:
+        return Canvas(pixels, self.frame.scale, self.frame.origin)
+
+
+def _majority(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask at the picture's resolution: true where at least half of the rendered pixels are."""
+    return shrunk(mask.astype(np.uint8) * np.uint8(200), SUPERSAMPLING) >= 100
