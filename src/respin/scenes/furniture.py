@@ -1,7 +1,7 @@
 """Furniture-like objects of random proportions and colours, whose front differs from their back and sides.
 
-Each builder makes an object that faces positive x; `make_object` scales it to fit the unit sphere. Lengths within a
-builder are about half-metres.
+Each builder makes an object that faces positive x; `make_object` scales it to fit the unit sphere. Lengths in a builder
+are in units of about half a metre.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def make_object(kind: str, generator: np.random.Generator) -> Mesh:
 
     Args:
         kind: one of `KINDS`.
-        generator: decides proportions and colours.
+        generator: source of proportions and colours.
     """
     colour = bright_colour(generator)
     second = bright_colour(generator) if generator.random() < 0.5 else colour * generator.uniform(0.5, 0.8)
@@ -112,4 +112,4 @@ _BUILDERS: dict[str, Callable[[np.random.Generator, Colour, Colour], Mesh]] = {
 }
 
 KINDS: tuple[str, ...] = tuple(_BUILDERS)
-"""Names of the kinds of objects, as a user would name them to a detector."""
+"""Kinds of objects, by the class name that a detector takes."""

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from respin.scenes.solids import Mesh
 
 _TO_LIGHT = np.array([-0.45, -0.75, -0.5]) / np.linalg.norm([-0.45, -0.75, -0.5])
-"""Direction to the light in the camera frame: from above, left and behind the camera."""
+"""Unit vector towards the light in the camera frame: the light is above, left of and behind the camera."""
 
 AMBIENT, DIFFUSE = 0.42, 0.62
-"""Shares of the light that reaches every face, and that which depends on its angle (Lambert)."""
+"""Light that reaches every face, and light that depends on the face's angle (Lambert), as shares of its colour."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +35,31 @@ class Camera:
 
     @property
     def position(self) -> NDArray[np.float64]:
-        """(3,)."""
+        """Position in the world, (3,)."""
         angle = np.radians(self.elevation)
         return self.distance * np.array([np.cos(angle), 0, np.sin(angle)])
 
     @property
     def axes(self) -> NDArray[np.float64]:
-        """(3, 3): right, down and forward as rows."""
+        """Directions right, down and forward in the world, as the rows of a (3, 3) array."""
         angle = np.radians(self.elevation)
         sine, cosine = np.sin(angle), np.cos(angle)
         return np.array([[0, 1, 0], [sine, 0, -cosine], [-cosine, 0, -sine]], np.float64)
 
     def into_frame(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points of the world, (..., 3), in the camera frame."""
+        """Transform points of the world, (..., 3), into the camera frame."""
         return (points - self.position) @ self.axes.T
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a camera.
+    """The picture area of a camera: where on the image plane its pixels are.
 
     Args:
-        camera: that takes it.
+        camera: the camera that takes the picture.
         shape: (H, W) px.
-        scale: pixels a unit of the image plane at distance 1.
-        origin: (x, y) px where the camera's axis meets the picture.
+        scale: pixels per unit of the image plane at distance 1, which is the focal length in pixels.
+        origin: (x, y) px of the principal point.
     """
 
     camera: Camera
@@ -76,11 +76,11 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """The visible faces of a mesh as a camera sees them.
+    """The faces of a mesh that point towards a camera, projected and lit.
 
     Args:
         corners: (F, 4, 2) float64 on the image plane at distance 1.
-        planes: (F, 3): the inverse depth at (x, y) is planes @ (x, y, 1).
+        planes: (F, 3) float64; the inverse depth of a face at (x, y) is its plane @ (x, y, 1).
         colours: (F, 3) float64, lit, 0..255.
     """
 
@@ -90,13 +90,13 @@ class Faces:
 
     @property
     def extent(self) -> NDArray[np.float64]:
-        """(2, 2): the least and the greatest (x, y) of all corners."""
+        """Smallest and largest (x, y) of all corners, as the rows of a (2, 2) array."""
         flat = self.corners.reshape(-1, 2)
         return np.stack([flat.min(axis=0), flat.max(axis=0)])
 
 
 def visible_faces(mesh: Mesh, camera: Camera) -> Faces:
-    """Project a mesh, drop the faces that look away, and light the others."""
+    """Project a mesh, drop the faces that point away from the camera, and light the others."""
     corners = camera.into_frame(mesh.quads)
     normals = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
@@ -109,16 +109,16 @@ def visible_faces(mesh: Mesh, camera: Camera) -> Faces:
 
 
 _NEXT = {corners: np.roll(np.arange(corners), -1) for corners in (3, 4)}
-"""Index of the corner that follows each, by the number of corners."""
+"""Index of each corner's successor, by the number of corners."""
 
 
 class Canvas:
-    """A picture that faces are drawn into.
+    """A picture with a z-buffer.
 
     Args:
         pixels: (H, W, 3) uint8, changed in place.
-        scale: pixels a unit of the image plane at distance 1.
-        origin: (x, y) px where the camera's axis meets the picture.
+        scale: pixels per unit of the image plane at distance 1.
+        origin: (x, y) px of the principal point.
     """
 
     def __init__(self, pixels: NDArray[np.uint8], scale: float, origin: tuple[float, float]) -> None:
@@ -129,10 +129,10 @@ class Canvas:
         self._inverse_depth = np.zeros(self._shape, np.float32)
 
     def draw(self, faces: Faces) -> NDArray[np.bool_]:
-        """Draw faces over all that is farther away.
+        """Draw faces, except where something nearer was drawn before.
 
         Returns:
-            (H, W) bool: where they show.
+            (H, W) bool: the pixels that this call changed.
         """
         shows = np.zeros(self._shape, np.bool_)
         corners = faces.corners * self.scale + self.origin
@@ -162,8 +162,8 @@ def scan_convert(polygon: NDArray[np.float64], shape: tuple[int, int]) -> tuple[
         shape: (H, W) of the picture.
 
     Returns:
-        rows, columns, and (rows, columns) bool; None where no pixel is covered. A pixel on an edge that two polygons
-        share belongs to exactly one of them.
+        The rows and columns of the bounding box, and (rows, columns) bool; None if the box misses the picture. A pixel
+        centre on an edge that two polygons share belongs to exactly one of them.
     """
     low, high = polygon.min(axis=0), polygon.max(axis=0)
     top, bottom = max(int(low[1]), 0), min(int(high[1]) + 1, shape[0])
@@ -172,11 +172,13 @@ def scan_convert(polygon: NDArray[np.float64], shape: tuple[int, int]) -> tuple[
         return None
     centres = np.arange(top, bottom) + 0.5
     start, end = polygon, polygon[_NEXT[len(polygon)]]
-    rise = end[:, 1:] - start[:, 1:]
-    level = rise == 0
-    share = (centres - start[:, 1:]) / np.where(level, 1, rise)
-    crossing = start[:, :1] + share * (end[:, :1] - start[:, :1])
-    crossed = (share >= 0) & (share <= 1) & ~level
+    # From the upper end: the two polygons that share an edge traverse it in opposite directions, and must round alike.
+    upper, lower = np.where(start[:, 1:] <= end[:, 1:], (start, end), (end, start))
+    rise = lower[:, 1:] - upper[:, 1:]
+    share = (centres - upper[:, 1:]) / np.where(rise == 0, 1, rise)
+    crossing = upper[:, :1] + share * (lower[:, :1] - upper[:, :1])
+    # Half open, so that a row through a corner counts for the edge below it; level edges are never crossed.
+    crossed = (centres >= upper[:, 1:]) & (centres < lower[:, 1:])
     first = np.where(crossed, crossing, np.inf).min(axis=0)
     last = np.where(crossed, crossing, -np.inf).max(axis=0)
     across = np.arange(left, right) + 0.5
@@ -185,7 +187,15 @@ def scan_convert(polygon: NDArray[np.float64], shape: tuple[int, int]) -> tuple[
 
 
 def shrunk(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Average blocks of `factor` x `factor` pixels: (H, W[, 3]) uint8 to (H / factor, W / factor[, 3])."""
+    """Average blocks of `factor` x `factor` pixels, rounded to the nearest level.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) uint8; H and W are multiples of `factor`.
+        factor: at most 16.
+
+    Returns:
+        (H / factor, W / factor) or (H / factor, W / factor, 3) uint8.
+    """
     total = np.zeros((pixels.shape[0] // factor, pixels.shape[1] // factor, *pixels.shape[2:]), np.uint16)
     for row in range(factor):
         for column in range(factor):

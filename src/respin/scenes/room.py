@@ -1,4 +1,4 @@
-"""A room: a floor and a wall with patterns, lit unevenly, and the soft shadows of the objects that stand in it."""
+"""A room: a floor and a wall with patterns, lit unevenly, and the soft shadows of objects on the floor."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from respin.scenes.rasterizer import Frame, scan_convert
 from respin.scenes.solids import Mesh, bright_colour
 
 TILE = 256
-"""Side of a pattern in texels; it repeats."""
+"""Side of a repeating pattern, texels."""
 
 TEXELS = 64.0
-"""Texels a unit of length."""
+"""Texels per unit of length."""
 
 SHADOW_STRIDE = 4
-"""Pixels of the picture a pixel of the shadow map, each way."""
+"""Rendered pixels per pixel of the shadow map, along each axis."""
 
 SHADOW_DEPTH = 0.45
-"""Share of the light that a full shadow takes away."""
+"""Share of the light that a full shadow removes."""
 
 SHADOW_SLANT = (-0.25, 0.35)
-"""By how much a shadow moves in (x, y) a unit of height: the light comes from the front left."""
+"""Offset of a shadow in (x, y) per unit of height: the light comes from the front left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class Room:
     Args:
         floor: height of the floor.
         wall: distance of the wall from the origin, away from the camera.
-        yaw: degrees by which the wall is turned.
+        yaw: angle of the wall to the image plane, degrees.
         floor_tile: (TILE, TILE, 3) uint8.
         wall_tile: (TILE, TILE, 3) uint8.
-        falloff: how much darker the right and the lower border are, shares.
+        falloff: shares of the light that the right and the lower border lack.
     """
 
     floor: float
@@ -49,7 +49,7 @@ class Room:
 
     @classmethod
     def draw(cls, floor: float, generator: np.random.Generator) -> Room:
-        """Draw a room whose floor lies at a height."""
+        """Draw a random room with its floor at the given height."""
         uniform = generator.uniform
         return cls(
             floor=floor,
@@ -61,7 +61,7 @@ class Room:
         )
 
     def photograph(self, frame: Frame) -> NDArray[np.uint8]:
-        """Take a picture of the empty room: (H, W, 3) uint8."""
+        """Render the empty room: (H, W, 3) uint8."""
         camera, scale, origin = frame.camera, frame.scale, frame.origin
         height, width = frame.shape
         _, down, forward = camera.axes.astype(np.float32)
@@ -86,12 +86,14 @@ class Room:
 
 
 def shadow_of(mesh: Mesh, floor: float, frame: Frame) -> NDArray[np.float32]:
-    """Return the share of the light that the mesh's soft shadow on the floor leaves: (H, W) float32.
+    """Return the share of the light that remains in the soft shadow of a mesh: (H, W) float32.
+
+    The shadow is that on an endless floor; the wall does not bend it.
 
     Args:
-        mesh: stands on the floor.
-        floor: its height.
-        frame: of the picture; its sides are multiples of `SHADOW_STRIDE`.
+        mesh: the object, standing on the floor.
+        floor: height of the floor.
+        frame: the picture area; its sides are multiples of `SHADOW_STRIDE`.
     """
     small = (frame.shape[0] // SHADOW_STRIDE, frame.shape[1] // SHADOW_STRIDE)
     shaded = np.zeros(small, np.bool_)
@@ -111,7 +113,7 @@ def shadow_of(mesh: Mesh, floor: float, frame: Frame) -> NDArray[np.float32]:
 
 
 def darkened(pixels: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Multiply a picture, (H, W, 3) uint8, by (H, W) shares of 0..1."""
+    """Multiply a picture, (H, W, 3) uint8, by (H, W) shares of 0..1, rounding down in steps of 1/256."""
     darker = pixels.copy()
     rows = np.flatnonzero((share < 1).any(axis=1))
     if len(rows):
@@ -122,7 +124,7 @@ def darkened(pixels: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[n
 
 
 def blurred(picture: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    """Blur (H, W) float32 by three box filters of side 2 * radius + 1, nearly a Gaussian; edges are repeated."""
+    """Blur (H, W) float32 by three box filters of side 2 * radius + 1, nearly a Gaussian; borders are repeated."""
     for axis in (0, 1) * 3:
         padded = np.pad(picture, [(radius + 1, radius) if each == axis else (0, 0) for each in (0, 1)], mode="edge")
         sums = padded.cumsum(axis=axis, dtype=np.float32)
@@ -134,7 +136,7 @@ def blurred(picture: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
 
 
 def pattern(generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw a repeating pattern, (TILE, TILE, 3) uint8: plain, striped, chequered, or tiles laid like bricks."""
+    """Draw a random repeating pattern, (TILE, TILE, 3) uint8: plain, striped, chequered, or bricks."""
     colour = bright_colour(generator)
     if generator.random() < 0.6:
         colour = 0.35 * colour + 0.65 * np.array([210.0, 205.0, 200.0])
@@ -146,7 +148,7 @@ def pattern(generator: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def blurred_noise(generator: np.random.Generator, cells: int) -> NDArray[np.float64]:
-    """Smooth noise of unit variance that repeats: (TILE, TILE), interpolated between `cells` x `cells` values."""
+    """Draw smooth repeating noise, (TILE, TILE): `cells` x `cells` values of unit variance, interpolated."""
     values = generator.normal(0, 1, (cells, cells))
     at = np.arange(TILE) * cells / TILE
     first = at.astype(int)
@@ -191,7 +193,7 @@ def _lookup(
     along: NDArray[np.float32],
     other: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
-    """The texel at each (along, other), (H, W) in units of length, of the floor or of the wall."""
+    """Look up the texel at each (along, other), (H, W) in units of length, of the floor or of the wall."""
     texels = np.concatenate([floor_tile.reshape(-1, 3), wall_tile.reshape(-1, 3)])
     index = (along * np.float32(TEXELS)).astype(np.int32) & (TILE - 1)
     index += ((other * np.float32(TEXELS)).astype(np.int32) & (TILE - 1)) * TILE

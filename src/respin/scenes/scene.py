@@ -1,4 +1,4 @@
-"""A photo of one or two objects in a room, and all that a model would have to find out about it."""
+"""A photo of one or two objects in a room, with the ground truth of every stage of the job."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ TRAINING_SEEDS = range(0, 1_000_000)
 """Seeds of the scenes that networks may be trained on."""
 
 HELD_OUT_SEEDS = range(1_000_000, 2_000_000)
-"""Seeds of the scenes that networks are measured on; no object of theirs is one of a training scene."""
+"""Seeds of the scenes that networks are measured on; their objects do not occur in training scenes."""
 
 SUPERSAMPLING = 2
-"""Rendered pixels a pixel of the picture, each way."""
+"""Rendered pixels per pixel of the picture, along each axis."""
 
 FRONT_DEGREES = 60.0
-"""Objects show their front to within this angle."""
+"""Largest angle between the camera and an object's front, degrees."""
 
 SIZE_SHARES = {1: (0.38, 0.58), 2: (0.3, 0.42)}
-"""What share of the photo's shorter side the longer side of an object's box takes, by the number of objects."""
+"""Longer side of the first object's box as a share of the photo's shorter side: its range, by the number of objects."""
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What scenes are drawn from.
+    """The distribution that scenes are drawn from.
 
     Args:
         size: (height, width) of the photo, px; multiples of 4.
-        kinds: of the objects.
-        most_azimuth: the largest turn, degrees; the least is 15.
+        kinds: kinds of objects to choose from.
+        most_azimuth: the largest turn, degrees; the smallest is 15.
         two_objects: share of the scenes that show a second object, of another kind.
     """
 
@@ -49,12 +49,12 @@ class SceneOptions:
 
 @dataclass(frozen=True, eq=False)
 class SceneObject:
-    """An object as it shows in a photo.
+    """An object in a photo.
 
     Args:
-        kind: what it is: one of the options' kinds.
-        mask: (H, W) bool: the pixels that show it.
-        box: of the mask, px.
+        kind: its class name, one of `SceneOptions.kinds`.
+        mask: (H, W) bool: the pixels that show the object, at least half of each.
+        box: bounding box of the mask, px.
     """
 
     kind: str
@@ -64,19 +64,19 @@ class SceneObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A rendered photo with its truth.
+    """A rendered photo with its ground truth.
 
     Args:
-        seed: that it was drawn from.
+        seed: the seed it was drawn from.
         photo: (H, W, 3) uint8.
-        objects: what it shows; the first is the one to turn, and nothing hides it.
+        objects: the objects in the photo; the first is the one to turn, and nothing hides it.
         background: (H, W, 3) uint8: the photo without the first object and its shadow.
         azimuth: camera move in degrees, positive to the right, by which the first object is turned in `turned`.
         turned: (H, W, 3) uint8: the photo with the first object turned, and its shadow with it.
         turned_mask: (H, W) bool: the pixels of `turned` that show the first object.
         mesh: the first object, its front towards positive x.
-        facing: camera azimuth from which the photo shows it, degrees from its front.
-        camera: that took the photo.
+        facing: azimuth of the camera in degrees from the front of the first object.
+        camera: the camera of the photo.
     """
 
     seed: int
@@ -99,9 +99,9 @@ class Scene:
         """Render the first object on white from the photo's side and from a new one.
 
         Args:
-            side: of the views, px.
-            object_share: share of the side that the longer side of the object's box takes in the first view.
-            azimuth: camera move in degrees, positive to the right; None is the scene's own.
+            side: side of the views, px.
+            object_share: longer side of the object's box in the first view, as a share of the side.
+            azimuth: camera move in degrees, positive to the right; None = the scene's own.
             polar: camera move in degrees, positive down.
         """
         move = self.azimuth if azimuth is None else azimuth
@@ -114,8 +114,8 @@ def render_scene(seed: int, options: SceneOptions = SceneOptions()) -> Scene:
     """Render a scene; the same seed and options give the same pixels.
 
     Args:
-        seed: of `TRAINING_SEEDS` or `HELD_OUT_SEEDS`.
-        options: what to draw from.
+        seed: one of `TRAINING_SEEDS` or `HELD_OUT_SEEDS`.
+        options: the distribution to draw from.
     """
     generator = np.random.default_rng([seed, 1])
     count = 2 if generator.random() < options.two_objects else 1
@@ -147,7 +147,7 @@ def render_scene(seed: int, options: SceneOptions = SceneOptions()) -> Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Stage:
-    """Camera, room and the places of a scene, at the rendered resolution."""
+    """The camera, room and layout of a scene, at the rendered resolution."""
 
     room: Room
     frame: Frame
@@ -172,12 +172,12 @@ class _Stage:
         return cls(Room.draw(floor, generator), Frame(camera, (height, width), scale, origin), offset)
 
     def _placed(self, mesh: Mesh) -> Mesh:
-        """The second object on the floor beside the first."""
+        """Put the second object on the floor beside the first."""
         drop = self.room.floor - float(mesh.corners[:, 2].min())
         return mesh.moved((self.offset[0], self.offset[1], drop))
 
     def with_others(self, others: list[Mesh]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8, rendered resolution: the room and all objects but the first."""
+        """Render the room and all objects but the first: (H, W, 3) uint8 at the rendered resolution."""
         pixels = self.room.photograph(self.frame)
         for mesh in map(self._placed, others):
             pixels = darkened(pixels, self._shadow(mesh))
@@ -187,7 +187,7 @@ class _Stage:
     def with_target(
         self, background: NDArray[np.uint8], mesh: Mesh, others: list[Mesh]
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[NDArray[np.bool_]]]:
-        """The photo, the first object's mask and those of the others where it leaves them visible."""
+        """Render the photo, the first object's mask, and the masks of the visible parts of the others."""
         canvas = self._canvas(darkened(background, self._shadow(mesh)))
         # The shadow lies on the floor, not on what stands there: the others are drawn again.
         shown = [canvas.draw(visible_faces(self._placed(other), self.frame.camera)) for other in others]
@@ -206,5 +206,5 @@ class _Stage:
 
 
 def _majority(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A mask at the picture's resolution: true where at least half of the rendered pixels are."""
+    """Reduce a mask to the picture's resolution: true where at least half of the rendered pixels are."""
     return shrunk(mask.astype(np.uint8) * np.uint8(200), SUPERSAMPLING) >= 100

@@ -1,6 +1,6 @@
 """Solids made of flat quadrilaterals.
 
-Frame: x to the front of the object, y to its left seen from behind, z up; lengths in arbitrary units.
+Object frame: x to the front of the object, y to its left seen from behind, z up; lengths in arbitrary units.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BOX_FACES = np.array([(0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (2, 6, 7, 3), (
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Opaque quadrilaterals.
+    """A surface of opaque quadrilaterals, each visible from outside only.
 
     Args:
         quads: (F, 4, 3) float64, the corners of each face in order; a triangle repeats a corner.
@@ -45,7 +45,7 @@ class Mesh:
 
     @property
     def corners(self) -> NDArray[np.float64]:
-        """(4 F, 3): every corner of every face."""
+        """Every corner of every face, (4 F, 3)."""
         return self.quads.reshape(-1, 3)
 
 
@@ -67,9 +67,9 @@ def frustum(
 
     Args:
         centre: (x, y) of its axis.
-        z: lower and upper end.
-        radii: at the lower and the upper end.
-        colour: of all faces.
+        z: heights of the lower and the upper end.
+        radii: radii at the lower and the upper end.
+        colour: colour of all faces.
         sides: an even number of side faces.
     """
     angles = np.arange(sides) * 2 * np.pi / sides
@@ -85,7 +85,7 @@ def frustum(
 
 
 def tilted(mesh: Mesh, degrees: float) -> Mesh:
-    """Return the mesh turned about the y axis: positive angles lean what stands upright backwards, to negative x."""
+    """Return the mesh turned about the y axis; positive angles lean upright faces backwards, to negative x."""
     angle = np.radians(degrees)
     rotation = np.array(
         [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]], dtype=np.float64
@@ -94,7 +94,7 @@ def tilted(mesh: Mesh, degrees: float) -> Mesh:
 
 
 def bright_colour(generator: np.random.Generator) -> Colour:
-    """Draw a saturated colour of any hue."""
+    """Draw a random saturated colour of any hue."""
     hue, saturation, value = generator.uniform(), generator.uniform(0.6, 1.0), generator.uniform(0.6, 1.0)
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float64)
 

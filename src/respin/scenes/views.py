@@ -1,4 +1,4 @@
-"""An object on white from two sides, in the frame that the novel view's network is served: the photo's side first."""
+"""An object on white before and after a camera move, framed as the condition image of Zero123 is."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from respin.scenes.rasterizer import Camera, Canvas, Faces, shrunk, visible_face
 from respin.scenes.solids import Mesh
 
 SUPERSAMPLING = 3
-"""Rendered pixels a pixel of a view, each way."""
+"""Rendered pixels per pixel of a view, along each axis."""
 
 
 @dataclass(frozen=True, eq=False)
 class ViewPair:
-    """The same object from two sides at one scale, each centred on its own box.
+    """An object before and after a camera move, at one scale, each view centred on its own box.
 
     Args:
-        before: (side, side, 3) uint8 on white, from the photo's side.
+        before: (side, side, 3) uint8 on white, as the photo shows the object.
         before_mask: (side, side) bool.
-        after: (side, side, 3) uint8 on white, from the new side.
+        after: (side, side, 3) uint8 on white, after the move.
         after_mask: (side, side) bool.
-        azimuth: camera move between them in degrees, positive to the right.
+        azimuth: camera move in degrees, positive to the right.
         polar: camera move in degrees, positive down.
     """
 
@@ -41,13 +41,13 @@ def render_pair(
     """Render an object before and after a camera move.
 
     Args:
-        mesh: faces positive x.
-        camera: that takes the first view.
-        facing: azimuth of the first view in degrees from the object's front.
+        mesh: the object, its front towards positive x.
+        camera: the camera of the first view.
+        facing: azimuth of the first view in degrees from the front of the object.
         azimuth: camera move in degrees, positive to the right.
         polar: camera move in degrees, positive down.
-        side: of the views, px.
-        object_share: share of the side that the longer side of the object's box takes in the first view.
+        side: side of the views, px.
+        object_share: longer side of the object's box in the first view, as a share of the side.
     """
     first = visible_faces(mesh.turned(-facing), camera)
     scale = object_share * side / float((first.extent[1] - first.extent[0]).max())
@@ -63,12 +63,12 @@ def draw_on_white(faces: Faces, scale: float, side: int) -> tuple[NDArray[np.uin
     """Draw faces centred on a white square.
 
     Args:
-        faces: of one object.
-        scale: pixels a unit of the image plane.
-        side: of the square, px.
+        faces: the faces of one object.
+        scale: pixels per unit of the image plane.
+        side: side of the square, px.
 
     Returns:
-        (side, side, 3) uint8 and (side, side) bool.
+        The view, (side, side, 3) uint8, and its mask, (side, side) bool.
     """
     rendered = side * SUPERSAMPLING
     centre = faces.extent.mean(axis=0) * scale * SUPERSAMPLING
