@@ -201,6 +201,5 @@ def mini_set(locate: Callable[[str], Path] = bundled) -> Finding:
         found.verify(folder)
     except RespinError as error:
         return Finding("mini set", False, str(error))
-    return Finding(
-        "mini set", True, f"{len(found.networks)} networks, {found.size_bytes / 2**20:.1f} MiB, checksums right"
-    )
+    whole = f"{len(found.networks)} networks, {found.size_bytes / 2**20:.1f} MiB, checksums right"
+    return Finding("mini set", True, "; ".join([whole, *found.notes]))

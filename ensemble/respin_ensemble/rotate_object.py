@@ -41,7 +41,7 @@ def rotate_object(workshop: Workshop, request: RotationRequest, report: Report) 
         RespinError: in words for the caller.
     """
     scene = look_at(workshop, request, report)
-    notes: list[str] = []
+    notes = list(workshop.notes)
     if request.views > 0:
         if prompt_ids(request.background_prompt)[1]:
             notes.append("background_prompt is longer than CLIP reads; its end was cut off")

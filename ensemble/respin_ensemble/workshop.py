@@ -49,6 +49,7 @@ class Workshop:
         caches: what earlier jobs left.
         meter: is told how long each stage takes.
         still_wanted: raises when nobody waits for this job any more; asked while it waits for another's result.
+        notes: of the set, for every caller (`ModelSet.notes`).
     """
 
     networks: Networks
@@ -58,6 +59,7 @@ class Workshop:
     caches: Caches = field(default_factory=Caches)
     meter: Meter = field(default_factory=Silent)
     still_wanted: Callable[[], None] = lambda: None
+    notes: tuple[str, ...] = ()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

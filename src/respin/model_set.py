@@ -18,6 +18,11 @@ from respin.specs import Axis, ModelSpec
 
 MANIFEST = "manifest.json"
 
+_FOR_PHOTOS = "for photos export the published weights (respin weights fetch, respin export)"
+
+_UNTRAINED = {"grounding_dino": "send a box"}
+"""What a caller can do about a network without training."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -106,7 +111,7 @@ class ModelSet:
                     name: tuple(NetworkFile(**record) for record in records)
                     for name, records in raw["networks"].items()
                 },
-                origin=raw.get("origin", {}),
+                origin=_mapping(raw.get("origin")),
             )
         except FileNotFoundError:
             raise ContractMismatch(
@@ -132,6 +137,22 @@ class ModelSet:
         return folder / self.networks[spec.name][0].path
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for callers about what the set cannot do; empty unless `origin` says something of the kind.
+
+        `origin["knows"]` is the one kind of picture that the networks were trained on, e.g. "rendered scenes";
+        `origin["training"][network]["trained"]` is false for a network with random weights.
+        """
+        notes = []
+        knows, training = self.origin.get("knows"), _mapping(self.origin.get("training"))
+        if knows and isinstance(knows, str):
+            notes.append(f"{self.name}: trained on {knows}; {_FOR_PHOTOS}")
+        for name in self.networks:
+            if _mapping(training.get(name)).get("trained") is False:
+                notes.append(f"{name} of this set is not trained: {_UNTRAINED.get(name, 'its output means nothing')}")
+        return tuple(notes)
+
+    @property
     def size_bytes(self) -> int:
         """Of all files together."""
         return sum(record.size_bytes for records in self.networks.values() for record in records)
@@ -150,6 +171,10 @@ class ModelSet:
                 raise ContractMismatch(
                     f"set '{self.name}': {record.path} is not the file that the manifest records; export {name} again"
                 )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def records_of(folder: Path, graph: Path) -> tuple[NetworkFile, ...]:

@@ -67,6 +67,39 @@ def test_a_folder_that_is_no_set_is_refused(tmp_path):
         ModelSet.load(tmp_path)
 
 
+def test_a_set_says_what_it_knows_and_which_networks_are_not_trained(folder):
+    records = dict(ModelSet.load(folder).networks)
+    networks = {name: records["edsr"] for name in ("grounding_dino", "edsr", "clip_text")}
+    training = {"grounding_dino": {"trained": False}, "edsr": {"trained": False}, "clip_text": {"trained": True}}
+    ModelSet("tiny", "fp32", Sizes(), networks, {"knows": "rendered scenes", "training": training}).save(folder)
+    assert ModelSet.load(folder).notes == (
+        "tiny: trained on rendered scenes; for photos export the published weights "
+        "(respin weights fetch, respin export)",
+        "grounding_dino of this set is not trained: send a box",
+        "edsr of this set is not trained: its output means nothing",
+    )
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        [],
+        "from somewhere",
+        {},
+        {"knows": None, "training": None},
+        {"knows": ["scenes"], "training": ["edsr"]},
+        {"knows": "", "training": {"edsr": False, "another": {"trained": False}}},
+        {"training": {"edsr": {"trained": "no"}}},
+        {"training": {"edsr": {"steps": 7}}},
+    ],
+)
+def test_an_origin_of_another_form_says_nothing(folder, origin):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "origin": origin}))
+    assert ModelSet.load(folder).notes == ()
+
+
 def test_a_set_fixes_some_axes_and_leaves_others_free():
     sizes = Sizes(sam_side=512)
     assert sizes.shape(SAM_ENCODER.outputs[0].shape) == (256, 32, 32)

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -61,6 +62,13 @@ def tell(workshop):
         return listener
 
     return run
+
+
+@pytest.mark.parametrize("azimuth", [(), (80.0,)])
+def test_every_answer_carries_the_notes_of_the_set(workshop, azimuth):
+    listener = Listener()
+    rotate_object(replace(workshop, notes=("this set knows rooms",)), request_for(azimuth=azimuth), listener)
+    assert listener.made["notes", -1][0] == b"this set knows rooms"
 
 
 def test_one_photo_in_one_photo_out(tell):

@@ -32,10 +32,12 @@ class Assembled:
     Args:
         profile: name of the serving profile.
         set_name: name of the set of weights.
+        notes: sentences about what the set cannot do (`ModelSet.notes`).
     """
 
     profile: str
     set_name: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, repository: Path) -> Assembled:
@@ -45,8 +47,9 @@ class Assembled:
             InvalidInput: the folder is none.
         """
         try:
-            return cls(**json.loads((repository / MARKER).read_text()))
-        except (OSError, ValueError, TypeError):
+            marker = json.loads((repository / MARKER).read_text())
+            return cls(**{**marker, "notes": tuple(marker.get("notes", ()))})
+        except (OSError, ValueError, TypeError, AttributeError):
             raise InvalidInput(f"'{repository}' was not made by `respin assemble`; make it first") from None
 
     def save(self, repository: Path) -> None:
@@ -82,7 +85,7 @@ def assemble(
         if not target.exists():
             raise ContractMismatch(f"'{target}' is missing; install respin again")
 
-    assembled = Assembled(profile.name, model_set.name)
+    assembled = Assembled(profile.name, model_set.name, model_set.notes)
     if output.exists():
         shutil.rmtree(output)
     output.mkdir(parents=True)

@@ -105,7 +105,10 @@ def serve(
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
         )
-        _run(options, {"profile": assembled.profile, "set": assembled.set_name}, command or [])
+        facts = {"profile": assembled.profile, "set": assembled.set_name}
+        if assembled.notes:
+            facts["note"] = "; ".join(assembled.notes)
+        _run(options, facts, command or [])
 
 
 def assemble(

@@ -17,7 +17,7 @@ from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
 from respin.contracts.networks import ZERO123_UNET
 from respin.errors import Busy, InvalidInput
 from respin.limits import EngineLimits
-from respin.model_set import ModelSet
+from respin.model_set import ModelSet, Sizes
 from respin.request import PRIORITIES, RotationRequest
 from respin.specs import Array
 from respin_ensemble.networks import Networks
@@ -60,7 +60,8 @@ class Engine:
         given = json.loads(args["model_config"])["parameters"]
         parameters = {name: value["string_value"] for name, value in given.items()}
         limits = EngineLimits.from_parameters(parameters)
-        networks = _networks(parameters["networks"], version)
+        model_set = ModelSet.load(version)
+        networks = _networks(parameters["networks"], version, model_set.sizes)
         self._meter = TritonMeter()
         room = Room(limits.started_samples, limits.waiting_samples)
         self._schedulers = StepSchedulers(networks, room=room, meter=self._meter)
@@ -75,6 +76,7 @@ class Engine:
             Moves(networks),
             Caches(limits.cache_mib * 2**20, self._meter),
             self._meter,
+            notes=model_set.notes,
         )
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
@@ -180,9 +182,8 @@ class Engine:
         return AT_WORK
 
 
-def _networks(kind: str, version: Path) -> Networks:
+def _networks(kind: str, version: Path, sizes: Sizes) -> Networks:
     """The networks that the profile names: models of this server, or sessions in this process."""
-    sizes = ModelSet.load(version).sizes
     if kind == "triton":
         from respin_ensemble.networks.triton import TritonNetworks  # noqa: PLC0415
 

@@ -132,6 +132,13 @@ def test_assembling_again_leaves_nothing_stale(make_set, lay_out):
     assert Assembled.load(served) == Assembled("local", "other")
 
 
+def test_an_assembled_repository_remembers_what_its_set_cannot_do(lay_out, make_set):
+    folder = make_set()
+    scenes_only = replace(ModelSet.load(folder), origin={"knows": "rendered scenes"})
+    scenes_only.save(folder)
+    assert Assembled.load(lay_out(folder)).notes == scenes_only.notes != ()
+
+
 def test_a_refused_assembly_leaves_the_last_one_whole(make_set, lay_out):
     served = lay_out(make_set())
     before = files_in(served)

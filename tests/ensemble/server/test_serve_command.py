@@ -43,7 +43,7 @@ def served(tmp_path, add_model):
     """A repository of one tiny model that looks assembled."""
     folder = tmp_path / "served"
     add_model(folder, "echo")
-    Assembled("cpu", "tiny").save(folder)
+    Assembled("cpu", "tiny", ("tiny: knows echoes", "edsr is not trained")).save(folder)
     return folder
 
 
@@ -82,6 +82,7 @@ def test_it_says_what_it_serves_and_stops_when_asked(serving, tmp_path, number):
     assert facts["gRPC"].startswith("127.0.0.1:")
     assert facts["profile"] == "cpu"
     assert facts["set"] == "tiny"
+    assert facts["note"] == "tiny: knows echoes; edsr is not trained"
     assert facts["log"].endswith("server.log")
     process.send_signal(number)
     out, error = process.communicate(timeout=30)
