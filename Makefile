@@ -4,10 +4,10 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo test soak lint parity parity-full gpu-check bench-gpu mini config clean
+.PHONY: help demo demo-sheet scenes-sheet test soak lint parity parity-full gpu-check bench-gpu mini config clean
 
 help:  ## show what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(DEMO)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)
@@ -21,10 +21,17 @@ $(TEST)/.installed: pyproject.toml
 	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt,bench,test]'
 	touch $@
 
-demo: $(DEMO)/.installed  ## set up, start the embedded server, turn the cup of examples/coffee.png
-	$(DEMO)/bin/respin serve --grpc-port 0 --http-port 0 --metrics-port 0 -- \
-	  $(DEMO)/bin/respin rotate --image examples/coffee.png --class-name "coffee cup" --box 165 12 428 312 \
-	  --azimuth +40 --polar -10 --save demo-output --output demo-output/generated.png
+RESPIN_DEMO = $(DEMO)/bin/respin serve --grpc-port 0 --http-port 0 --metrics-port 0 $(if $(MODELS),--models "$(MODELS)") -- \
+  $(DEMO)/bin/respin demo --timeout-s 300 $(if $(PHOTO),--image "$(PHOTO)" --class-name "$(NAME)" $(if $(BOX),--box $(BOX)))
+
+demo: $(DEMO)/.installed  ## set up, start the embedded server, turn a rendered object; or PHOTO=FILE NAME=OBJECT [BOX="X0 Y0 X1 Y1"] [MODELS=SET]
+	$(RESPIN_DEMO)
+
+demo-sheet: $(DEMO)/.installed  ## the same, and write its sheet to docs/images/sheet.png
+	$(RESPIN_DEMO) --sheet docs/images/sheet.png
+
+scenes-sheet: $(DEMO)/.installed  ## render docs/images/scenes.png again
+	$(DEMO)/bin/respin scene --seed 1000005 --count 6 --sheet docs/images/scenes.png
 
 test: $(TEST)/.installed  ## set up, and run every test that needs no GPU
 	$(TEST)/bin/python -m pytest

@@ -15,10 +15,14 @@ import typer
 
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound, RespinError
 from respin_client.contributed import GROUP, add_contributed
+from respin_client.demo import EXAMPLES as DEMO_EXAMPLES
+from respin_client.demo import demo
 from respin_client.doctor import doctor
 from respin_client.files import FORMATS, RotationFiles, format_of, refuse_unwritable, write
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
-from respin_client.follow import Quiet, follow, tell
+from respin_client.follow import Quiet, follow, tell, tell_box
+from respin_client.scene import EXAMPLES as SCENE_EXAMPLES
+from respin_client.scene import scene
 from respin_client.spin import EXAMPLES as SPIN_EXAMPLES
 from respin_client.spin import spin
 
@@ -111,8 +115,7 @@ def segment(
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
     for name, path in destinations.items():
         write(path, getattr(result, name))
-    if result.box is not None:
-        typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in result.box)} px, score {result.score:.2f}")
+    tell_box(result)
     tell(result.notes)
 
 
@@ -133,6 +136,8 @@ def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
     app.command(epilog=ROTATE_EXAMPLES)(rotate)
     app.command(epilog=SPIN_EXAMPLES)(spin)
     app.command(epilog=SEGMENT_EXAMPLES)(segment)
+    app.command(epilog=DEMO_EXAMPLES)(demo)
+    app.command(epilog=SCENE_EXAMPLES)(scene)
     app.command()(doctor)
     add_contributed(app, entry_points)
     return app

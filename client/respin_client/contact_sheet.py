@@ -1,4 +1,4 @@
-"""What a job made, on one page."""
+"""Captioned pictures on one page."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ CHECK_PX = 12
 PAPER, INK = (246, 246, 244), (40, 40, 40)
 
 
-def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], *, columns: int = COLUMNS) -> Image.Image:
+def contact_sheet(
+    pictures: Sequence[tuple[str, Image.Image]], *, columns: int = COLUMNS, tile_px: int = TILE_PX
+) -> Image.Image:
     """Lay captioned pictures out in rows.
 
     Args:
         pictures: (caption, picture of any mode); transparency shows as a checkerboard.
         columns: how many pictures a row has.
+        tile_px: side of a tile, px.
 
     Returns:
-        RGB; each picture is scaled to fit a tile of 360 x 360 px, its proportions kept.
+        RGB; each picture is scaled to fit a square tile, its proportions kept.
     """
     rows = math.ceil(len(pictures) / columns)
-    across, down = TILE_PX + GAP_PX, TILE_PX + CAPTION_PX + GAP_PX
+    across, down = tile_px + GAP_PX, tile_px + CAPTION_PX + GAP_PX
     sheet = Image.new("RGB", (columns * across + GAP_PX, rows * down + GAP_PX), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     for index, (caption, picture) in enumerate(pictures):
         left = GAP_PX + index % columns * across
         top = GAP_PX + index // columns * down
         draw.text((left, top + 4), caption, INK, font)
-        tile = _tile(picture)
-        sheet.paste(tile, (left + (TILE_PX - tile.width) // 2, top + CAPTION_PX + (TILE_PX - tile.height) // 2))
+        tile = _tile(picture, tile_px)
+        sheet.paste(tile, (left + (tile_px - tile.width) // 2, top + CAPTION_PX + (tile_px - tile.height) // 2))
     return sheet
 
 
-def _tile(picture: Image.Image) -> Image.Image:
-    scale = TILE_PX / max(picture.size)
+def _tile(picture: Image.Image, side: int) -> Image.Image:
+    scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     scaled = picture.convert("RGBA").resize(size, Image.Resampling.LANCZOS)
     ground = _checkerboard(size)

@@ -92,6 +92,9 @@ class RotationFiles:
         output_format: of the pictures that are no masks: "png", "jpeg" or "webp".
         views: how many pictures of the whole there will be.
 
+    Attributes:
+        made: the pictures that came, by the stems of their files' names.
+
     Raises:
         InvalidInput: a folder is not there and cannot be made.
     """
@@ -103,14 +106,14 @@ class RotationFiles:
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
         self._several = views > 1
-        self._made: dict[str, Picture] = {}
+        self.made: dict[str, Picture] = {}
 
     def take(self, event: Event) -> None:
         """Write the pictures of an event."""
         for path, picture in self._destinations(event):
             if picture is not None:
                 write(path, picture)
-                self._made[path.stem] = picture
+                self.made[path.stem] = picture
         if event.image is not None:
             self._missing.discard(event.view or 0)
 
@@ -120,21 +123,31 @@ class RotationFiles:
         Raises:
             InternalError: the stream ended without a view.
         """
+        self.require_views()
+        if self._folder is not None:
+            write(self._folder / "sheet.png", encoded(contact_sheet(self.pictures(photo))))
+
+    def require_views(self) -> None:
+        """Make sure that every view came.
+
+        Raises:
+            InternalError: the stream ended without a view.
+        """
         if self._missing:
             raise InternalError(f"the server sent no view {min(self._missing)}; its log has the reason")
-        if self._folder is None:
-            return
+
+    def pictures(self, photo: bytes) -> list[tuple[str, Image.Image]]:
+        """Return what came with captions, the photo first, as `contact_sheet` takes it."""
         upright = ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
         # The parts in the order in which a job makes them, the views themselves last.
         parts = [
             name
             for stem in ("mask", "cut_out", "novel_view", "background")
-            for name in self._made
+            for name in self.made
             if name.startswith(stem)
         ]
-        names = [*parts, *(name for name in self._made if name not in parts)]
-        pictures = [("photo", upright), *((re.sub("[_-]", " ", name), self._made[name].pil()) for name in names)]
-        write(self._folder / "sheet.png", encoded(contact_sheet(pictures)))
+        names = [*parts, *(name for name in self.made if name not in parts)]
+        return [("photo", upright), *((re.sub("[_-]", " ", name), self.made[name].pil()) for name in names)]
 
     def _destinations(self, event: Event) -> Iterator[tuple[Path, Picture | None]]:
         view = event.view or 0

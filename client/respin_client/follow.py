@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from respin.request import RotationRequest
 from respin_client.flags import client_from_flags
 from respin_client.progress import StageBars
-from respin_client.results import Event
+from respin_client.results import Answer, Event
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars")]
 
@@ -24,7 +24,8 @@ def follow(
     *,
     quiet: bool,
     flags: Mapping[str, Any],
-) -> None:
+    known_notes: Container[str] = (),
+) -> tuple[str, ...]:
     """Ask for a job over the stream: draw its progress, print its notes.
 
     Args:
@@ -33,10 +34,15 @@ def follow(
         take: is given each event.
         quiet: draw nothing.
         flags: that say how to reach the server.
+        known_notes: notes that were printed before and are not repeated.
+
+    Returns:
+        The job's notes.
 
     Raises:
         RespinError: as `Client.stream`, and what `take` raises.
     """
+    notes: list[str] = []
     with (
         client_from_flags(flags) as client,
         StageBars(Console(stderr=True), views=request.views, quiet=quiet) as bars,
@@ -45,10 +51,18 @@ def follow(
         for event in events:
             bars.show(event)
             take(event)
-            tell(event.notes)
+            tell([note for note in event.notes if note not in known_notes])
+            notes += event.notes
+    return tuple(notes)
 
 
 def tell(notes: Sequence[str]) -> None:
     """Print what a job has to say about its choices."""
     for note in notes:
         typer.echo(f"note: {note}")
+
+
+def tell_box(answer: Answer) -> None:
+    """Print where the object was found, if the answer has a box and a score."""
+    if answer.box is not None and answer.score is not None:
+        typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in answer.box)} px, score {answer.score:.2f}")

@@ -24,6 +24,9 @@ class Frames:
         azimuths: degrees, of each view.
         shown: which picture of a view to keep: "image" or "novel_view".
 
+    Attributes:
+        came: the views that came, by their number.
+
     Raises:
         InvalidInput: a file could not be written, or the folder holds frames of another spin.
     """
@@ -31,7 +34,7 @@ class Frames:
     def __init__(self, folder: Path | None, output: Path, azimuths: Sequence[float], shown: str) -> None:
         self._folder = folder or output.with_name(f"{output.stem}-frames")
         self._output, self._sheet = output, output.with_name(f"{output.stem}-sheet.png")
-        self._azimuths, self._shown = azimuths, shown
+        self._azimuths, self.shown = azimuths, shown
         self._paths = [self._folder / f"{view:02}-azimuth{degrees(each)}.png" for view, each in enumerate(azimuths)]
         self.came: dict[int, Picture] = {}
         refuse_unwritable(self._output, self._sheet)
@@ -55,7 +58,7 @@ class Frames:
 
     def take(self, event: Event) -> None:
         """Write the view of an event, if it has one."""
-        picture: Picture | None = getattr(event, self._shown)
+        picture: Picture | None = getattr(event, self.shown)
         if picture is not None:
             view = event.view or 0
             write(self._paths[view], picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from respin.errors import InternalError, InvalidInput, RespinError
 from respin.options import MAX_VIEWS
-from respin.request import OPTIONS
+from respin.request import OPTIONS, RotationRequest
 from respin_client.files import format_of
 from respin_client.flags import CONNECTION_FLAGS, called, flags_of, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow
@@ -81,19 +82,45 @@ def spin(
     form = format_of(output, ANIMATIONS, "name another file")
     _check_encoding(form, frame_ms, quality)
     request = request_from_flags({**flags, **called(camera_moves, flags)})
-    shown = "novel_view" if object_only else "image"
-    files = Frames(frames, output, request.azimuth, shown)
+    files = Frames(frames, output, request.azimuth, "novel_view" if object_only else "image")
+    pictures = follow_views(request, files, quiet=quiet, flags=flags)
+    played = pictures if flags["end"] is None else back_and_forth(pictures)
+    files.finish(_animation(form, played, frame_ms, quality), pictures)
+
+
+def follow_views(
+    request: RotationRequest,
+    files: Frames,
+    *,
+    quiet: bool,
+    flags: Mapping[str, Any],
+    known_notes: Container[str] = (),
+) -> list[Image.Image]:
+    """Ask for all views of a spin in one request, and write each as soon as it is done.
+
+    Args:
+        request: photo, object and the angles of the views.
+        files: where the views go.
+        quiet: draw no progress.
+        flags: that say how to reach the server.
+        known_notes: notes that were printed before and are not repeated.
+
+    Returns:
+        The views in the order of the angles, RGB.
+
+    Raises:
+        RespinError: as `follow`; the sentence says how many views came.
+        InternalError: the stream ended without a view.
+    """
     try:
-        follow(request, [shown], files.take, quiet=quiet, flags=flags)
+        follow(request, [files.shown], files.take, quiet=quiet, flags=flags, known_notes=known_notes)
     except RespinError as error:
         if not files.came:
             raise
         raise type(error)(f"{error} ({files.count})") from error
     if files.missing:
         raise InternalError(f"{files.count}, and none for azimuth {files.missing[0]}; the server's log has the reason")
-    pictures = files.pictures()
-    played = pictures if flags["end"] is None else back_and_forth(pictures)
-    files.finish(_animation(form, played, frame_ms, quality), pictures)
+    return files.pictures()
 
 
 def _check_encoding(form: str, frame_ms: int, quality: int | None) -> None:
