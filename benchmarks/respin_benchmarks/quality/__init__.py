@@ -1,0 +1,1 @@
+"""How good the pictures of a set are, measured on rendered scenes whose truth is known."""

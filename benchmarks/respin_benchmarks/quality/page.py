@@ -1,0 +1,128 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from respin.scenes import KINDS
+from respin_benchmarks.quality.judge import DILATE_PX
+from respin_benchmarks.quality.measures import BY_GROUP, BY_NAME, MEASURES, Measure
+from respin_benchmarks.quality.rows import BIN_EDGES, SceneRow, azimuth_bin, mean_of
+from respin_benchmarks.quality.stages import CLASS_MEAN_OBJECTS, SAME_PLACE_IOU
+from respin_export.report.page import check_section
+
+SECTION = "quality"
+BROKEN_SECTION = "broken stages"
+
+EMPTY_PAGE = f"""# Quality
+
+How close the pictures of a set come to the truth, on rendered scenes that no network was trained on.
+
+<!-- {SECTION}: begin -->
+<!-- {SECTION}: end -->
+
+## Broken stages
+
+<!-- {BROKEN_SECTION}: begin -->
+<!-- {BROKEN_SECTION}: end -->
+"""
+
+NOTES = f"""\
+* Every figure is a mean over scenes, of dB too. A job without a picture counts as not found, as IoU 0 and as not
+  closer; the figures of later stages leave it out.
+* Novel view: what the job returns is enlarged four times by EDSR, so it is reduced to the side of Zero123's view by the
+  mean of each area before it is compared. The copy is the object from the photo's side, the class mean that of
+  {CLASS_MEAN_OBJECTS} training objects of its kind from the true new side, the VAE ceiling the truth decoded from its
+  own latents.
+* Inpainting: the hole is the job's mask grown by {DILATE_PX} px, the truth is the room rendered without the object.
+  "No longer detected": no box of the name with IoU >= {SAME_PLACE_IOU} where the object stood.
+* Super-resolution: the truth, reduced to a quarter by the mean of each area, is enlarged again.
+* Whole job: PSNR where the object is or was, grown by {DILATE_PX} px, against the scene rendered with its object
+  turned. "True parts" is what pasting the true view into the true background reaches.
+* VAE, super-resolution, absent names and the choice between two are measured on the networks in the process of the
+  command; everything else on what the server returned."""
+
+
+def ensure_page(page: Path) -> None:
+    """Create the page if there is none.
+
+    Raises:
+        InvalidInput: there is one without the marks of its sections.
+    """
+    if not page.exists():
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(EMPTY_PAGE)
+    check_section(page, SECTION)
+
+
+def quality_text(rows: Sequence[SceneRow], notes: Sequence[str], images: str) -> str:
+    """Return the report: summary, table of measures, tables by kind and angle, pictures.
+
+    Args:
+        rows: of at least one scene.
+        notes: of the set (`ModelSet.notes`): which networks are not trained, for example.
+        images: folder of the pictures, as links name it.
+    """
+    name = rows[0].set_name
+    lines = [
+        _summary(rows),
+        "",
+        *(f"* **{note}**" for note in notes),
+        "",
+        *table(("stage", "measure", "result", "beside it", "target", "met"), (_line(each, rows) for each in MEASURES)),
+        "",
+        NOTES,
+        "",
+        *table(("", "scenes", *map(_heading, BY_GROUP)), _groups(rows)),
+        "",
+        f"![Gain over the baselines, scene by scene]({images}/quality_{name}.png)",
+        "",
+        "The first scenes, as they come: photo, mask, novel view, background, composite, truth.",
+        "",
+        f"![Gallery of the first scenes]({images}/quality_gallery_{name}.png)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _summary(rows: Sequence[SceneRow]) -> str:
+    first, failures = rows[0], [row.failure for row in rows if row.failure]
+    text = (
+        f"`{first.command}`, {first.date}, commit {first.commit}: set `{first.set_name}`, {len(rows)} scenes (seeds "
+        f"{first.seed} to {rows[-1].seed}), {mean_of(rows, 'job_s'):.1f} s per job."
+    )
+    if failures:
+        text += f" {len(failures)} jobs returned no picture; the first error: {failures[0]}"
+    return text
+
+
+def _line(measure: Measure, rows: Sequence[SceneRow]) -> list[str]:
+    beside = (f"{title} {measure.text(mean_of(rows, name))}" for title, name in measure.baselines.items())
+    met = {True: "yes", False: "**no**", None: ""}[measure.met(rows)]
+    value = measure.text(measure.value(rows))
+    return [measure.stage, measure.title, value, ", ".join(beside), measure.target_text, met]
+
+
+def _heading(name: str) -> str:
+    return f"{BY_NAME[name].stage}: {BY_NAME[name].title}"
+
+
+def _groups(rows: Sequence[SceneRow]) -> list[list[str]]:
+    def is_kind(kind: str) -> Callable[[SceneRow], bool]:
+        return lambda row: row.kind == kind
+
+    def is_bin(name: str) -> Callable[[SceneRow], bool]:
+        return lambda row: azimuth_bin(row.azimuth) == name
+
+    groups = {kind: is_kind(kind) for kind in KINDS}
+    groups |= {f"{name} degrees": is_bin(name) for name in map(azimuth_bin, BIN_EDGES[:-1])}
+    return [_group(title, [row for row in rows if belongs(row)]) for title, belongs in groups.items()]
+
+
+def _group(title: str, rows: Sequence[SceneRow]) -> list[str]:
+    return [title, f"{len(rows)}", *(BY_NAME[name].text(BY_NAME[name].value(rows)) for name in BY_GROUP)]

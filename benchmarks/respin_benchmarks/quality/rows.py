@@ -1,0 +1,94 @@
+"""What was measured on one scene: a row of the CSV file."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+BIN_EDGES = (15, 30, 60, 90)
+"""Of |azimuth|, degrees."""
+
+
+@dataclass(frozen=True)
+class SceneRow:
+    """The figures of one scene.
+
+    Args:
+        seed: of the scene.
+        kind: of the object to turn.
+        objects: in the scene.
+        azimuth: degrees.
+        set_name: of the set.
+        command: that measured it.
+        commit: of the checkout.
+        date: of the measurement.
+        failure: why the job returned no picture; empty if it did.
+        figures: by the names of `measures.MEASURES` and their baselines; one that could not be measured is left out.
+    """
+
+    seed: int
+    kind: str
+    objects: int
+    azimuth: float
+    set_name: str = ""
+    command: str = ""
+    commit: str = ""
+    date: str = ""
+    failure: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def figure(self, name: str) -> float:
+        """Return a figure; NaN if it was not measured."""
+        return self.figures.get(name, math.nan)
+
+
+def mean_of(rows: Sequence[SceneRow], name: str) -> float:
+    """Return the mean of a figure over the scenes that have it; NaN if none has."""
+    numbers = [number for row in rows if not math.isnan(number := row.figure(name))]
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def azimuth_bin(azimuth: float) -> str:
+    """Return the bin of a camera move in words, e.g. "30 to 60"; the last one includes its upper edge.
+
+    Args:
+        azimuth: degrees, of either sign.
+    """
+    inner = sum(abs(azimuth) >= edge for edge in BIN_EDGES[1:-1])
+    return f"{BIN_EDGES[inner]} to {BIN_EDGES[inner + 1]}"
+
+
+_FACTS = {"seed": int, "kind": str, "objects": int, "azimuth": float} | dict.fromkeys(
+    (each.name for each in fields(SceneRow)[4:-1]), str
+)
+
+
+def write_scene_rows(path: Path, rows: Sequence[SceneRow]) -> None:
+    """Write a CSV file with a column for each fact and each figure; its folder is made."""
+    names = dict.fromkeys(name for row in rows for name in row.figures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.draft")
+    with draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*_FACTS, *names], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            figures = {name: f"{number:.6g}" for name, number in row.figures.items()}
+            writer.writerow({name: getattr(row, name) for name in _FACTS} | figures)
+    draft.replace(path)
+
+
+def read_scene_rows(path: Path) -> list[SceneRow]:
+    """Read what `write_scene_rows` wrote; no rows if there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [
+            SceneRow(
+                **{name: kind(record.pop(name)) for name, kind in _FACTS.items()},
+                figures={name: float(text) for name, text in record.items() if text},
+            )
+            for record in csv.DictReader(file)
+        ]
