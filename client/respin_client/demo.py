@@ -84,11 +84,18 @@ def demo(
         truth = render_scene(require_seeds(scene, 1)[0])
         asked = {"image": Image.fromarray(truth.photo), "class_name": truth.target.kind, "azimuth": truth.azimuth}
     request = request_from_flags({**flags, **asked})
-    write(output / "photo.png", encoded(ImageOps.exif_transpose(Image.open(io.BytesIO(request.image)))))
+    write(output / "photo.png", encoded(_upright(request.image)))
     for name, picture in _true_pictures(truth):
         write(output / f"{name}.png", encoded(picture))
     notes = _turn(request, truth, output, sheet, quiet=quiet, flags=flags)
     _spin(request, output / "spin.webp", notes, quiet=quiet, flags=flags)
+
+
+def _upright(photo: bytes) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"the photo cannot be decoded ({error}); send a JPEG, PNG or WebP file") from None
 
 
 def _turn(

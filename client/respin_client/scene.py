@@ -120,7 +120,7 @@ def sheet_of_scenes(seeds: range) -> Image.Image:
         ]
     pictures = [(caption, Image.fromarray(pixels)) for caption, pixels in tiles]
     sheet = contact_sheet(pictures, columns=len(tiles) // len(seeds), tile_px=SHEET_TILE_PX)
-    return sheet.quantize(SHEET_COLOURS, dither=Image.Dither.NONE)
+    return sheet.quantize(SHEET_COLOURS, kmeans=4, dither=Image.Dither.NONE)
 
 
 def _facts(scene: Scene) -> dict[str, Any]:

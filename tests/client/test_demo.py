@@ -152,9 +152,11 @@ def test_another_scene_may_be_chosen(here, engine, respin):
         (("--output", "laptop.jpg"), "cannot make the folder 'laptop.jpg'"),
         ((*PHOTO, "--steps", "0"), "steps is 0"),
         (("--image", "none.jpg", "--class-name", "laptop"), "cannot read the photo 'none.jpg'"),
+        (("--image", "words.jpg", "--class-name", "laptop"), "the photo cannot be decoded"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_server_is_asked(here, engine, respin, flags, sentence):
+    (here / "words.jpg").write_text("no picture")
     code, printed, complained = respin("demo", *flags, "--url", engine.url)
     assert (code, printed) == (2, "")
     assert complained.startswith(f"respin: {sentence}")
