@@ -104,7 +104,15 @@ class SetWriter:
             shutil.rmtree(draft, ignore_errors=True)
 
     def publish(
-        self, network: str, draft: Path, *, parity: Mapping[str, float], export: Mapping[str, Any], weights: Any
+        self,
+        network: str,
+        draft: Path,
+        *,
+        parity: Mapping[str, float],
+        export: Mapping[str, Any],
+        weights: Any,
+        training: Mapping[str, Any] | None = None,
+        knows: str | None = None,
     ) -> None:
         """Put a graph in its place and record it.
 
@@ -114,16 +122,21 @@ class SetWriter:
             parity: error of each output.
             export: what it was made from, and what making it took.
             weights: `origin`'s account of all weights, from now on.
+            training: how the network was trained, where Respin trained it (`respin.model_set.ModelSet.notes`).
+            knows: the one kind of picture that the set was trained on, where it is not photos at large.
         """
         path = self.folder / network / GRAPH
         path.parent.mkdir(exist_ok=True)
         # Of the moment between two files the manifest must not speak.
         self._save(lambda networks: networks.pop(network, None), self.manifest.origin)
         replace_graph(draft, path)
-        rows = {"versions": versions(), "parity": dict(parity), "export": dict(export)}
+        rows: dict[str, dict[str, Any]] = {"versions": versions(), "parity": dict(parity), "export": dict(export)}
+        if training is not None:
+            rows["training"] = dict(training)
         tables = {table: {**self._table(table), network: row} for table, row in rows.items()}
         records = records_of(self.folder, path)
-        self._save(lambda networks: networks.update({network: records}), {"weights": weights, **tables})
+        about = {"weights": weights} if knows is None else {"weights": weights, "knows": knows}
+        self._save(lambda networks: networks.update({network: records}), {**about, **tables})
 
     def _row(self, table: str, network: str) -> Any:
         return self._table(table).get(network)

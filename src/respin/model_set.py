@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 
 _FOR_PHOTOS = "for photos export the published weights (respin weights fetch, respin export)"
 
-_UNTRAINED = {"grounding_dino": "send a box"}
+_UNTRAINED = {"grounding_dino": "send a box", "clip_text": "prompts change nothing"}
 """What a caller can do about a network without training."""
 
 

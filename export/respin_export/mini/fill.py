@@ -20,9 +20,6 @@ _SAM_SPREADS = {"rel_pos_h": 0.2, "rel_pos_w": 0.2, "pos_embed": 0.2, "positiona
 FUSION_SHARE = 0.3
 """Of GroundingDINO's vision_param and text_param, 1e-4 at first: image and text would not meet."""
 
-TYPICAL_IOU = 0.8
-"""Bias of SAM's predicted IoU, so that it lies in 0..1."""
-
 
 @torch.no_grad()
 def fill_grounding_dino(model: GroundingDinoForObjectDetection) -> None:
@@ -35,16 +32,14 @@ def fill_grounding_dino(model: GroundingDinoForObjectDetection) -> None:
 
 @torch.no_grad()
 def fill_sam(model: SamModel) -> None:
-    """Spread the weights as torch does, fill the positions, and let masks be patches instead of texture."""
+    """Give SAM's weights the spread that torch gives them, and fill the positions.
+
+    The library's spread of 1e-10 is meant to be overwritten by a checkpoint; from it, nothing is learnt.
+    """
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
             module.reset_parameters()
     _spread(model, _SAM_SPREADS)
-    decoder = model.mask_decoder
-    for upscale in (decoder.upscale_conv1, decoder.upscale_conv2):
-        # One value for each 2x2 kernel: independent ones repeat the same 4x4 pattern all over the mask.
-        upscale.weight.copy_(2 * upscale.weight.mean(dim=(2, 3), keepdim=True).expand_as(upscale.weight))
-    decoder.iou_prediction_head.proj_out.bias.fill_(TYPICAL_IOU)
 
 
 def _spread(model: nn.Module, spreads: dict[str, float]) -> None:

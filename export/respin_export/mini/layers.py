@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import Tensor, nn
 
 FOLDED_VOCABULARY = 2003
@@ -23,19 +21,3 @@ class FoldedEmbedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         """Look ids of any size up: (B, T) int64 to (B, T, width)."""
         return super().forward(ids % self.num_embeddings)
-
-
-class NarrowedDecoder(nn.Module):
-    """SAM's decoder behind a 1x1 convolution.
-
-    The contract's embedding has 256 channels; a two-way transformer of that width alone is 16 MB.
-    """
-
-    def __init__(self, decoder: nn.Module, *, embedding_channels: int, width: int) -> None:
-        super().__init__()
-        self.narrow = nn.Conv2d(embedding_channels, width, kernel_size=1)
-        self.decoder = decoder
-
-    def forward(self, embedding: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-        """As `respin_export.networks.sam.SamDecoder.forward`."""
-        return cast(tuple[Tensor, Tensor], self.decoder(self.narrow(embedding), box))

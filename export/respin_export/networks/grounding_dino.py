@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GroundingDinoForObjectDetection
 from transformers.models.grounding_dino import modeling_grounding_dino as modeling
+from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoObjectDetectionOutput
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchEmbeddings, SwinPatchMerging
 
 # The library's run-time shape checks have no ONNX counterpart (aten._is_all_true); it reads this at each check.
@@ -57,6 +58,18 @@ class GroundingDino(nn.Module):
         Returns:
             logits (B, 900, 256), -inf on padding, and boxes (B, 900, 4), (cx, cy, w, h) as fractions of the image.
         """
+        found = self.outputs(image, input_ids, attention_mask, position_ids, text_self_attention_mask)
+        return found.logits, found.pred_boxes
+
+    def outputs(
+        self,
+        image: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        text_self_attention_mask: Tensor,
+    ) -> GroundingDinoObjectDetectionOutput:
+        """All that the library's class returns, for training; arguments as of `forward`."""
         text_masks = (text_self_attention_mask, position_ids)
         # There the library's way has no ONNX operator, differs from the authors', or fixes the traced lengths.
         with ExitStack() as swaps:
@@ -67,8 +80,7 @@ class GroundingDino(nn.Module):
                 (torch, "linspace", _unit_steps),
             ):
                 swaps.enter_context(_swapped(owner, name, ours))
-            found = self.model(pixel_values=image, input_ids=input_ids, attention_mask=attention_mask)
-        return found.logits, found.pred_boxes
+            return self.model(pixel_values=image, input_ids=input_ids, attention_mask=attention_mask)
 
 
 def inverse_sigmoid(probability: Tensor, eps: float = 0.0) -> Tensor:

@@ -129,21 +129,49 @@ class SamDecoder(nn.Module):
         Returns:
             mask logits (B, 4, 4G, 4G), slot 0 the single answer, and predicted IoUs (B, 4).
         """
+        tokens, features = self.attend(embedding, box)
+        return self.masks(tokens, self.upscale(features)), self.predicted_iou(tokens)
+
+    def attend(self, embedding: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the two-way transformer.
+
+        Args:
+            embedding: (B, C, G, G) float32.
+            box: (B, 4) float32, px in the frame of the encoder's image.
+
+        Returns:
+            output tokens (B, 5, C), that of the predicted IoU first and then those of the masks, and features of the
+            image (B, C, G, G).
+        """
         # Half a pixel and the division by the side are the prompt encoder's own.
         sparse, dense = self.prompts(None, None, box[:, None], None)
         output_tokens = torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(box.shape[0], 1, -1, -1), sparse], dim=2)
         positions = self.positions.expand(box.shape[0], -1, -1, -1)
         tokens, features = self.decoder.transformer(tokens, embedding + dense, positions, None)
-        features = features.transpose(2, 3).reshape(embedding.shape)
-        return self._masks(tokens[:, 0, 1:], features), self.decoder.iou_prediction_head(tokens[:, 0, 0])
+        return tokens[:, 0, : len(output_tokens)], features.transpose(2, 3).reshape(embedding.shape)
 
-    def _masks(self, mask_tokens: Tensor, features: Tensor) -> Tensor:
-        """Each mask token's dot product with every upscaled feature: (B, 4, 4G, 4G)."""
+    def upscale(self, features: Tensor, details: Tensor | None = None) -> Tensor:
+        """Upscale features of the image four times, (B, C, G, G) to (B, C/8, 4G, 4G).
+
+        Args:
+            features: as `attend` returns them.
+            details: (B, C/8, 4G, 4G), added before the last activation; None adds nothing.
+        """
         decoder = self.decoder
         features = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(features)))
-        features = decoder.activation(decoder.upscale_conv2(features))
-        heads = decoder.output_hypernetworks_mlps
-        weights = torch.stack([head(mask_tokens[:, slot]) for slot, head in enumerate(heads)], dim=1)
-        masks: Tensor = torch.einsum("bmc,bchw->bmhw", weights, features)
+        features = decoder.upscale_conv2(features)
+        upscaled: Tensor = decoder.activation(features if details is None else features + details)
+        return upscaled
+
+    def masks(self, tokens: Tensor, upscaled: Tensor) -> Tensor:
+        """Compute mask logits, (B, 4, 4G, 4G): each mask token's dot product with every upscaled feature."""
+        heads = self.decoder.output_hypernetworks_mlps
+        weights = torch.stack([head(tokens[:, 1 + slot]) for slot, head in enumerate(heads)], dim=1)
+        masks: Tensor = torch.einsum("bmc,bchw->bmhw", weights, upscaled)
         return masks
+
+    def predicted_iou(self, tokens: Tensor) -> Tensor:
+        """Predict the IoU of each mask, (B, 4)."""
+        predicted: Tensor = self.decoder.iou_prediction_head(tokens[:, 0])
+        return predicted

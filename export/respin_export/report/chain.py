@@ -24,8 +24,8 @@ from respin_export.checkpoints import load_network, sizes_of
 from respin_export.deviation import Deviation, Measurement, NamedArrays
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
-from respin_export.mini.networks import SIZES as MINI
 from respin_export.mini.networks import build
+from respin_export.mini.sizes import SIZES as MINI
 from respin_export.originals.case import Case
 from respin_export.originals.cases import cases_of
 from respin_export.originals.reference import Reference

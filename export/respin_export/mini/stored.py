@@ -1,0 +1,41 @@
+"""Weights stored in half the bytes: float16 in the file, float32 in every computation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+SMALLEST = 256
+"""Elements from which a tensor is worth a cast."""
+
+
+def store_in_half(path: Path) -> None:
+    """Rewrite an ONNX file so that its float32 weights are stored in float16, each behind a Cast to float32.
+
+    ONNX Runtime folds the casts when it loads the graph. Weights that are not exact in float16 stay as they are, so
+    the graph computes what it did before.
+
+    Args:
+        path: of the graph, changed in place.
+    """
+    model = onnx.load(str(path))
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.size < SMALLEST or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_fp16"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}_fp16"], [name], name=f"{name}_cast", to=onnx.TensorProto.FLOAT)
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, str(path))

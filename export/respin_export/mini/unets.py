@@ -1,0 +1,167 @@
+"""The two UNets of the mini set: diffusers' UNet2DConditionModel on blocks of latents, predicting clean latents.
+
+What they do differently from the published ones, all of it inside the graphs:
+
+* Blocks of 2 x 2 latents are one cell of the network (space to depth), and the cells' coordinates are further channels.
+* The network predicts the clean latents; the noise that the contract asks for is computed from them, which is exact in
+  float32. Predicting noise gives the pose hardly any weight in the loss at the noisiest steps, where it is decided.
+* The context enters as the class embedding too, so that the camera modulates every block: attention to a single token
+  only adds a constant.
+* Guidance is one more number that the network is told. It was trained to give the same picture at every scale, so a
+  step costs one pass instead of two and the scale changes next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from respin.contracts.networks import CONTEXT_WIDTH
+from respin_export.mini.vae import LATENT_SCALE
+
+BLOCK = 2
+"""Latents a cell of the network, each way."""
+
+COORDINATES = 6
+"""Channels that say where a cell is."""
+
+TRAINING_STEPS, BETA_START, BETA_END = 1000, 0.00085, 0.012
+"""Noise levels of Stable Diffusion: "scaled linear" betas."""
+
+ZERO123_WIDTHS = (96, 160)
+INPAINT_WIDTHS = (64, 64, 96)
+
+
+def noise_levels() -> Tensor:
+    """(1000,) float64: sigma, the ratio of noise to signal, of each training step."""
+    betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TRAINING_STEPS, dtype=torch.float64) ** 2
+    signal = torch.cumprod(1 - betas, dim=0)
+    return ((1 - signal) / signal).sqrt()
+
+
+def denoiser(inputs: int, widths: tuple[int, ...]) -> UNet2DConditionModel:
+    """Build the library's class for `inputs` channels of latents."""
+    options: dict[str, Any] = {
+        "in_channels": inputs * BLOCK**2 + COORDINATES,
+        "out_channels": 4 * BLOCK**2,
+        "down_block_types": ("CrossAttnDownBlock2D",) * len(widths),
+        "up_block_types": ("CrossAttnUpBlock2D",) * len(widths),
+        "block_out_channels": widths,
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "attention_head_dim": 4,
+        "cross_attention_dim": CONTEXT_WIDTH,
+        "class_embed_type": "projection",
+        "projection_class_embeddings_input_dim": CONTEXT_WIDTH,
+        "resnet_time_scale_shift": "scale_shift",
+    }
+    unet = UNet2DConditionModel(**options)
+    # PyTorch's fused attention has a backward pass that takes a third of a training step on a CPU.
+    unet.set_attn_processor(AttnProcessor())
+    nn.init.zeros_(unet.conv_out.weight)
+    return unet
+
+
+class CleanLatents(nn.Module):
+    """Predicts clean latents from noisy ones.
+
+    Args:
+        inputs: channels of latents that it sees.
+        widths: channels of each level of the UNet.
+    """
+
+    def __init__(self, inputs: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.unet = denoiser(inputs, widths)
+        self.guidance = nn.Linear(1, CONTEXT_WIDTH)
+        nn.init.normal_(self.guidance.weight, 0, 0.02)
+
+    def forward(self, latents: Tensor, timestep: Tensor, tokens: Tensor, guidance: Tensor) -> Tensor:
+        """(B, inputs, h, w) at (B, 1) time steps, with (B, T, 768) tokens, to (B, 4, h, w) float32."""
+        cells = F.pixel_unshuffle(latents, BLOCK)
+        cells = torch.cat([cells, coordinates(cells)], dim=1)
+        embedded = tokens.mean(dim=1) + self.guidance(guidance.log())
+        clean = self.unet(cells, timestep[:, 0], tokens, class_labels=embedded, return_dict=False)[0]
+        return F.pixel_shuffle(clean, BLOCK).float()
+
+
+class NoiseFromClean(nn.Module):
+    """Turns predicted clean latents into the noise that is left in the noisy ones."""
+
+    sigmas: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sigmas", noise_levels().float(), persistent=False)
+
+    def forward(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
+        """(B, 4, h, w) latents and clean latents, (B, 1) time steps, fractions interpolated, to (B, 4, h, w)."""
+        below = timestep.clamp(0, TRAINING_STEPS - 1).floor().long()
+        above = (below + 1).clamp(max=TRAINING_STEPS - 1)
+        sigma = torch.lerp(self.sigmas[below], self.sigmas[above], timestep - below)[:, :, None, None]
+        return (latents * (1 + sigma**2).sqrt() - clean) / sigma
+
+
+class MiniZero123UNet(nn.Module):
+    """The network of the contract `zero123_unet`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clean = CleanLatents(8, ZERO123_WIDTHS)
+        self.noise = NoiseFromClean()
+
+    def forward(
+        self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor, guidance: Tensor
+    ) -> Tensor:
+        """As `respin_export.networks.unet.Zero123UNet.forward`."""
+        both = torch.cat([latents, image_latents * LATENT_SCALE], dim=1)
+        noise: Tensor = self.noise(latents, self.clean(both, timestep, context, guidance), timestep)
+        return noise
+
+
+class MiniInpaintUNet(nn.Module):
+    """The network of the contract `inpaint_unet`: what is known stays, so only the hole is predicted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clean = CleanLatents(9, INPAINT_WIDTHS)
+        self.noise = NoiseFromClean()
+
+    def predict(  # noqa: PLR0917 (the contract's inputs, in its order)
+        self, latents: Tensor, timestep: Tensor, tokens: Tensor, mask: Tensor, known: Tensor, guidance: Tensor
+    ) -> Tensor:
+        """Predict the clean latents, (B, 4, h, w); outside the mask they are those of the masked image."""
+        inside: Tensor = self.clean(torch.cat([latents, mask, known], dim=1), timestep, tokens, guidance)
+        return inside + known * (1 - mask)
+
+    def forward(  # noqa: PLR0917 (the contract's inputs, in its order)
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        contexts: Tensor,
+        mask: Tensor,
+        masked_image_latents: Tensor,
+        guidance: Tensor,
+    ) -> Tensor:
+        """As `respin_export.networks.unet.InpaintUNet.forward`."""
+        tokens = contexts.mean(dim=2)
+        clean = self.predict(latents, timestep, tokens, mask, masked_image_latents, guidance)
+        noise: Tensor = self.noise(latents, clean, timestep)
+        return noise
+
+
+def coordinates(cells: Tensor) -> Tensor:
+    """Where each cell of (B, C, h, w) is: (B, 6, h, w), x and y in -1..1 and one wave of each."""
+    rows, columns = (
+        (torch.arange(length, device=cells.device, dtype=torch.float32) + 0.5) / length * 2 - 1
+        for length in cells.shape[2:]
+    )
+    down = rows[:, None].expand(-1, cells.shape[3])
+    across = columns[None].expand(cells.shape[2], -1)
+    waves = [wave(torch.pi * place) for place in (across, down) for wave in (torch.sin, torch.cos)]
+    return torch.stack([across, down, *waves]).to(cells)[None].expand(cells.shape[0], -1, -1, -1)

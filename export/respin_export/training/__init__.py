@@ -1,0 +1,1 @@
+"""Training of the mini set's networks on rendered scenes: `respin train`."""

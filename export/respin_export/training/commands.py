@@ -1,0 +1,134 @@
+"""`respin train`.
+
+The `respin` command imports this module for its `--help`, also where the export extra is not installed: torch is
+imported when training begins.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from respin.errors import InvalidInput, RespinError
+from respin_export.isolated import Done, Failed, Stage, run_isolated
+
+NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "grounding_dino")
+"""Runs, in an order in which they can follow one another."""
+
+NEEDS = {"vae_decoder": "vae", "zero123": "vae_decoder", "inpainting": "vae_decoder"}
+"""The run that must be finished before another."""
+
+
+class Device(str, enum.Enum):
+    """Where a network is trained."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def train(
+    network: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}, or all.")],
+    *,
+    output: Annotated[
+        Path, typer.Option(help="Folder of the runs: rendered data, checkpoints, curves. A run there goes on.")
+    ] = Path("build/training"),
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, with one thread each; as many as there are cores.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and noise.")] = 0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop each run after this long; the same command resumes it.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again, without the checkpoint there.")] = False,
+) -> None:
+    """Train networks of the mini set on rendered scenes.
+
+    Scenes are rendered first, once. Checkpoint and curve of each run are in OUTPUT/NETWORK; a run that was stopped goes
+    on from its checkpoint. `python -m respin_export.mini` makes the set from the runs.
+
+    `respin train all` trains everything; `respin train zero123 --minutes 60` trains one network for an hour.
+    """
+    names = NETWORKS if network == "all" else (network,)
+    if unknown := set(names) - set(NETWORKS):
+        raise InvalidInput(f"no network '{unknown.pop()}' to train; choose one of {', '.join(NETWORKS)}, or all")
+    settings = {"device": device.value, "seed": seed, "restart": restart}
+    settings["stop_after_s"] = None if minutes is None else 60 * minutes
+    failed = train_all(names, output, jobs=jobs, settings=settings)
+    if failed:
+        raise failed[0].error
+
+
+def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[str, object]) -> list[Failed]:
+    """Train networks, each as soon as what it needs is there.
+
+    Args:
+        names: of `NETWORKS`.
+        output: folder of the runs.
+        jobs: processes at a time.
+        settings: of `respin_export.training.run.train_one`.
+
+    Returns:
+        The runs that failed.
+    """
+    console = Console()
+    columns = (
+        TextColumn("{task.description:16}"),
+        BarColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    failed: list[Failed] = []
+    with Progress(*columns, console=console) as progress:
+        shown = {name: progress.add_task(name, total=1.0, said="waiting") for name in names}
+        _render(names, output, jobs, progress)
+        for wave in _waves(names):
+            tasks = {name: partial(_train, name, output, dict(settings)) for name in wave}
+            for event in run_isolated(tasks, jobs):
+                if isinstance(event, Stage):
+                    share, _, said = event.stage.partition(" ")
+                    progress.update(shown[event.name], completed=float(share), said=said)
+                elif isinstance(event, Done):
+                    progress.update(shown[event.name], completed=1.0, said="done")
+                else:
+                    failed.append(event)
+                    progress.update(shown[event.name], said="failed")
+            if failed:
+                break
+    return failed
+
+
+def _waves(names: Sequence[str]) -> list[list[str]]:
+    """Group runs so that each comes after the group with the run that it needs."""
+    waves: list[list[str]] = []
+    left = list(names)
+    while left:
+        ready = [name for name in left if NEEDS.get(name) not in left]
+        waves.append(ready)
+        left = [name for name in left if name not in ready]
+    return waves
+
+
+def _render(names: Sequence[str], output: Path, jobs: int, progress: Progress) -> None:
+    """Render what is missing; in this process, since those of the runs may not start others."""
+    from respin_export.training.run import render_data  # noqa: PLC0415 (torch)
+
+    bar = progress.add_task("data", total=1.0, said="")
+    render_data(names, output, jobs=jobs, report=lambda name, share: progress.update(bar, completed=share, said=name))
+    progress.update(bar, completed=1.0, said="rendered")
+
+
+def _train(name: str, output: Path, settings: dict[str, object], report: Callable[[str], None]) -> str:
+    """Runs in a process of its own."""
+    from respin_export.training.run import train_one  # noqa: PLC0415 (torch)
+
+    try:
+        return train_one(name, output, report=report, **settings)  # type: ignore[arg-type]
+    except FileNotFoundError as error:
+        raise RespinError(f"{name}: {error}; train {NEEDS.get(name, 'it')} first") from None

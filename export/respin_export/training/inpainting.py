@@ -1,0 +1,201 @@
+"""The mini set's inpainting: the latents of a room with a hole to the latents of the empty room."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from respin.contracts.networks import CONTEXT_WIDTH, IMAGE_HEIGHT
+from respin.geometry import Size, bounding_box, fit_within, widened
+from respin.scenes.room import blurred
+from respin.specs import Array
+from respin_export.mini.sizes import SIZES
+from respin_export.mini.unets import MiniInpaintUNet, noise_levels
+from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder, MiniVaeEncoder
+from respin_export.training.chunks import Chunks
+from respin_export.training.latents import encode
+from respin_export.training.loop import Batch, Metrics, Schedule
+from respin_export.training.quality import psnr
+
+HOLES = 2
+"""Holes in each room: the object's own, and that of an object of another photo."""
+
+DILATE_PX = 50
+"""By how much a hole is wider than its object: the job's default."""
+
+STRIDE = 8
+GREY = 128
+
+NOISY_SHARE, NOISY_FROM = 0.5, 900
+"""Of the samples that are drawn from the noisiest steps; the others come from all of them."""
+
+OUTSIDE_WEIGHT = 0.05
+"""Of the known latents in the loss: they are given."""
+
+LARGEST_GUIDANCE = 10.0
+
+
+def grown(mask: Array, width_px: int) -> Array:
+    """Widen a mask, (H, W) bool, by a square of odd side near `width_px`."""
+    return blurred(mask.astype(np.float32), width_px // 2, times=1) > 1e-4
+
+
+def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array, Array, Array]:
+    """Cut out what the inpainting sees of a photo, as the job does.
+
+    Args:
+        photo: (H, W, 3) uint8, with its objects.
+        background: (H, W, 3) uint8, what is to appear in the hole.
+        hole: (H, W) bool.
+
+    Returns:
+        wanted and masked (S, S, 3) uint8: the repaired crop and the crop with its hole grey; repaint (S, S) bool.
+        S is the set's `inpaint_side`: the crop is scaled to it and padded with its edge.
+    """
+    inner = bounding_box(hole)
+    size = Size.of(photo)
+    place = widened(inner, max(STRIDE, inner.size.longest // 2), size)
+    rows, columns = place.within(size)
+    fit = fit_within(place.size, SIZES.inpaint_side, IMAGE_HEIGHT.multiple_of)
+    resized = (fit.fitted.width, fit.fitted.height)
+    repaired = np.where(hole[..., None], background, photo)[rows, columns]
+    crop = np.asarray(Image.fromarray(repaired).resize(resized, Image.Resampling.LANCZOS))
+    grey = Image.fromarray(hole[rows, columns].astype(np.uint8) * np.uint8(255)).resize(
+        resized, Image.Resampling.LANCZOS
+    )
+    below, right = SIZES.inpaint_side - fit.fitted.height, SIZES.inpaint_side - fit.fitted.width
+    repaint = np.pad(np.asarray(grey) >= 128, ((0, below), (0, right)))
+    wanted = np.pad(crop, ((0, below), (0, right), (0, 0)), mode="edge")
+    return wanted, np.where(repaint[..., None], np.uint8(GREY), wanted), repaint
+
+
+def encode_rooms(encoder: MiniVaeEncoder, chunk: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
+    """Cut `HOLES` holes into each photo of a chunk of `PHOTOS` and encode what the network sees.
+
+    Returns:
+        wanted and known (N, HOLES, 4, h, w) float16, repaint (N, HOLES, 1, h, w) bool.
+    """
+    generator = np.random.default_rng([seed, len(chunk["photo"])])
+    rooms = [_rooms(chunk, index, generator) for index in range(len(chunk["photo"]))]
+    wanted, masked, repaint = (np.stack([np.stack(each) for each in part]) for part in zip(*rooms, strict=True))
+    side = SIZES.inpaint_side // STRIDE
+    shape = (*wanted.shape[:2], 4, side, side)
+    return {
+        "wanted": encode(encoder, wanted.reshape(-1, *wanted.shape[2:])).reshape(shape),
+        "known": encode(encoder, masked.reshape(-1, *masked.shape[2:])).reshape(shape),
+        # The job takes every eighth pixel of its mask.
+        "repaint": repaint[:, :, None, ::STRIDE, ::STRIDE],
+    }
+
+
+def _rooms(
+    chunk: Mapping[str, Array], index: int, generator: np.random.Generator
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """The crops of one photo: (wanted, masked, repaint), one of each hole."""
+    photo, background = chunk["photo"][index], chunk["background"][index]
+    found: tuple[list[Array], list[Array], list[Array]] = ([], [], [])
+    for hole_of in range(HOLES):
+        own = hole_of == 0
+        mask = chunk["masks"][index if own else int(generator.integers(len(chunk["photo"]))), 0]
+        if not own and generator.random() < 0.5:
+            mask = mask[:, ::-1].copy()
+        # A hole elsewhere is cut into the room without the object, so that nothing of it is asked for.
+        for part, array in zip(
+            found, room_with_hole(photo if own else background, background, grown(mask, DILATE_PX)), strict=True
+        ):
+            part.append(array)
+    return found
+
+
+@dataclass
+class InpaintTask:
+    """Train the background's UNet on cached latents.
+
+    Args:
+        data: folder of all data sets; `rooms-latents` and `rooms-held-out-latents` are read.
+        decoder: of the trained VAE, for the evaluation.
+    """
+
+    data: Path
+    decoder: MiniVaeDecoder
+    name: str = "inpainting"
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(steps=10000, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
+    )
+
+    def __post_init__(self) -> None:
+        """Read the latents into memory."""
+        chunks = Chunks(self.data / "rooms-latents")
+        self._arrays = {name: chunks.column(name) for name in ("wanted", "known", "repaint")}
+        held = Chunks(self.data / "rooms-held-out-latents")
+        # The object's own holes, as the job makes them.
+        self._held = {
+            name: torch.from_numpy(held.column(name)[:64, 0]).float() for name in ("wanted", "known", "repaint")
+        }
+        self._signal = 1 / (1 + noise_levels() ** 2)
+
+    def build(self) -> nn.Module:
+        """Make the UNet."""
+        return MiniInpaintUNet()
+
+    def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
+        """Draw rooms: wanted and known (B, 4, h, w), mask (B, 1, h, w), tokens (B, 2, 768), timestep (B, 1)."""
+        which = generator.integers(len(self._arrays["wanted"]), size=size)
+        hole = generator.integers(HOLES, size=size)
+        noisy = generator.random(size) < NOISY_SHARE
+        timestep = np.where(noisy, generator.integers(NOISY_FROM, 1000, size), generator.integers(0, 1000, size))
+        parts = {name: torch.from_numpy(array[which, hole]).float() for name, array in self._arrays.items()}
+        return {
+            "wanted": parts["wanted"],
+            "known": parts["known"],
+            "mask": parts["repaint"],
+            "tokens": torch.from_numpy(generator.standard_normal((size, 2, CONTEXT_WIDTH), np.float32)),
+            "timestep": torch.from_numpy(timestep).float()[:, None],
+            "guidance": torch.from_numpy(generator.uniform(1, LARGEST_GUIDANCE, (size, 1))).float(),
+        }
+
+    def loss(self, module: MiniInpaintUNet, batch: Batch) -> Tensor:
+        """Compare predicted with true clean latents inside the hole."""
+        wanted, mask = batch["wanted"], batch["mask"]
+        signal = self._signal.to(wanted)[batch["timestep"].long()][:, :, None, None]
+        noisy = signal.sqrt() * wanted + (1 - signal).sqrt() * torch.randn_like(wanted)
+        with torch.autocast(wanted.device.type, torch.bfloat16):
+            got = module.predict(noisy, batch["timestep"], batch["tokens"], mask, batch["known"], batch["guidance"])
+        error = got.float() - wanted
+        weight = mask + OUTSIDE_WEIGHT
+        each = ((0.5 * error.abs() + error**2) * weight).sum(dim=(1, 2, 3)) / (4 * weight.sum(dim=(1, 2, 3)))
+        return each.mean()
+
+    def evaluate(self, module: Any) -> Metrics:
+        """PSNR of the repaired hole in dB, one step and 12 steps."""
+        wanted, mask = self._held["wanted"], self._held["repaint"]
+        truth = self._picture(wanted)
+        hole = nn.functional.interpolate(mask, scale_factor=float(STRIDE))
+        metrics = {f"hole_{steps}": psnr(self._picture(self._sample(module, steps)), truth, hole) for steps in (1, 12)}
+        return {"score": metrics["hole_12"], **metrics}
+
+    def _sample(self, module: MiniInpaintUNet, steps: int) -> Tensor:
+        """DDIM without noise from one fixed noise."""
+        known, mask = self._held["known"], self._held["repaint"]
+        latents = torch.randn(known.shape, generator=torch.Generator().manual_seed(5))
+        tokens = torch.randn(len(known), 2, CONTEXT_WIDTH, generator=torch.Generator().manual_seed(6))
+        times = np.linspace(999, 0, steps + 1).round().astype(int)
+        for now, later in itertools.pairwise(times):
+            timestep, guidance = torch.full((len(known), 1), float(now)), torch.full((len(known), 1), 7.5)
+            with torch.autocast("cpu", torch.bfloat16):
+                clean = module.predict(latents, timestep, tokens, mask, known, guidance).float()
+            signal, next_signal = (self._signal[level].float() for level in (now, later))
+            noise = (latents - signal.sqrt() * clean) / (1 - signal).sqrt()
+            latents = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
+        return clean
+
+    def _picture(self, latents: Tensor) -> Tensor:
+        return torch.cat([self.decoder(part / LATENT_SCALE).clamp(-1, 1) for part in latents.split(8)])

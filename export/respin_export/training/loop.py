@@ -1,0 +1,251 @@
+"""The training loop that all networks share: a schedule of steps, an averaged copy, checkpoints, a curve.
+
+A run is a function of its task and its seed: batch and noise of a step depend on (seed, step) alone, so a run that was
+stopped and resumed ends where one that ran through would have, up to the rounding of the processor.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Batch = Mapping[str, Tensor]
+Metrics = dict[str, float]
+
+CHECKPOINT = "checkpoint.pt"
+CURVE = "curve.csv"
+
+SMOOTHING = 0.98
+"""Weight of the past in the running mean of the loss that the curve shows."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a network is trained.
+
+    Args:
+        steps: optimizer steps in all.
+        batch: samples a step.
+        learning_rate: after the warm-up.
+        warmup: steps over which the learning rate rises from zero.
+        decay: exponent of its fall to zero at the last step: rate * (1 - progress) ** decay.
+        average: weight of the past in the averaged weights, once enough steps have passed.
+        clip: largest norm of the gradient.
+        weight_decay: of AdamW.
+        beta2: of AdamW's second moment.
+        evaluate_every: steps between evaluations and checkpoints.
+        patience: evaluations without a better score after which training stops early; None never does.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 100
+    decay: float = 0.8
+    average: float = 0.995
+    clip: float = 1.0
+    weight_decay: float = 0.01
+    beta2: float = 0.98
+    evaluate_every: int = 500
+    patience: int | None = None
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return self.learning_rate * min(1, (step + 1) / self.warmup) * max(1 - step / self.steps, 0.01) ** self.decay
+
+
+class Task(Protocol):
+    """What a network is trained for."""
+
+    name: str
+    schedule: Schedule
+
+    def build(self) -> nn.Module:
+        """Make the module with its initial weights."""
+
+    def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
+        """Draw a batch; `progress` is the share of all steps that have passed, 0..1."""
+
+    def loss(self, module: Any, batch: Batch) -> Tensor:
+        """Compute the loss of a batch."""
+
+    def evaluate(self, module: Any) -> Metrics:
+        """Measure on held-out data; higher "score" is better where there is one."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands, after each evaluation.
+
+    Args:
+        step: steps done.
+        steps: steps in all.
+        loss: running mean.
+        metrics: of the latest evaluation.
+        cpu_s: processor time of the run, resumed parts included, evaluations included.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    metrics: Metrics
+    cpu_s: float
+
+
+def fit(
+    task: Task,
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    stop_after_s: float | None = None,
+) -> nn.Module:
+    """Train a network, or go on from its checkpoint.
+
+    Args:
+        task: what to train.
+        folder: of the run: checkpoint and curve; made if need be.
+        seed: of batches and noise.
+        device: "cpu" or "cuda".
+        on_progress: called after each evaluation.
+        stop_after_s: wall time after which the run stops at its next evaluation, to be resumed.
+
+    Returns:
+        The module with its averaged weights, in evaluation mode.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _Run.open(task, folder, seed, device)
+    began = time.monotonic()
+    while not run.finished:
+        run.advance()
+        if run.is_due:
+            on_progress(run.evaluate())
+            run.save()
+            if stop_after_s is not None and time.monotonic() - began > stop_after_s:
+                break
+    return run.average.eval()
+
+
+class _Run:
+    """The state of a run."""
+
+    def __init__(self, task: Task, folder: Path, seed: int, device: str) -> None:
+        self.task, self.folder, self.seed, self.device = task, folder, seed, device
+        torch.manual_seed(seed)
+        self.module = task.build().train().to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.module).eval().requires_grad_(False)
+        self.parameters = [each for each in self.module.parameters() if each.requires_grad]
+        schedule = task.schedule
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=schedule.learning_rate,
+            betas=(0.9, schedule.beta2),
+            weight_decay=schedule.weight_decay,
+            fused=True,
+        )
+        self.step, self.loss, self.best, self.waited = 0, 0.0, -np.inf, 0
+        self.cpu_s, self._cpu_before = 0.0, time.process_time()
+
+    @classmethod
+    def open(cls, task: Task, folder: Path, seed: int, device: str) -> _Run:
+        run = cls(task, folder, seed, device)
+        path = folder / CHECKPOINT
+        if path.is_file():
+            run._restore(torch.load(path, weights_only=True, map_location=device))
+        return run
+
+    @property
+    def finished(self) -> bool:
+        patience = self.task.schedule.patience
+        return self.step >= self.task.schedule.steps or (patience is not None and self.waited >= patience)
+
+    @property
+    def is_due(self) -> bool:
+        return self.step % self.task.schedule.evaluate_every == 0 or self.finished
+
+    def advance(self) -> None:
+        """Take one step."""
+        schedule = self.task.schedule
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.rate(self.step)
+        generator = np.random.default_rng([self.seed, self.step])
+        torch.manual_seed(int(generator.integers(2**62)))
+        batch = self.task.batch(schedule.batch, generator, self.step / schedule.steps)
+        loss = self.task.loss(self.module, {name: tensor.to(self.device) for name, tensor in batch.items()})
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, schedule.clip)
+        self.optimizer.step()
+        self.step += 1
+        past = min(SMOOTHING, 1 - 1 / self.step)
+        self.loss = past * self.loss + (1 - past) * loss.item()
+        self._follow(min(schedule.average, self.step / (self.step + 20)))
+
+    @torch.no_grad()
+    def _follow(self, past: float) -> None:
+        """Move the averaged weights towards the newest."""
+        pairs = list(zip(self.average.parameters(), self.module.parameters(), strict=True))
+        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - past)  # type: ignore[attr-defined]
+        for old, new in zip(self.average.buffers(), self.module.buffers(), strict=True):
+            old.copy_(new)
+
+    def evaluate(self) -> Progress:
+        with torch.no_grad():
+            metrics = self.task.evaluate(self.average.eval())
+        score = metrics.get("score", -self.loss)
+        self.waited = 0 if score > self.best else self.waited + 1
+        self.best = max(self.best, score)
+        now = time.process_time()
+        self.cpu_s, self._cpu_before = self.cpu_s + now - self._cpu_before, now
+        progress = Progress(self.step, self.task.schedule.steps, self.loss, metrics, self.cpu_s)
+        self._record(progress)
+        return progress
+
+    def _record(self, progress: Progress) -> None:
+        path = self.folder / CURVE
+        row = {
+            "step": progress.step,
+            "samples": progress.step * self.task.schedule.batch,
+            "cpu_s": round(progress.cpu_s, 1),
+            "loss": round(progress.loss, 5),
+            **{name: round(value, 4) for name, value in progress.metrics.items()},
+        }
+        new = not path.is_file()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def save(self) -> None:
+        """Write the checkpoint; a run that dies while writing leaves the one before."""
+        state = {
+            "task": self.task.name,
+            "schedule": asdict(self.task.schedule),
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "numbers": {key: float(getattr(self, key)) for key in ("step", "loss", "best", "waited", "cpu_s")},
+        }
+        draft = self.folder / f"{CHECKPOINT}.draft"
+        torch.save(state, draft)
+        os.replace(draft, self.folder / CHECKPOINT)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        numbers = state["numbers"]
+        self.step, self.waited = int(numbers["step"]), int(numbers["waited"])
+        self.loss, self.best, self.cpu_s = numbers["loss"], numbers["best"], numbers["cpu_s"]

@@ -1,0 +1,132 @@
+"""What has to be rendered, encoded and trained before each network, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from respin.specs import Array
+from respin_export.mini.clip import clip_vision
+from respin_export.mini.unets import MiniInpaintUNet, MiniZero123UNet
+from respin_export.training.edsr import LARGE_VIEWS, EdsrTask, trained_edsr
+from respin_export.training.grounding_dino import GroundingDinoTask, load_trained
+from respin_export.training.inpainting import InpaintTask, encode_rooms
+from respin_export.training.latents import encode_chunks
+from respin_export.training.loop import CHECKPOINT, Task
+from respin_export.training.sam import SamTask, trained_sam
+from respin_export.training.scenes import PHOTOS, WHITE, DataSet
+from respin_export.training.vae import Vae, VaeDecoderTask, VaeTask
+from respin_export.training.views import VIEWS
+from respin_export.training.zero123 import ViewNetwork, Zero123Task, encode_views
+
+DATA = "data"
+"""Folder of all data sets, beside the runs'."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network comes about.
+
+    Args:
+        task: makes what `fit` trains, from the folder of all runs; what it needs is there by then.
+        data: what is rendered first.
+        prepare: makes derived data from the folder of all runs; called with a function that reports each chunk.
+    """
+
+    task: Callable[[Path], Task]
+    data: tuple[DataSet, ...]
+    prepare: Callable[[Path, Callable[[int], None]], None] = field(default=lambda _runs, _report: None)
+
+
+def averaged(runs: Path, name: str) -> dict[str, Tensor]:
+    """Read the averaged weights of a run's latest checkpoint.
+
+    Args:
+        runs: folder of all runs.
+        name: of the run.
+    """
+    state = torch.load(runs / name / CHECKPOINT, weights_only=True, map_location="cpu")
+    weights: dict[str, Tensor] = state["average"]
+    return weights
+
+
+def trained_vae(runs: Path) -> Vae:
+    """Load the VAE; its decoder as far as it was trained."""
+    module = Vae()
+    module.load_state_dict(averaged(runs, "vae_decoder"))
+    return module.eval().requires_grad_(False)
+
+
+def _encode(
+    runs: Path,
+    report: Callable[[int], None],
+    *,
+    pictures: str,
+    latents: str,
+    make: Callable[[nn.Module, Mapping[str, Array]], Mapping[str, Array]],
+) -> None:
+    encoder = trained_vae(runs).encoder.to(memory_format=torch.channels_last)
+    for ending in ("-held-out", ""):
+        source, target = runs / DATA / f"{pictures}{ending}", runs / DATA / f"{latents}{ending}-latents"
+        encode_chunks(source, target, partial(make, encoder), on_chunk=report)
+
+
+RECIPES: dict[str, Recipe] = {
+    "vae": Recipe(lambda runs: VaeTask(runs / DATA), data=(WHITE, PHOTOS)),
+    "vae_decoder": Recipe(lambda runs: VaeDecoderTask(runs / DATA, start=averaged(runs, "vae")), data=(WHITE, PHOTOS)),
+    "zero123": Recipe(
+        lambda runs: Zero123Task(runs / DATA, trained_vae(runs).decoder),
+        data=(VIEWS,),
+        prepare=partial(_encode, pictures="views", latents="views", make=encode_views),
+    ),
+    "inpainting": Recipe(
+        lambda runs: InpaintTask(runs / DATA, trained_vae(runs).decoder),
+        data=(PHOTOS,),
+        prepare=partial(_encode, pictures="photos", latents="rooms", make=encode_rooms),
+    ),
+    "sam": Recipe(lambda runs: SamTask(runs / DATA), data=(PHOTOS, WHITE)),
+    "edsr": Recipe(lambda runs: EdsrTask(runs / DATA), data=(PHOTOS, LARGE_VIEWS)),
+    "grounding_dino": Recipe(lambda runs: GroundingDinoTask(runs / DATA), data=(PHOTOS, WHITE)),
+}
+"""Every run by name, in an order in which they can be trained one after the other."""
+
+
+def _zero123_unet(runs: Path) -> nn.Module:
+    module, trained = MiniZero123UNet(), ViewNetwork()
+    trained.load_state_dict(averaged(runs, "zero123"))
+    module.clean = trained.clean
+    return module.eval()
+
+
+def _clip_vision(runs: Path) -> nn.Module:
+    trained = ViewNetwork()
+    trained.load_state_dict(averaged(runs, "zero123"))
+    return clip_vision(trained.camera)
+
+
+def _inpaint_unet(runs: Path) -> nn.Module:
+    module = MiniInpaintUNet()
+    module.load_state_dict(averaged(runs, "inpainting"))
+    return module.eval()
+
+
+TRAINED: dict[str, tuple[str, Callable[[Path], nn.Module]]] = {
+    "grounding_dino": ("grounding_dino", lambda runs: load_trained(runs / "grounding_dino")),
+    "sam_encoder": ("sam", lambda runs: trained_sam(runs / "sam")[0]),
+    "sam_decoder": ("sam", lambda runs: trained_sam(runs / "sam")[1]),
+    "clip_vision": ("zero123", _clip_vision),
+    "zero123_unet": ("zero123", _zero123_unet),
+    "vae_encoder": ("vae_decoder", lambda runs: trained_vae(runs).encoder),
+    "vae_decoder": ("vae_decoder", lambda runs: trained_vae(runs).decoder),
+    "edsr": ("edsr", lambda runs: trained_edsr(runs / "edsr")),
+    "inpaint_unet": ("inpainting", _inpaint_unet),
+}
+"""The run that each network of the set comes from, and how its module is loaded from the folder of all runs.
+
+`clip_text` is not among them: the inpainting of this set paints empty rooms, whatever its prompt says.
+"""

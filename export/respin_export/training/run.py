@@ -1,0 +1,82 @@
+"""The parts of `respin train` that need PyTorch: rendering data, and one training run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from respin.errors import InvalidInput
+from respin_export.training.loop import Progress, fit
+from respin_export.training.recipes import DATA, RECIPES
+from respin_export.training.scenes import DataSet
+
+Report = Callable[[str], None]
+"""Takes "<share done> <what is happening>"."""
+
+
+def render_data(names: Sequence[str], output: Path, *, jobs: int, report: Callable[[str, float], None]) -> None:
+    """Render the data sets of some runs that are not there yet.
+
+    Args:
+        names: of the runs.
+        output: folder of all runs.
+        jobs: processes.
+        report: called with the name of a data set and the share of it that is rendered in this call.
+    """
+    for data in dict.fromkeys(data for name in names for data in RECIPES[name].data):
+        rendered = 0
+
+        def count(seeds: int, data: DataSet = data) -> None:
+            nonlocal rendered
+            rendered += seeds
+            report(data.name, rendered / (data.seeds + data.held_out))
+
+        data.make(output / DATA, jobs=jobs, on_chunk=count)
+
+
+def train_one(
+    name: str,
+    output: Path,
+    *,
+    report: Report,
+    device: str = "cpu",
+    seed: int = 0,
+    stop_after_s: float | None = None,
+    restart: bool = False,
+) -> str:
+    """Train a network whose data are rendered, or go on from its checkpoint.
+
+    Args:
+        name: of the run: one of `RECIPES`.
+        output: folder of all runs.
+        report: called as the run goes on.
+        device: "cpu" or "cuda".
+        seed: of weights, batches and noise.
+        stop_after_s: wall time after which to stop, to be resumed; None trains to the end.
+        restart: whether a checkpoint that is there is thrown away.
+
+    Returns:
+        One line about the result.
+
+    Raises:
+        InvalidInput: the device is not there.
+        FileNotFoundError: a run that this one needs has no checkpoint.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput("--device cuda: PyTorch finds no CUDA device; use --device cpu, or install a CUDA build")
+    # One thread a process: on few cores, threads that wait for one another cost several times what they bring.
+    torch.set_num_threads(1)
+    recipe, folder = RECIPES[name], output / name
+    recipe.prepare(output, lambda chunk: report(f"0 encoding, chunk {chunk}"))
+    if restart:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def on_progress(progress: Progress) -> None:
+        numbers = "  ".join(f"{key} {value:.3g}" for key, value in progress.metrics.items())
+        report(f"{progress.step / progress.steps:.4f} step {progress.step} of {progress.steps}  {numbers}")
+
+    fit(recipe.task(output), folder, seed=seed, device=device, on_progress=on_progress, stop_after_s=stop_after_s)
+    return f"{name} is trained"

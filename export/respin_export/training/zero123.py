@@ -1,0 +1,185 @@
+"""The mini set's Zero123: the latents of a view and a camera move to the latents of the view from there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from respin.camera import camera_shift
+from respin.contracts.networks import CONTEXT_WIDTH
+from respin.specs import Array
+from respin_export.mini.unets import ZERO123_WIDTHS, CleanLatents, noise_levels
+from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder, MiniVaeEncoder
+from respin_export.training.chunks import Chunks
+from respin_export.training.latents import encode
+from respin_export.training.loop import Batch, Metrics, Schedule
+from respin_export.training.quality import psnr, silhouette_iou
+from respin_export.training.views import VIEWS
+
+CAMERA_NUMBERS = 4
+
+NOISY_SHARE, NOISY_FROM = 0.5, 900
+"""Of the samples that are drawn from the noisiest steps, where pose and shape are decided; the others from all."""
+
+RAGGED_SHARE = 0.6
+"""Of the inputs that have the faults of a cut-out."""
+
+CONTEXT_NOISE = 0.02
+"""Deviation of noise on the context: what the untrained image tower adds to it in the job."""
+
+LARGEST_GUIDANCE = 10.0
+
+
+class ViewNetwork(nn.Module):
+    """What is trained: the UNet, and the camera's part of the projection behind CLIP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clean = CleanLatents(8, ZERO123_WIDTHS)
+        self.camera = nn.Linear(CAMERA_NUMBERS, CONTEXT_WIDTH)
+        nn.init.normal_(self.camera.weight, 0, 1)
+
+    def forward(self, latents: Tensor, timestep: Tensor, camera: Tensor, known: Tensor, guidance: Tensor) -> Tensor:
+        """Predict clean latents (B, 4, h, w) of the view that a camera move, (B, 4), leads to."""
+        context = self.camera(camera)[:, None]
+        context = context + CONTEXT_NOISE * torch.randn_like(context)
+        predicted: Tensor = self.clean(torch.cat([latents, known], dim=1), timestep, context, guidance)
+        return predicted
+
+
+def encode_views(encoder: MiniVaeEncoder, chunk: Mapping[str, Array]) -> dict[str, Array]:
+    """Encode a chunk of `VIEWS`: pictures become latents, (N, ..., 4, h, w) float16, the rest stays."""
+    encoded = {}
+    for name in ("input", "ragged", "target"):
+        pictures = chunk[name]
+        flat = pictures.reshape(-1, *pictures.shape[-3:])
+        latents = encode(encoder, flat)
+        encoded[name] = latents.reshape(*pictures.shape[:-3], *latents.shape[1:])
+    kept = ("coverage", "target_coverage", "azimuth", "polar", "kind")
+    return encoded | {name: np.asarray(chunk[name]) for name in kept}
+
+
+@dataclass
+class Zero123Task:
+    """Train the novel view's UNet on cached latents.
+
+    Args:
+        data: folder of all data sets; `views-latents` and `views-held-out-latents` are read.
+        decoder: of the trained VAE, for the evaluation.
+    """
+
+    data: Path
+    decoder: MiniVaeDecoder
+    name: str = "zero123"
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(steps=16000, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
+    )
+
+    def __post_init__(self) -> None:
+        """Read the latents into memory."""
+        chunks = Chunks(self.data / "views-latents")
+        self._arrays = {name: chunks.column(name) for name in ("input", "ragged", "target", "azimuth", "polar")}
+        self._arrays |= {name: chunks.column(name) for name in ("coverage", "target_coverage")}
+        self._held = _held_out(self.data)
+        self._signal = 1 / (1 + noise_levels() ** 2)
+
+    def build(self) -> nn.Module:
+        """Make the UNet and the camera's projection."""
+        return ViewNetwork()
+
+    def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
+        """Draw pairs: known and wanted latents (B, 4, h, w), camera (B, 4), weight (B, 1, h, w), timestep (B, 1)."""
+        arrays, inputs, targets = self._arrays, self._arrays["input"].shape[1], self._arrays["target"].shape[2]
+        which = generator.integers(len(arrays["input"]), size=size)
+        turned = generator.integers(inputs, size=size)
+        target = generator.integers(targets, size=size)
+        ragged = generator.random(size) < RAGGED_SHARE
+        exact = arrays["input"][which, turned]
+        known = np.where(ragged[:, None, None, None], arrays["ragged"][which, turned], exact)
+        moves = zip(arrays["azimuth"][which, turned, target], arrays["polar"][which, turned, target], strict=True)
+        covered = torch.from_numpy(arrays["target_coverage"][which, turned, target]).float()[:, None] / 255
+        before = torch.from_numpy(arrays["coverage"][which, turned]).float()[:, None] / 255
+        weight = 0.5 + 2 * torch.maximum(F.max_pool2d(covered, 3, 1, 1), 0.5 * before)
+        noisy = generator.random(size) < NOISY_SHARE
+        timestep = np.where(noisy, generator.integers(NOISY_FROM, 1000, size), generator.integers(0, 1000, size))
+        return {
+            "known": torch.from_numpy(known).float(),
+            "wanted": torch.from_numpy(arrays["target"][which, turned, target]).float(),
+            "camera": torch.from_numpy(np.stack([camera_shift(*move) for move in moves])),
+            "weight": weight / weight.mean(dim=(1, 2, 3), keepdim=True),
+            "timestep": torch.from_numpy(timestep).float()[:, None],
+            "guidance": torch.from_numpy(generator.uniform(1, LARGEST_GUIDANCE, (size, 1))).float(),
+        }
+
+    def loss(self, module: Any, batch: Batch) -> Tensor:
+        """Compare predicted with true clean latents, the object's cells before white."""
+        wanted = batch["wanted"]
+        signal = self._signal.to(wanted)[batch["timestep"].long()][:, :, None, None]
+        noisy = signal.sqrt() * wanted + (1 - signal).sqrt() * torch.randn_like(wanted)
+        with torch.autocast(wanted.device.type, torch.bfloat16):
+            got = module(noisy, batch["timestep"], batch["camera"], batch["known"], batch["guidance"])
+        error = got.float() - wanted
+        return ((0.5 * error.abs() + error**2) * batch["weight"]).mean()
+
+    def evaluate(self, module: Any) -> Metrics:
+        """One-step and 12-step predictions on held-out views against copying the input."""
+        known, wanted, camera, pictures, mask = self._held
+        once = self._picture(self._sample(module, known, camera, steps=1))
+        often = self._picture(self._sample(module, known, camera, steps=12))
+        copied = self._picture(known)
+        return {
+            "score": psnr(often, pictures),
+            "psnr_1": psnr(once, pictures),
+            "psnr_12": psnr(often, pictures),
+            "object_12": psnr(often, pictures, mask),
+            "iou_1": silhouette_iou(once, mask),
+            "iou_12": silhouette_iou(often, mask),
+            "copy": psnr(copied, pictures),
+            "copy_iou": silhouette_iou(copied, mask),
+            "ceiling": psnr(self._picture(wanted), pictures),
+        }
+
+    def _sample(self, module: Any, known: Tensor, camera: Tensor, *, steps: int) -> Tensor:
+        """DDIM without noise from one fixed noise, evenly spaced from the noisiest step."""
+        latents = torch.randn(known.shape, generator=torch.Generator().manual_seed(5))
+        times = np.linspace(999, 0, steps + 1).round().astype(int)
+        for now, later in itertools.pairwise(times):
+            timestep, guidance = torch.full((len(known), 1), float(now)), torch.full((len(known), 1), 3.0)
+            with torch.autocast("cpu", torch.bfloat16):
+                clean = module(latents, timestep, camera, known, guidance).float()
+            signal, next_signal = (self._signal[level].float() for level in (now, later))
+            noise = (latents - signal.sqrt() * clean) / (1 - signal).sqrt()
+            latents = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
+        return clean
+
+    def _picture(self, latents: Tensor) -> Tensor:
+        return torch.cat([self.decoder(part / LATENT_SCALE).clamp(-1, 1) for part in latents.split(16)])
+
+
+def _held_out(data: Path, count: int = 96) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Ragged inputs, true latents, cameras, true pictures and masks of held-out views, one of each object."""
+    latents, pictures = Chunks(data / "views-held-out-latents"), VIEWS.held(data)
+    known, wanted, camera, images = [], [], [], []
+    for index in range(count):
+        encoded, rendered = latents.sample(index), pictures.sample(index)
+        known.append(encoded["ragged"][0])
+        wanted.append(encoded["target"][0, 0])
+        camera.append(camera_shift(encoded["azimuth"][0, 0], encoded["polar"][0, 0]))
+        images.append(rendered["target"][0, 0])
+    image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    mask = (image.amin(dim=1, keepdim=True) < 0.98).float()
+    return (
+        torch.from_numpy(np.stack(known)).float(),
+        torch.from_numpy(np.stack(wanted)).float(),
+        torch.from_numpy(np.stack(camera)),
+        image,
+        mask,
+    )
