@@ -22,7 +22,7 @@ from respin_benchmarks.quality.broken import (
 )
 from respin_benchmarks.quality.jobs import JobOutputs, request_for
 from respin_benchmarks.quality.judge import DILATE_PX, composite_ceiling, judge_outputs, stray_pixels
-from respin_benchmarks.quality.measures import BY_NAME, MEASURES, missed
+from respin_benchmarks.quality.measures import BY_NAME, missed
 from respin_benchmarks.quality.page import ensure_page, quality_text
 from respin_benchmarks.quality.pictures import draw_figures, draw_gallery
 from respin_benchmarks.quality.rows import SceneRow, azimuth_bin, mean_of, read_scene_rows, write_scene_rows
@@ -298,8 +298,3 @@ def test_the_table_of_broken_stages_proposes_what_separates_them():
     assert halfway(BY_NAME["colour_error"], measured) == 17
     assert halfway(BY_NAME["mask_iou"], measured) is None
     assert "| 17.0 / 255 |" in broken_text(measured)
-
-
-def test_every_measure_has_a_unit_and_every_tolerance_a_measure():
-    assert {measure.text(1.0) for measure in MEASURES}
-    assert set(TOLERANCES) <= set(BY_NAME)

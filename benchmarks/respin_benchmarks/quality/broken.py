@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from respin.contracts.networks import CLIP_VISION, GROUNDING_DINO, SAM_DECODER, SAM_ENCODER, VAE_ENCODER, ZERO123_UNET
 from respin.model_set import Sizes
-from respin.scenes import HELD_OUT_SEEDS, render_scene
+from respin.scenes import render_scene
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.quality.jobs import outputs_in_process, request_for
 from respin_benchmarks.quality.judge import judge_outputs
@@ -22,7 +23,7 @@ from respin_benchmarks.quality.measures import BY_NAME, Measure
 from respin_benchmarks.quality.page import BROKEN_SECTION, ensure_page, table
 from respin_benchmarks.quality.rows import SceneRow, mean_of
 from respin_benchmarks.quality.session import Job, outputs_or_failure, row_of
-from respin_benchmarks.quality.tolerances import REQUEST, SCENES, TOLERANCES
+from respin_benchmarks.quality.tolerances import REQUEST, SEEDS, TOLERANCES
 from respin_ensemble.detection import IMAGENET_MEAN, IMAGENET_STD
 from respin_ensemble.networks import Networks
 from respin_ensemble.networks.onnx import OnnxNetworks
@@ -124,7 +125,7 @@ def rows_in_process(networks: Networks, stage: BrokenStage) -> list[SceneRow]:
 
 
 def rows_of(job: Job, sizes: Sizes, options: Mapping[str, Any] = MappingProxyType({})) -> list[SceneRow]:
-    """Run the regression tests' jobs: `REQUEST` on the first `SCENES` held-out scenes.
+    """Run the regression tests' jobs: `REQUEST` on the scenes of `SEEDS`.
 
     Args:
         job: runs one.
@@ -132,7 +133,7 @@ def rows_of(job: Job, sizes: Sizes, options: Mapping[str, Any] = MappingProxyTyp
         options: further fields of the request.
     """
     rows = []
-    for scene in map(render_scene, HELD_OUT_SEEDS[:SCENES]):
+    for scene in map(render_scene, SEEDS):
         outputs, failure = outputs_or_failure(job, request_for(scene, **{**REQUEST, **options}))
         pair = scene.views(side=sizes.view_side, object_share=sizes.object_share)
         figures = judge_outputs(scene, outputs, pair, {"copy": pair.before}, sizes)
@@ -161,7 +162,10 @@ def report(folder: Path, *, page: Path | None, device: str) -> str:
         ensure_page(page)
     networks = OnnxNetworks.from_set(folder, device=device)
     stages = (AS_BUILT, *BROKEN_STAGES)
-    measured = {stage: rows_in_process(networks, stage) for stage in track(stages, description="broken stages")}
+    measured = {
+        stage: rows_in_process(networks, stage)
+        for stage in track(stages, "broken stages", console=Console(stderr=True))
+    }
     text = broken_text(measured)
     if page:
         write_section(page, BROKEN_SECTION, text)
@@ -177,7 +181,7 @@ def broken_text(measured: Mapping[BrokenStage, Sequence[SceneRow]]) -> str:
     columns = [BY_NAME[name] for name in TOLERANCES]
     asked = ", ".join(f"{name} {value}" for name, value in REQUEST.items())
     lines = [
-        f"`respin quality --broken-stages`: {SCENES} held-out scenes, in one process; {asked}. Bold: outside the "
+        f"`respin quality --broken-stages`: {len(SEEDS)} held-out scenes, in one process; {asked}. Bold: outside the "
         "tolerance. A dash: no job returned a picture.",
         "",
         *table(

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from respin.geometry import Box
 from respin.request import RotationRequest
 from respin.scenes import Scene
-from respin_benchmarks.in_process.house import png
 from respin_client import Client
 from respin_client.results import Picture as EncodedPicture
 from respin_client.results import RotationResult
 from respin_ensemble.events import Event
 from respin_ensemble.networks import Networks
 from respin_ensemble.novel_view import Moves
+from respin_ensemble.photos import encode
 from respin_ensemble.pictures import Mask, Picture
 from respin_ensemble.rotate_object import rotate_object
 from respin_ensemble.sampling import StepSchedulers
@@ -61,7 +60,7 @@ def request_for(scene: Scene, *, with_box: bool = False, **options: Any) -> Rota
     if with_box:
         options["box"] = tuple(float(edge) for edge in scene.target.box.to_array())
     return RotationRequest(
-        png(Image.fromarray(scene.photo)), scene.target.kind, azimuth=(scene.azimuth,), output_format="png", **options
+        encode(scene.photo, "png", None), scene.target.kind, azimuth=(scene.azimuth,), output_format="png", **options
     )
 
 

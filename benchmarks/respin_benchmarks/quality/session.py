@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import track
 
 from respin.bundled import bundled
@@ -87,7 +88,7 @@ class Measurement:
             url = self.url or str(stack.enter_context(embedded("local", models=self.folder)).endpoints["gRPC"])
             client = stack.enter_context(Client(url, timeout_s=JOB_TIMEOUT_S))
             judged = self._judged(networks, lambda request: served_outputs(client, request))
-            for row, example in track(judged, total=self.scenes, description="scenes"):
+            for row, example in track(judged, "scenes", self.scenes, console=Console(stderr=True)):
                 rows.append(row)
                 if len(examples) < GALLERY_SCENES:
                     examples.append(example)

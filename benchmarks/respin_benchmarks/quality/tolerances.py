@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SCENES = 6
-"""The first held-out ones."""
+from respin.scenes import HELD_OUT_SEEDS
+
+SEEDS = HELD_OUT_SEEDS[3:9]
+"""Held-out scenes with every kind of object, turns to both sides, one and two objects."""
 
 REQUEST: Mapping[str, Any] = {"steps": 10, "background_steps": 10}
 """Fields that differ from their defaults; quick, and the same for the correct and the broken stages."""
