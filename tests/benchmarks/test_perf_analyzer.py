@@ -17,7 +17,7 @@ from respin_benchmarks.perf_analyzer.binary import PerfAnalyzer, perf_analyzer
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input
 from respin_benchmarks.perf_analyzer.page import SECTION, page_of
 from respin_benchmarks.perf_analyzer.runs import Load, PerfRun, Server, figures_of
-from respin_export.mini.networks import SIZES
+from respin_export.mini.sizes import SIZES
 from respin_export.report.page import with_section
 from respin_export.report.table import read_rows
 

@@ -13,7 +13,7 @@ from respin.contracts import NETWORKS
 from respin.errors import InternalError
 from respin.onnx_runtime import onnxruntime
 from respin_export.example import example_inputs, example_lengths
-from respin_export.mini.networks import SIZES
+from respin_export.mini.sizes import SIZES
 from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
 from respin_export.tensorrt.engine_module import EngineModule

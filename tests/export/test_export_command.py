@@ -10,11 +10,11 @@ import torch
 import typer
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
+from tiny_vae import VAE
 from typer.testing import CliRunner
 
 from respin.errors import InvalidInput
 from respin_export.export_command import export
-from respin_export.mini.networks import VAE
 from respin_export.published import PublishedWeights, checkpoint_record
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from tiny_vae import VAE
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.grounding_dino.modeling_grounding_dino import (
@@ -13,7 +14,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 
 from respin.contracts import NETWORKS
 from respin_export.example import example_inputs
-from respin_export.mini.networks import SIZES, VAE, build
+from respin_export.mini.networks import build
+from respin_export.mini.sizes import SIZES
 from respin_export.networks.edsr import Edsr, FoldedTail
 from respin_export.networks.folding import OneTokenAttention, folded
 from respin_export.networks.grounding_dino import inverse_sigmoid
@@ -104,7 +106,7 @@ def test_log_variance_is_clamped():
 @torch.inference_mode()
 def test_sams_four_masks_are_the_librarys_single_one_and_its_three_choices():
     decoder = build("sam_decoder").decoder
-    embedding, box = torch.randn(2, 32, 16, 16), torch.tensor([[10.0, 20, 200, 180], [50, 5, 90, 250]])
+    embedding, box = torch.randn(2, 64, 16, 16), torch.tensor([[10.0, 20, 200, 180], [50, 5, 90, 250]])
     masks, predicted_iou = decoder(embedding, box)
     sparse, dense = decoder.prompts(None, None, box[:, None], None)
     for multimask, slots in ((False, slice(0, 1)), (True, slice(1, 4))):
@@ -213,10 +215,10 @@ def test_sam_with_positions_in_its_keys_sees_the_same_where_it_looks_at_the_whol
     encoder, inputs = build("sam_encoder"), tensors("sam_encoder")
     wanted = encoder(**inputs)
     positions_in_keys(encoder)
-    layers = encoder.encoder.layers
-    assert [isinstance(layer.attn, PositionsInKeys) for layer in layers] == [False, True]
+    layers = encoder.coarse.encoder.layers
+    assert [isinstance(layer.attn, PositionsInKeys) for layer in layers] == [True, False, True]
     torch.testing.assert_close(encoder(**inputs), wanted, atol=1e-4, rtol=1e-4)
-    layers[1].attn.attention.rel_pos_w.zero_()
+    layers[0].attn.attention.rel_pos_w.zero_()
     assert not torch.allclose(encoder(**inputs), wanted, atol=1e-3)
 
 

@@ -13,7 +13,8 @@ from torch import nn
 from respin.errors import InternalError
 from respin.model_set import Sizes
 from respin_export.isolated import Failed, run_isolated
-from respin_export.mini.networks import SIZES, build
+from respin_export.mini.networks import build
+from respin_export.mini.sizes import SIZES
 from respin_export.published import PublishedWeights
 from respin_export.weights.catalogue import CATALOGUE, choose
 from respin_export.weights.layouts import Size

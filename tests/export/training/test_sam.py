@@ -110,5 +110,5 @@ def test_trained_weights_make_the_two_networks_of_the_contracts(data, tmp_path):
     image, box = torch.randn(1, 3, 256, 256), torch.tensor([[30.0, 40, 200, 220]])
     masks, predicted_iou = decoder(encoder(image), box)
     assert masks.shape == (1, 4, 64, 64)
-    torch.testing.assert_close((masks, predicted_iou), trained(image, box), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((masks, predicted_iou), trained(image, box), atol=1e-3, rtol=1e-3)
     assert 0 <= predicted_iou.min() <= predicted_iou.max() <= 1
