@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
-from respin.bundled import bundled
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
-from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.sampling import Guidance, guided, start
-from respin_export.mini.networks import build
+from respin_export.networks.unet import InpaintUNet, Zero123UNet
 
 
 def noise(seed, *shape):
@@ -56,46 +54,45 @@ def test_what_is_asked_and_returned_is_the_samplers_own():
     np.testing.assert_array_equal(end.value.value, noise(3, 4) * 2)
 
 
-@pytest.fixture(scope="module")
-def networks():
-    return OnnxNetworks.from_set(bundled("models/mini"))
+def library_unet(channels):
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        in_channels=channels,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=2,
+        cross_attention_dim=768,
+    ).eval()
 
 
-def zero123(networks, guidance):
-    """The guided prediction of the graph, and the conditional half alone by the plain UNet."""
-    latents, image, context = noise(1, 1, 4, 32, 32), noise(2, 1, 4, 32, 32), noise(3, 1, 1, 768)
-    ours = networks(
-        ZERO123_UNET,
-        latents=latents,
-        timestep=np.array([[601.0]], np.float32),
-        context=context,
-        image_latents=image,
-        guidance=np.array([[guidance]], np.float32),
-    )["noise"]
-    stacked = torch.from_numpy(np.concatenate([latents, image], 1))
-    return ours, build("zero123_unet").unet(stacked, 601.0, torch.from_numpy(context)).sample
+def tensors(*arrays):
+    return [torch.from_numpy(array) for array in arrays]
 
 
-def inpainting(networks, guidance):
-    latents, masked, contexts = noise(1, 1, 4, 8, 8), noise(2, 1, 4, 8, 8), noise(3, 1, 2, 77, 768)
-    mask = (noise(4, 1, 1, 8, 8) > 0).astype(np.float32)
-    ours = networks(
-        INPAINT_UNET,
-        latents=latents,
-        timestep=np.array([[601.0]], np.float32),
-        contexts=contexts,
-        mask=mask,
-        masked_image_latents=masked,
-        guidance=np.array([[guidance]], np.float32),
-    )["noise"]
-    stacked = torch.from_numpy(np.concatenate([latents, mask, masked], 1))
-    return ours, build("inpaint_unet").unet(stacked, 601.0, torch.from_numpy(contexts[:, 0])).sample
+def zero123(guidance):
+    """The guided prediction of the network, and the conditional half alone by the plain UNet."""
+    unet = library_unet(8)
+    latents, image, context = tensors(noise(1, 1, 4, 8, 8), noise(2, 1, 4, 8, 8), noise(3, 1, 1, 768))
+    ours = Zero123UNet(unet)(latents, torch.tensor([[601.0]]), context, image, torch.tensor([[guidance]]))
+    return ours, unet(torch.cat([latents, image], 1), 601.0, context).sample
 
 
-@pytest.mark.parametrize("unet", [zero123, inpainting])
+def inpainting(guidance):
+    unet = library_unet(9)
+    latents, masked, contexts = tensors(noise(1, 1, 4, 8, 8), noise(2, 1, 4, 8, 8), noise(3, 1, 2, 77, 768))
+    mask = torch.from_numpy((noise(4, 1, 1, 8, 8) > 0).astype(np.float32))
+    ours = InpaintUNet(unet)(latents, torch.tensor([[601.0]]), contexts, mask, masked, torch.tensor([[guidance]]))
+    return ours, unet(torch.cat([latents, mask, masked], 1), 601.0, contexts[:, 0]).sample
+
+
+@pytest.mark.parametrize("network", [zero123, inpainting])
 @torch.no_grad()
-def test_guidance_of_one_is_the_conditional_half_alone(networks, unet):
-    ours, alone = unet(networks, 1.0)
-    assert np.abs(ours - alone.numpy()).max() <= 1e-5 * np.abs(ours).max()
-    guided_more, _ = unet(networks, 1.1)
-    assert np.abs(guided_more - alone.numpy()).max() > 1e-4 * np.abs(ours).max()
+def test_guidance_of_one_is_the_conditional_half_alone(network):
+    ours, alone = network(1.0)
+    assert (ours - alone).abs().max() <= 1e-5 * ours.abs().max()
+    guided_more, _ = network(1.1)
+    assert (guided_more - alone).abs().max() > 1e-4 * ours.abs().max()

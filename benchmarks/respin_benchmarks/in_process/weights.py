@@ -13,8 +13,8 @@ from torch import nn
 from respin.errors import InternalError
 from respin.model_set import Sizes
 from respin_export.isolated import Failed, run_isolated
-from respin_export.mini.networks import build
 from respin_export.mini.sizes import SIZES
+from respin_export.mini.trained import KEPT, trained_or_new
 from respin_export.published import PublishedWeights
 from respin_export.weights.catalogue import CATALOGUE, choose
 from respin_export.weights.layouts import Size
@@ -46,7 +46,7 @@ class MiniSet:
 
     def load(self, network: str) -> nn.Module:
         """A network with its weights."""
-        return build(network)
+        return trained_or_new(network, KEPT)[0]
 
 
 def weights_of(kind: Kind, folder: Path, *, jobs: int = 1) -> Weights:

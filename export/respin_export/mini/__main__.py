@@ -7,28 +7,27 @@ the contracts and compared with the modules that they were made from.
 from __future__ import annotations
 
 import argparse
-import csv
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from rich.progress import Progress
-from torch import nn
 
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
-from respin_export.mini.networks import BUILDERS, SEED, build, seeded
+from respin_export.mini.networks import BUILDERS
 from respin_export.mini.sizes import SIZES
 from respin_export.mini.stored import store_in_half
+from respin_export.mini.trained import KEPT, trained_or_new
 from respin_export.set_writer import SetWriter
 from respin_export.to_onnx import OPSET, export_network
-from respin_export.training.loop import CHECKPOINT, CURVE
+from respin_export.training.loop import CURVE, WEIGHTS
 from respin_export.training.recipes import TRAINED
 
 EXAMPLES = """examples:
-  respin train all && python -m respin_export.mini    train and export the whole set
+  python -m respin_export.mini                        the whole set from the committed weights
+  python -m respin_export.mini --runs build/training --keep    from new runs of respin train, whose weights are kept
   python -m respin_export.mini --only edsr            one network, the other files and their records stay
   python -m respin_export.mini --output models/trial  somewhere else, to compare
 
@@ -60,7 +59,7 @@ def export_mini(folder: Path, names: Sequence[str], runs: Path, progress: Progre
         progress.update(task, description=name)
         module, training = trained_or_new(name, runs)
         with writer.draft(name) as draft:
-            parity = export_network(rounded(module), NETWORKS[name], SIZES, draft)
+            parity = export_network(module, NETWORKS[name], SIZES, draft)
             store_in_half(draft)
             writer.publish(
                 name,
@@ -74,23 +73,18 @@ def export_mini(folder: Path, names: Sequence[str], runs: Path, progress: Progre
         progress.advance(task)
 
 
-def trained_or_new(name: str, runs: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Load a network from its run, or make it new, with what there is to say about its training."""
-    run, load = TRAINED.get(name, (None, None))
-    if run is None or load is None or not (runs / run / CHECKPOINT).is_file():
-        return build(name), {"trained": False, "seed": SEED}
-    with (runs / run / CURVE).open() as file:
-        rows = list(csv.DictReader(file))
-    figures = {key: float(value) for key, value in rows[-1].items()} if rows else {}
-    return seeded(lambda: load(runs)), {"trained": True, "run": run, **figures}
+def keep_runs(runs: Path, kept: Path) -> None:
+    """Copy weights and curves of the finished runs.
 
-
-@torch.no_grad()
-def rounded(module: nn.Module) -> nn.Module:
-    """Round the weights to float16, as they will be stored: graph and module stay the same function."""
-    for parameter in module.parameters():
-        parameter.copy_(parameter.half().float())
-    return module
+    Args:
+        runs: folder of the runs.
+        kept: folder that they are copied to.
+    """
+    for run in sorted({run for run, _ in TRAINED.values()}):
+        for name in (WEIGHTS, CURVE):
+            if (runs / run / name).is_file():
+                (kept / run).mkdir(parents=True, exist_ok=True)
+                shutil.copy2(runs / run / name, kept / run / name)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,10 +97,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("models/mini"), help="folder (default: %(default)s)")
     parser.add_argument("--only", choices=BUILDERS, metavar="NAME", help=f"one of {', '.join(BUILDERS)}")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("build/training"), help="folder of the training runs (default: %(default)s)"
-    )
+    parser.add_argument("--runs", type=Path, default=KEPT, help="folder of the training runs (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help=f"copy weights and curves of the runs to {KEPT}")
     options = parser.parse_args(arguments)
+    if options.keep:
+        keep_runs(options.runs, KEPT)
     with Progress() as progress:
         try:
             export_mini(options.output, [options.only] if options.only else list(BUILDERS), options.runs, progress)

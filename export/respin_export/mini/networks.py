@@ -11,7 +11,7 @@ from respin_export.mini.clip import clip_text, clip_vision
 from respin_export.mini.edsr import TrainedEdsr, as_edsr
 from respin_export.mini.grounding_dino import MiniGroundingDino, grounding_dino_model
 from respin_export.mini.sam import MiniSam
-from respin_export.mini.unets import MiniInpaintUNet, MiniZero123UNet
+from respin_export.mini.unets import MiniInpaintUNet, zero123_unet
 from respin_export.mini.vae import MiniVaeDecoder, MiniVaeEncoder
 
 SEED = 413
@@ -22,7 +22,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "sam_encoder": lambda: MiniSam().encoder,
     "sam_decoder": lambda: MiniSam().decoder,
     "clip_vision": clip_vision,
-    "zero123_unet": MiniZero123UNet,
+    "zero123_unet": zero123_unet,
     "vae_encoder": MiniVaeEncoder,
     "vae_decoder": MiniVaeDecoder,
     "edsr": lambda: as_edsr(TrainedEdsr()),

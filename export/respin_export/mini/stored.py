@@ -27,7 +27,8 @@ def store_in_half(path: Path) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
-        half = values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
         if values.size < SMALLEST or not np.array_equal(half.astype(np.float32), values):
             continue
         name = tensor.name

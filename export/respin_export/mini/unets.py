@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from respin.contracts.networks import CONTEXT_WIDTH
 from respin_export.mini.vae import LATENT_SCALE
+from respin_export.networks.folding import attend_to_one_token
 
 BLOCK = 2
 """Latents a cell of the network, each way."""
@@ -124,6 +125,19 @@ class MiniZero123UNet(nn.Module):
         return noise
 
 
+def zero123_unet(trained: CleanLatents | None = None) -> MiniZero123UNet:
+    """Build the network of the contract `zero123_unet` in the form in which it is run.
+
+    Args:
+        trained: what predicts its clean latents; None leaves it random.
+    """
+    module = MiniZero123UNet()
+    if trained is not None:
+        module.clean = trained
+    attend_to_one_token(module)
+    return module
+
+
 class MiniInpaintUNet(nn.Module):
     """The network of the contract `inpaint_unet`: what is known stays, so only the hole is predicted."""
 
@@ -135,9 +149,9 @@ class MiniInpaintUNet(nn.Module):
     def predict(  # noqa: PLR0917 (the contract's inputs, in its order)
         self, latents: Tensor, timestep: Tensor, tokens: Tensor, mask: Tensor, known: Tensor, guidance: Tensor
     ) -> Tensor:
-        """Predict the clean latents, (B, 4, h, w); outside the mask they are those of the masked image."""
+        """Predict the clean latents, (B, 4, h, w); away from the mask they are those of the masked image."""
         inside: Tensor = self.clean(torch.cat([latents, mask, known], dim=1), timestep, tokens, guidance)
-        return inside + known * (1 - mask)
+        return inside + known * (1 - uncertain(mask))
 
     def forward(  # noqa: PLR0917 (the contract's inputs, in its order)
         self,
@@ -153,6 +167,11 @@ class MiniInpaintUNet(nn.Module):
         clean = self.predict(latents, timestep, tokens, mask, masked_image_latents, guidance)
         noise: Tensor = self.noise(latents, clean, timestep)
         return noise
+
+
+def uncertain(mask: Tensor) -> Tensor:
+    """Widen a hole, (B, 1, h, w), by a cell: the grey of the hole is in the latents next to it."""
+    return F.max_pool2d(mask, 3, 1, 1)
 
 
 def coordinates(cells: Tensor) -> Tensor:

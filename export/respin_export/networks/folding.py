@@ -21,7 +21,7 @@ def folded(module: nn.Module) -> nn.Module:
         if isinstance(part, Edsr) and not isinstance(part.tail, FoldedTail):
             part.tail = FoldedTail(part.tail)
         elif isinstance(part, Zero123UNet):
-            _attend_to_one_token(part)
+            attend_to_one_token(part)
     return module
 
 
@@ -42,8 +42,12 @@ class OneTokenAttention(nn.Module):
         return attended
 
 
-def _attend_to_one_token(network: Zero123UNet) -> None:
-    """Zero123's context is one token (contract `zero123_unet`), unlike a prompt's 77."""
+def attend_to_one_token(network: nn.Module) -> None:
+    """Replace the cross-attention of a UNet whose context is a single token, as Zero123's is, by the token's value.
+
+    Args:
+        network: changed in place.
+    """
     for block in network.modules():
         if isinstance(block, BasicTransformerBlock) and not isinstance(block.attn2, OneTokenAttention):
             block.attn2 = OneTokenAttention(block.attn2)

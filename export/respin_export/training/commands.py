@@ -7,6 +7,7 @@ imported when training begins.
 from __future__ import annotations
 
 import enum
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,10 @@ NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "groun
 
 NEEDS = {"vae_decoder": "vae", "zero123": "vae_decoder", "inpainting": "vae_decoder"}
 """The run that must be finished before another."""
+
+
+CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
+"""Files of a run, as `respin_export.training.loop` names them; it imports PyTorch."""
 
 
 class Device(str, enum.Enum):
@@ -45,6 +50,9 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Stop each run after this long; the same command resumes it.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Folder of runs with weights to start from, e.g. models/mini-weights.")
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin again, without the checkpoint there.")] = False,
 ) -> None:
     """Train networks of the mini set on rendered scenes.
@@ -57,11 +65,29 @@ def train(
     names = NETWORKS if network == "all" else (network,)
     if unknown := set(names) - set(NETWORKS):
         raise InvalidInput(f"no network '{unknown.pop()}' to train; choose one of {', '.join(NETWORKS)}, or all")
-    settings = {"device": device.value, "seed": seed, "restart": restart}
-    settings["stop_after_s"] = None if minutes is None else 60 * minutes
+    if init is not None:
+        _take_weights(init, output)
+    settings: dict[str, object] = {
+        "device": device.value,
+        "seed": seed,
+        "restart": restart,
+        "stop_after_s": None if minutes is None else 60 * minutes,
+    }
     failed = train_all(names, output, jobs=jobs, settings=settings)
     if failed:
         raise failed[0].error
+
+
+def _take_weights(init: Path, output: Path) -> None:
+    """Copy the weights of runs that have none yet."""
+    found = sorted(init.glob(f"*/{WEIGHTS}"))
+    if not found:
+        raise InvalidInput(f"no runs with a {WEIGHTS} in '{init}'; name a folder like models/mini-weights")
+    for path in found:
+        target = output / path.parent.name
+        if not any((target / name).is_file() for name in (CHECKPOINT, WEIGHTS)):
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
 
 
 def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[str, object]) -> list[Failed]:

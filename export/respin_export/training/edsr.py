@@ -18,7 +18,7 @@ from respin.specs import Array
 from respin_export.mini.edsr import TrainedEdsr, as_edsr
 from respin_export.mini.sizes import SIZES
 from respin_export.networks.edsr import SCALE, Edsr
-from respin_export.training.loop import CHECKPOINT, Batch, Metrics, Schedule
+from respin_export.training.loop import Batch, Metrics, Schedule, load_weights
 from respin_export.training.scenes import PHOTOS, DataSet
 
 SIDE = 40
@@ -111,9 +111,8 @@ def trained_edsr(folder: Path) -> Edsr:
     Args:
         folder: of the run, with its checkpoint.
     """
-    state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
     module = TrainedEdsr()
-    module.load_state_dict(state["average"])
+    module.load_state_dict(load_weights(folder))
     return as_edsr(module).eval()
 
 

@@ -23,7 +23,7 @@ from respin_export.training.captions import caption_tensors, draw_caption
 from respin_export.training.detection_images import Example, Images, image_tensors
 from respin_export.training.detection_quality import Question, ask, held_out_questions, summary
 from respin_export.training.grounding_dino_loss import Truth, candidate_loss, query_candidates, token_candidates
-from respin_export.training.loop import CHECKPOINT, Batch, Metrics, Schedule
+from respin_export.training.loop import Batch, Metrics, Schedule, load_weights
 from respin_export.training.scenes import PHOTOS, WHITE
 
 SMALL_SIZES = ((128, 160), (160, 128), (128, 192), (128, 128), (160, 160))
@@ -32,7 +32,7 @@ SMALL_SIZES = ((128, 160), (160, 128), (128, 192), (128, 128), (160, 160))
 SERVED_SIZES = ((224, 320), (224, 320), (224, 320), (224, 224), (320, 224), (224, 288))
 """The same in use: what photos of 4:3, squares and portraits become."""
 
-FIRST_PART, SMALL_SHARE = 0.6, 0.75
+FIRST_PART, SMALL_SHARE = 0.75, 0.6
 """Share of all steps in the first part of training, and share of small images in it; later, all have served sizes.
 
 A step takes twice as many small images. Without any of the served sizes, what is learnt is of no use on them.
@@ -42,7 +42,7 @@ TRAINING_QUERIES = 100
 """Boxes that the network returns in training; more cost time and teach little."""
 
 SCHEDULE = Schedule(
-    steps=4800,
+    steps=3500,
     batch=8,
     learning_rate=2e-3,
     warmup=150,
@@ -149,6 +149,5 @@ def load_trained(folder: Path) -> MiniGroundingDino:
         folder: of the run.
     """
     module = MiniGroundingDino(grounding_dino_model())
-    state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
-    module.load_state_dict(state["average"])
+    module.load_state_dict(load_weights(folder))
     return module.eval()

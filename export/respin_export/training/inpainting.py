@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,10 @@ from respin.geometry import Size, bounding_box, fit_within, widened
 from respin.scenes.room import blurred
 from respin.specs import Array
 from respin_export.mini.sizes import SIZES
-from respin_export.mini.unets import MiniInpaintUNet, noise_levels
-from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder, MiniVaeEncoder
+from respin_export.mini.unets import MiniInpaintUNet, uncertain
+from respin_export.mini.vae import MiniVaeDecoder, MiniVaeEncoder
 from respin_export.training.chunks import Chunks
+from respin_export.training.diffusion import ddim, decode, draw_levels, with_noise
 from respin_export.training.latents import encode
 from respin_export.training.loop import Batch, Metrics, Schedule
 from respin_export.training.quality import psnr
@@ -31,16 +31,13 @@ HOLES = 2
 DILATE_PX = 50
 """By how much a hole is wider than its object: the job's default."""
 
+HOLE_SEED = 0
+
 STRIDE = 8
 GREY = 128
 
-NOISY_SHARE, NOISY_FROM = 0.5, 900
-"""Of the samples that are drawn from the noisiest steps; the others come from all of them."""
-
 OUTSIDE_WEIGHT = 0.05
 """Of the known latents in the loss: they are given."""
-
-LARGEST_GUIDANCE = 10.0
 
 
 def grown(mask: Array, width_px: int) -> Array:
@@ -77,13 +74,13 @@ def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array,
     return wanted, np.where(repaint[..., None], np.uint8(GREY), wanted), repaint
 
 
-def encode_rooms(encoder: MiniVaeEncoder, chunk: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
+def encode_rooms(encoder: MiniVaeEncoder, chunk: Mapping[str, Array]) -> dict[str, Array]:
     """Cut `HOLES` holes into each photo of a chunk of `PHOTOS` and encode what the network sees.
 
     Returns:
         wanted and known (N, HOLES, 4, h, w) float16, repaint (N, HOLES, 1, h, w) bool.
     """
-    generator = np.random.default_rng([seed, len(chunk["photo"])])
+    generator = np.random.default_rng([HOLE_SEED, len(chunk["photo"])])
     rooms = [_rooms(chunk, index, generator) for index in range(len(chunk["photo"]))]
     wanted, masked, repaint = (np.stack([np.stack(each) for each in part]) for part in zip(*rooms, strict=True))
     side = SIZES.inpaint_side // STRIDE
@@ -140,7 +137,6 @@ class InpaintTask:
         self._held = {
             name: torch.from_numpy(held.column(name)[:64, 0]).float() for name in ("wanted", "known", "repaint")
         }
-        self._signal = 1 / (1 + noise_levels() ** 2)
 
     def build(self) -> nn.Module:
         """Make the UNet."""
@@ -150,52 +146,42 @@ class InpaintTask:
         """Draw rooms: wanted and known (B, 4, h, w), mask (B, 1, h, w), tokens (B, 2, 768), timestep (B, 1)."""
         which = generator.integers(len(self._arrays["wanted"]), size=size)
         hole = generator.integers(HOLES, size=size)
-        noisy = generator.random(size) < NOISY_SHARE
-        timestep = np.where(noisy, generator.integers(NOISY_FROM, 1000, size), generator.integers(0, 1000, size))
         parts = {name: torch.from_numpy(array[which, hole]).float() for name, array in self._arrays.items()}
         return {
             "wanted": parts["wanted"],
             "known": parts["known"],
             "mask": parts["repaint"],
             "tokens": torch.from_numpy(generator.standard_normal((size, 2, CONTEXT_WIDTH), np.float32)),
-            "timestep": torch.from_numpy(timestep).float()[:, None],
-            "guidance": torch.from_numpy(generator.uniform(1, LARGEST_GUIDANCE, (size, 1))).float(),
+            **draw_levels(size, generator),
         }
 
     def loss(self, module: MiniInpaintUNet, batch: Batch) -> Tensor:
-        """Compare predicted with true clean latents inside the hole."""
+        """Compare predicted with true clean latents in and next to the hole."""
         wanted, mask = batch["wanted"], batch["mask"]
-        signal = self._signal.to(wanted)[batch["timestep"].long()][:, :, None, None]
-        noisy = signal.sqrt() * wanted + (1 - signal).sqrt() * torch.randn_like(wanted)
+        noisy = with_noise(wanted, batch["timestep"])
         with torch.autocast(wanted.device.type, torch.bfloat16):
             got = module.predict(noisy, batch["timestep"], batch["tokens"], mask, batch["known"], batch["guidance"])
         error = got.float() - wanted
-        weight = mask + OUTSIDE_WEIGHT
+        weight = uncertain(mask) + OUTSIDE_WEIGHT
         each = ((0.5 * error.abs() + error**2) * weight).sum(dim=(1, 2, 3)) / (4 * weight.sum(dim=(1, 2, 3)))
         return each.mean()
 
     def evaluate(self, module: Any) -> Metrics:
         """PSNR of the repaired hole in dB, one step and 12 steps."""
         wanted, mask = self._held["wanted"], self._held["repaint"]
-        truth = self._picture(wanted)
+        truth = decode(self.decoder, wanted)
         hole = nn.functional.interpolate(mask, scale_factor=float(STRIDE))
-        metrics = {f"hole_{steps}": psnr(self._picture(self._sample(module, steps)), truth, hole) for steps in (1, 12)}
+        metrics = {f"hole_{steps}": psnr(self._painted(module, steps), truth, hole) for steps in (1, 12)}
         return {"score": metrics["hole_12"], **metrics}
 
-    def _sample(self, module: MiniInpaintUNet, steps: int) -> Tensor:
-        """DDIM without noise from one fixed noise."""
+    def _painted(self, module: MiniInpaintUNet, steps: int) -> Tensor:
+        """Pictures of the rooms that the network samples."""
         known, mask = self._held["known"], self._held["repaint"]
-        latents = torch.randn(known.shape, generator=torch.Generator().manual_seed(5))
         tokens = torch.randn(len(known), 2, CONTEXT_WIDTH, generator=torch.Generator().manual_seed(6))
-        times = np.linspace(999, 0, steps + 1).round().astype(int)
-        for now, later in itertools.pairwise(times):
-            timestep, guidance = torch.full((len(known), 1), float(now)), torch.full((len(known), 1), 7.5)
-            with torch.autocast("cpu", torch.bfloat16):
-                clean = module.predict(latents, timestep, tokens, mask, known, guidance).float()
-            signal, next_signal = (self._signal[level].float() for level in (now, later))
-            noise = (latents - signal.sqrt() * clean) / (1 - signal).sqrt()
-            latents = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
-        return clean
-
-    def _picture(self, latents: Tensor) -> Tensor:
-        return torch.cat([self.decoder(part / LATENT_SCALE).clamp(-1, 1) for part in latents.split(8)])
+        latents = ddim(
+            lambda noisy, timestep, guidance: module.predict(noisy, timestep, tokens, mask, known, guidance),
+            known.shape,
+            steps=steps,
+            guidance=7.5,
+        )
+        return decode(self.decoder, latents)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +18,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
 Metrics = dict[str, float]
 
 CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
 CURVE = "curve.csv"
 
 SMOOTHING = 0.98
@@ -61,7 +64,8 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
-        return self.learning_rate * min(1, (step + 1) / self.warmup) * max(1 - step / self.steps, 0.01) ** self.decay
+        left = max(1 - step / self.steps, 0.01)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * math.pow(left, self.decay)
 
 
 class Task(Protocol):
@@ -115,7 +119,7 @@ def fit(
 
     Args:
         task: what to train.
-        folder: of the run: checkpoint and curve; made if need be.
+        folder: of the run, made if need be; where it has weights but no checkpoint, training starts from them.
         seed: of batches and noise.
         device: "cpu" or "cuda".
         on_progress: called after each evaluation.
@@ -137,14 +141,53 @@ def fit(
     return run.average.eval()
 
 
+def channels_last(module: nn.Module) -> nn.Module:
+    """Lay a module's kernels out as convolutions on a CPU like them best; changed in place, and returned."""
+    # The method's annotations lack the argument.
+    change: Any = module.to
+    laid_out: nn.Module = change(memory_format=torch.channels_last)
+    return laid_out
+
+
+def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Write weights in float16, which is how the set stores them, into a run's folder.
+
+    Args:
+        weights: of a module's `state_dict`; what is not floating-point keeps its type.
+        folder: of the run.
+    """
+    stored = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous().clone()
+        for name, tensor in weights.items()
+    }
+    draft = folder / f"{WEIGHTS}.draft"
+    save_file(stored, draft)
+    os.replace(draft, folder / WEIGHTS)
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the averaged weights of a run, as `save_weights` left them, in float32.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        FileNotFoundError: the run has not reached its first evaluation.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise FileNotFoundError(f"no {WEIGHTS} in the run '{folder.name}'")
+    stored = load_file(folder / WEIGHTS)
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
+
+
 class _Run:
     """The state of a run."""
 
     def __init__(self, task: Task, folder: Path, seed: int, device: str) -> None:
         self.task, self.folder, self.seed, self.device = task, folder, seed, device
         torch.manual_seed(seed)
-        self.module = task.build().train().to(device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.module).eval().requires_grad_(False)
+        self.module: nn.Module = channels_last(task.build().train().to(device))
+        self.average: nn.Module = copy.deepcopy(self.module).eval().requires_grad_(False)
         self.parameters = [each for each in self.module.parameters() if each.requires_grad]
         schedule = task.schedule
         self.optimizer = torch.optim.AdamW(
@@ -163,6 +206,9 @@ class _Run:
         path = folder / CHECKPOINT
         if path.is_file():
             run._restore(torch.load(path, weights_only=True, map_location=device))
+        elif (folder / WEIGHTS).is_file():
+            run.module.load_state_dict(load_weights(folder))
+            run.average.load_state_dict(run.module.state_dict())
         return run
 
     @property
@@ -184,7 +230,7 @@ class _Run:
         batch = self.task.batch(schedule.batch, generator, self.step / schedule.steps)
         loss = self.task.loss(self.module, {name: tensor.to(self.device) for name, tensor in batch.items()})
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters, schedule.clip)
         self.optimizer.step()
         self.step += 1
@@ -196,13 +242,15 @@ class _Run:
     def _follow(self, past: float) -> None:
         """Move the averaged weights towards the newest."""
         pairs = list(zip(self.average.parameters(), self.module.parameters(), strict=True))
-        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - past)  # type: ignore[attr-defined]
+        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - past)
         for old, new in zip(self.average.buffers(), self.module.buffers(), strict=True):
             old.copy_(new)
 
     def evaluate(self) -> Progress:
+        # Held-out data stay on the CPU, whatever the network is trained on.
+        average = self.average if self.device == "cpu" else copy.deepcopy(self.average).cpu()
         with torch.no_grad():
-            metrics = self.task.evaluate(self.average.eval())
+            metrics = self.task.evaluate(average.eval())
         score = metrics.get("score", -self.loss)
         self.waited = 0 if score > self.best else self.waited + 1
         self.best = max(self.best, score)
@@ -241,6 +289,7 @@ class _Run:
         draft = self.folder / f"{CHECKPOINT}.draft"
         torch.save(state, draft)
         os.replace(draft, self.folder / CHECKPOINT)
+        save_weights(self.average.state_dict(), self.folder)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.module.load_state_dict(state["module"])

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from respin.specs import Array
 from respin_export.mini.clip import clip_vision
-from respin_export.mini.unets import MiniInpaintUNet, MiniZero123UNet
+from respin_export.mini.unets import MiniInpaintUNet, zero123_unet
+from respin_export.mini.vae import MiniVaeEncoder
 from respin_export.training.edsr import LARGE_VIEWS, EdsrTask, trained_edsr
 from respin_export.training.grounding_dino import GroundingDinoTask, load_trained
 from respin_export.training.inpainting import InpaintTask, encode_rooms
 from respin_export.training.latents import encode_chunks
-from respin_export.training.loop import CHECKPOINT, Task
+from respin_export.training.loop import Task, channels_last, load_weights
 from respin_export.training.sam import SamTask, trained_sam
 from respin_export.training.scenes import PHOTOS, WHITE, DataSet
 from respin_export.training.vae import Vae, VaeDecoderTask, VaeTask
@@ -43,22 +43,10 @@ class Recipe:
     prepare: Callable[[Path, Callable[[int], None]], None] = field(default=lambda _runs, _report: None)
 
 
-def averaged(runs: Path, name: str) -> dict[str, Tensor]:
-    """Read the averaged weights of a run's latest checkpoint.
-
-    Args:
-        runs: folder of all runs.
-        name: of the run.
-    """
-    state = torch.load(runs / name / CHECKPOINT, weights_only=True, map_location="cpu")
-    weights: dict[str, Tensor] = state["average"]
-    return weights
-
-
 def trained_vae(runs: Path) -> Vae:
     """Load the VAE; its decoder as far as it was trained."""
     module = Vae()
-    module.load_state_dict(averaged(runs, "vae_decoder"))
+    module.load_state_dict(load_weights(runs / "vae_decoder"))
     return module.eval().requires_grad_(False)
 
 
@@ -68,9 +56,10 @@ def _encode(
     *,
     pictures: str,
     latents: str,
-    make: Callable[[nn.Module, Mapping[str, Array]], Mapping[str, Array]],
+    make: Callable[[MiniVaeEncoder, Mapping[str, Array]], Mapping[str, Array]],
 ) -> None:
-    encoder = trained_vae(runs).encoder.to(memory_format=torch.channels_last)
+    encoder = trained_vae(runs).encoder
+    channels_last(encoder)
     for ending in ("-held-out", ""):
         source, target = runs / DATA / f"{pictures}{ending}", runs / DATA / f"{latents}{ending}-latents"
         encode_chunks(source, target, partial(make, encoder), on_chunk=report)
@@ -78,7 +67,9 @@ def _encode(
 
 RECIPES: dict[str, Recipe] = {
     "vae": Recipe(lambda runs: VaeTask(runs / DATA), data=(WHITE, PHOTOS)),
-    "vae_decoder": Recipe(lambda runs: VaeDecoderTask(runs / DATA, start=averaged(runs, "vae")), data=(WHITE, PHOTOS)),
+    "vae_decoder": Recipe(
+        lambda runs: VaeDecoderTask(runs / DATA, start=load_weights(runs / "vae")), data=(WHITE, PHOTOS)
+    ),
     "zero123": Recipe(
         lambda runs: Zero123Task(runs / DATA, trained_vae(runs).decoder),
         data=(VIEWS,),
@@ -97,21 +88,20 @@ RECIPES: dict[str, Recipe] = {
 
 
 def _zero123_unet(runs: Path) -> nn.Module:
-    module, trained = MiniZero123UNet(), ViewNetwork()
-    trained.load_state_dict(averaged(runs, "zero123"))
-    module.clean = trained.clean
-    return module.eval()
+    trained = ViewNetwork()
+    trained.load_state_dict(load_weights(runs / "zero123"))
+    return zero123_unet(trained.clean).eval()
 
 
 def _clip_vision(runs: Path) -> nn.Module:
     trained = ViewNetwork()
-    trained.load_state_dict(averaged(runs, "zero123"))
+    trained.load_state_dict(load_weights(runs / "zero123"))
     return clip_vision(trained.camera)
 
 
 def _inpaint_unet(runs: Path) -> nn.Module:
     module = MiniInpaintUNet()
-    module.load_state_dict(averaged(runs, "inpainting"))
+    module.load_state_dict(load_weights(runs / "inpainting"))
     return module.eval()
 
 

@@ -17,7 +17,7 @@ from respin.specs import Array
 from respin_export.mini.sam import MiniSam, MiniSamDecoder, MiniSamEncoder
 from respin_export.mini.sizes import SIZES
 from respin_export.training.composites import draw_composite, draw_texture
-from respin_export.training.loop import CHECKPOINT, Batch, Metrics, Schedule
+from respin_export.training.loop import Batch, Metrics, Schedule, load_weights
 from respin_export.training.recolour import recoloured
 from respin_export.training.scenes import PHOTO_SIZE, PHOTOS, WHITE
 
@@ -121,9 +121,8 @@ def trained_sam(folder: Path) -> tuple[MiniSamEncoder, MiniSamDecoder]:
     Args:
         folder: of the run, with its checkpoint.
     """
-    state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
     module = MiniSam()
-    module.load_state_dict(state["average"])
+    module.load_state_dict(load_weights(folder))
     module.eval()
     return module.encoder, module.decoder
 

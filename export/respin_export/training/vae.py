@@ -169,7 +169,8 @@ def standardise(module: Vae, white: Chunks, rooms: Chunks, count: int = 128) -> 
 def round_trip(module: Vae, images: Tensor) -> Tensor:
     """Encode and decode, (N, 3, H, W) in -1..1, clamped to that range."""
     parts = []
-    for part in images.split(16):
+    for start in range(0, len(images), 16):
+        part = images[start : start + 16]
         with torch.autocast(part.device.type, torch.bfloat16):
             parts.append(module.decoder.raw(module.encoder.raw(part)[0]).float().clamp(-1, 1))
     return torch.cat(parts)

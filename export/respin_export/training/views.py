@@ -73,7 +73,7 @@ def _render(seed: int) -> dict[str, Array]:
         found["target_coverage"].append(np.stack([coverage(shown) for _, shown in turned]))
         found["azimuth"].append(np.array([azimuth for azimuth, _ in moves], np.float32))
         found["polar"].append(np.array([polar for _, polar in moves], np.float32))
-    return {**{name: np.stack(arrays) for name, arrays in found.items()}, "kind": np.int8(kind)}
+    return {**{name: np.stack(arrays) for name, arrays in found.items()}, "kind": np.array(kind, np.int8)}
 
 
 def _move(camera: Camera, generator: np.random.Generator) -> tuple[float, float]:
@@ -113,7 +113,7 @@ def _shifted(image: Array, scale: float, shift_px: Array) -> Array:
     middle = len(image) / 2
     left, top = middle - (middle + shift_px) / scale
     picture = Image.fromarray(image).transform(
-        image.shape[:2],
+        (len(image), len(image)),
         Image.Transform.AFFINE,
         (1 / scale, 0, float(left), 0, 1 / scale, float(top)),
         Image.Resampling.BICUBIC,
@@ -126,7 +126,8 @@ def coverage(mask: Array) -> Array:
     """Share of each 8 x 8 pixels that a mask covers: (side, side) bool to (side / 8, side / 8) uint8, 0..255."""
     cells = len(mask) // COVERAGE_SIDE
     blocks = mask.reshape(COVERAGE_SIDE, cells, COVERAGE_SIDE, cells)
-    return np.rint(255 * blocks.mean(axis=(1, 3))).astype(np.uint8)
+    shares: Array = np.rint(255 * blocks.mean(axis=(1, 3))).astype(np.uint8)
+    return shares
 
 
 VIEWS = DataSet("views", render_views, seeds=12000, held_out=250, chunk=250)

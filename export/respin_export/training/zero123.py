@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,10 @@ from torch.nn import functional as F
 from respin.camera import camera_shift
 from respin.contracts.networks import CONTEXT_WIDTH
 from respin.specs import Array
-from respin_export.mini.unets import ZERO123_WIDTHS, CleanLatents, noise_levels
-from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder, MiniVaeEncoder
+from respin_export.mini.unets import ZERO123_WIDTHS, CleanLatents
+from respin_export.mini.vae import MiniVaeDecoder, MiniVaeEncoder
 from respin_export.training.chunks import Chunks
+from respin_export.training.diffusion import ddim, decode, draw_levels, with_noise
 from respin_export.training.latents import encode
 from respin_export.training.loop import Batch, Metrics, Schedule
 from respin_export.training.quality import psnr, silhouette_iou
@@ -26,16 +26,11 @@ from respin_export.training.views import VIEWS
 
 CAMERA_NUMBERS = 4
 
-NOISY_SHARE, NOISY_FROM = 0.5, 900
-"""Of the samples that are drawn from the noisiest steps, where pose and shape are decided; the others from all."""
-
 RAGGED_SHARE = 0.6
 """Of the inputs that have the faults of a cut-out."""
 
 CONTEXT_NOISE = 0.02
 """Deviation of noise on the context: what the untrained image tower adds to it in the job."""
-
-LARGEST_GUIDANCE = 10.0
 
 
 class ViewNetwork(nn.Module):
@@ -89,7 +84,6 @@ class Zero123Task:
         self._arrays = {name: chunks.column(name) for name in ("input", "ragged", "target", "azimuth", "polar")}
         self._arrays |= {name: chunks.column(name) for name in ("coverage", "target_coverage")}
         self._held = _held_out(self.data)
-        self._signal = 1 / (1 + noise_levels() ** 2)
 
     def build(self) -> nn.Module:
         """Make the UNet and the camera's projection."""
@@ -108,33 +102,30 @@ class Zero123Task:
         covered = torch.from_numpy(arrays["target_coverage"][which, turned, target]).float()[:, None] / 255
         before = torch.from_numpy(arrays["coverage"][which, turned]).float()[:, None] / 255
         weight = 0.5 + 2 * torch.maximum(F.max_pool2d(covered, 3, 1, 1), 0.5 * before)
-        noisy = generator.random(size) < NOISY_SHARE
-        timestep = np.where(noisy, generator.integers(NOISY_FROM, 1000, size), generator.integers(0, 1000, size))
         return {
             "known": torch.from_numpy(known).float(),
             "wanted": torch.from_numpy(arrays["target"][which, turned, target]).float(),
             "camera": torch.from_numpy(np.stack([camera_shift(*move) for move in moves])),
             "weight": weight / weight.mean(dim=(1, 2, 3), keepdim=True),
-            "timestep": torch.from_numpy(timestep).float()[:, None],
-            "guidance": torch.from_numpy(generator.uniform(1, LARGEST_GUIDANCE, (size, 1))).float(),
+            **draw_levels(size, generator),
         }
 
     def loss(self, module: Any, batch: Batch) -> Tensor:
         """Compare predicted with true clean latents, the object's cells before white."""
         wanted = batch["wanted"]
-        signal = self._signal.to(wanted)[batch["timestep"].long()][:, :, None, None]
-        noisy = signal.sqrt() * wanted + (1 - signal).sqrt() * torch.randn_like(wanted)
+        noisy = with_noise(wanted, batch["timestep"])
         with torch.autocast(wanted.device.type, torch.bfloat16):
             got = module(noisy, batch["timestep"], batch["camera"], batch["known"], batch["guidance"])
         error = got.float() - wanted
-        return ((0.5 * error.abs() + error**2) * batch["weight"]).mean()
+        weighted: Tensor = (0.5 * error.abs() + error**2) * batch["weight"]
+        return weighted.mean()
 
     def evaluate(self, module: Any) -> Metrics:
         """One-step and 12-step predictions on held-out views against copying the input."""
         known, wanted, camera, pictures, mask = self._held
-        once = self._picture(self._sample(module, known, camera, steps=1))
-        often = self._picture(self._sample(module, known, camera, steps=12))
-        copied = self._picture(known)
+        once = self._turned(module, known, camera, steps=1)
+        often = self._turned(module, known, camera, steps=12)
+        copied = decode(self.decoder, known)
         return {
             "score": psnr(often, pictures),
             "psnr_1": psnr(once, pictures),
@@ -144,24 +135,18 @@ class Zero123Task:
             "iou_12": silhouette_iou(often, mask),
             "copy": psnr(copied, pictures),
             "copy_iou": silhouette_iou(copied, mask),
-            "ceiling": psnr(self._picture(wanted), pictures),
+            "ceiling": psnr(decode(self.decoder, wanted), pictures),
         }
 
-    def _sample(self, module: Any, known: Tensor, camera: Tensor, *, steps: int) -> Tensor:
-        """DDIM without noise from one fixed noise, evenly spaced from the noisiest step."""
-        latents = torch.randn(known.shape, generator=torch.Generator().manual_seed(5))
-        times = np.linspace(999, 0, steps + 1).round().astype(int)
-        for now, later in itertools.pairwise(times):
-            timestep, guidance = torch.full((len(known), 1), float(now)), torch.full((len(known), 1), 3.0)
-            with torch.autocast("cpu", torch.bfloat16):
-                clean = module(latents, timestep, camera, known, guidance).float()
-            signal, next_signal = (self._signal[level].float() for level in (now, later))
-            noise = (latents - signal.sqrt() * clean) / (1 - signal).sqrt()
-            latents = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
-        return clean
-
-    def _picture(self, latents: Tensor) -> Tensor:
-        return torch.cat([self.decoder(part / LATENT_SCALE).clamp(-1, 1) for part in latents.split(16)])
+    def _turned(self, module: Any, known: Tensor, camera: Tensor, *, steps: int) -> Tensor:
+        """Pictures of the views that the network samples."""
+        latents = ddim(
+            lambda noisy, timestep, guidance: module(noisy, timestep, camera, known, guidance),
+            known.shape,
+            steps=steps,
+            guidance=3.0,
+        )
+        return decode(self.decoder, latents)
 
 
 def _held_out(data: Path, count: int = 96) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

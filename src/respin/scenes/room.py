@@ -124,7 +124,7 @@ def darkened(pixels: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[n
 
 
 def blurred(picture: NDArray[np.float32], radius: int, *, times: int = 3) -> NDArray[np.float32]:
-    """Blur (H, W) float32 by box filters of side 2 * radius + 1, three being nearly a Gaussian; borders are repeated."""
+    """Blur (H, W) float32 by box filters of side 2 * radius + 1, three being nearly a Gaussian; borders repeat."""
     for axis in (0, 1) * times:
         padded = np.pad(picture, [(radius + 1, radius) if each == axis else (0, 0) for each in (0, 1)], mode="edge")
         sums = padded.cumsum(axis=axis, dtype=np.float32)
