@@ -36,7 +36,7 @@ SOFTNESS_PX, NOISE_LEVELS = 0.7, 4.0
 HELD_VIEWS, HELD_ROOMS = 32, 24
 
 SCHEDULE = Schedule(
-    steps=4000, batch=16, learning_rate=1.5e-3, warmup=100, weight_decay=0.0, decay=1.0, evaluate_every=400
+    steps=900, batch=8, learning_rate=1.5e-3, warmup=40, weight_decay=0.0, decay=1.0, evaluate_every=225
 )
 
 
