@@ -14,6 +14,7 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
 from respin.model_set import ModelSet
 from respin.onnx_runtime import onnxruntime
+from respin.scenes import HELD_OUT_SEEDS, SceneOptions, render_scene
 from respin.specs import ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
@@ -112,45 +113,52 @@ def another(array, tensor):
     return changed
 
 
-def test_detections_lie_within_the_photo():
-    spec = NETWORKS["grounding_dino"]
-    logits, boxes = run(spec, inputs_of(spec, batch=1))
-    assert boxes.min() >= 0
-    assert boxes.max() <= 1
-    assert len(np.unique(boxes[0].round(3), axis=0)) > 100
+def picture(scene, mean, deviation, fitted, padded):
+    """A scene's photo as a network takes it: (1, 3, H, W) float32, zero-padded below and right."""
+    small = Image.fromarray(scene.photo).resize(fitted, Image.Resampling.BILINEAR)
+    pixels = (np.asarray(small, np.float32) - mean) / deviation
+    image = np.zeros((1, 3, *padded), np.float32)
+    image[0, :, : small.height, : small.width] = pixels.transpose(2, 0, 1)
+    return image
+
+
+SCENES = [render_scene(seed, SceneOptions(two_objects=0)) for seed in HELD_OUT_SEEDS[300:304]]
+each_scene = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.target.kind)
+
+
+@each_scene
+def test_detections_lie_within_the_photo(scene):
+    height, width = MINI.sizes.detection_short_side, MINI.sizes.detection_short_side * 4 // 3
+    image = picture(scene, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], (width, height), (height, width))
+    logits, boxes = run(NETWORKS["grounding_dino"], inputs_of(NETWORKS["grounding_dino"], batch=1) | {"image": image})
     assert np.isneginf(logits[..., 7:]).all()
     assert np.isfinite(logits[..., :7]).all()
+    centres = boxes[0, :, :2]
+    assert centres.min() >= 0
+    assert centres.max() <= 1.1
+    assert len(np.unique(boxes[0].round(3), axis=0)) > 100
 
 
-def coffee():
-    """The example photo as SAM's encoder takes it, and the scale from its pixels to that frame."""
-    photo = Image.open(bundled("examples") / "coffee.png").convert("RGB")
-    scale = MINI.sizes.sam_side / max(photo.size)
-    fitted = photo.resize([int(side * scale + 0.5) for side in photo.size], Image.Resampling.BILINEAR)
-    pixels = (np.asarray(fitted, np.float32) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
-    image = np.zeros((1, 3, MINI.sizes.sam_side, MINI.sizes.sam_side), np.float32)
-    image[0, :, : fitted.height, : fitted.width] = pixels.transpose(2, 0, 1)
-    return image, scale
-
-
-@pytest.mark.parametrize("box", [(165, 12, 428, 312), (80, 70, 480, 385), (320, 60, 425, 325), (195, 225, 265, 310)])
-def test_a_mask_is_neither_empty_nor_everything(box):
-    image, scale = coffee()
+@each_scene
+def test_a_mask_is_the_objects(scene):
+    side = MINI.sizes.sam_side
+    scale = side / 512
+    image = picture(scene, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], (side, side * 3 // 4), (side, side))
     (embedding,) = run(NETWORKS["sam_encoder"], {"image": image})
-    box = np.array([box], np.float32) * np.float32(scale)
+    box = scene.target.box.to_array()[None] * np.float32(scale)
     masks, predicted_iou = run(NETWORKS["sam_decoder"], {"embedding": embedding, "box": box})
-    left, top, right, bottom = (box[0] / 4).astype(int)
-    # The photo is 600 x 400: the lowest third of the square is padding.
-    on_photo = masks[0, 0, : masks.shape[2] * 2 // 3] > 0
-    assert 0.05 < on_photo.mean() < 0.6
-    assert (masks[0, 0, top:bottom, left:right] > 0).mean() > 0.1
+    # A mask's pixel is eight of the photo's, each way.
+    truth = scene.target.mask[4::8, 4::8]
+    found = masks[0, 0, : len(truth)] > 0
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
     assert predicted_iou.min() >= 0
     assert predicted_iou.max() <= 1
 
 
-@pytest.mark.parametrize("spread", [0.2, 1.0, 5.5])
-def test_decoded_latents_look_like_a_picture(spread):
-    latents = np.random.default_rng(0).standard_normal((1, 4, 32, 32)).astype(np.float32) * np.float32(spread)
-    (image,) = run(NETWORKS["vae_decoder"], {"latents": latents})
-    assert np.percentile(np.abs(image), 99.9) < 3
-    assert image.std() > 0.1
+@each_scene
+def test_a_picture_survives_the_way_through_the_latents(scene):
+    image = (scene.photo[64:320, 128:384].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]
+    mean, _ = run(NETWORKS["vae_encoder"], {"image": image})
+    assert 0.3 < (mean * 0.18215).std() < 3
+    (decoded,) = run(NETWORKS["vae_decoder"], {"latents": mean})
+    assert 10 * np.log10(4 / np.mean((decoded - image) ** 2)) > 24

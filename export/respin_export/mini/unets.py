@@ -86,7 +86,7 @@ class CleanLatents(nn.Module):
         """(B, inputs, h, w) at (B, 1) time steps, with (B, T, 768) tokens, to (B, 4, h, w) float32."""
         cells = F.pixel_unshuffle(latents, BLOCK)
         cells = torch.cat([cells, coordinates(cells)], dim=1)
-        embedded = tokens.mean(dim=1) + self.guidance(guidance.log())
+        embedded = tokens.mean(dim=1) + self.guidance(guidance.clamp(min=1).log())
         clean = self.unet(cells, timestep[:, 0], tokens, class_labels=embedded, return_dict=False)[0]
         return F.pixel_shuffle(clean, BLOCK).float()
 
@@ -102,7 +102,8 @@ class NoiseFromClean(nn.Module):
 
     def forward(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
         """(B, 4, h, w) latents and clean latents, (B, 1) time steps, fractions interpolated, to (B, 4, h, w)."""
-        below = timestep.clamp(0, TRAINING_STEPS - 1).floor().long()
+        timestep = timestep.clamp(0, TRAINING_STEPS - 1)
+        below = timestep.floor().long()
         above = (below + 1).clamp(max=TRAINING_STEPS - 1)
         sigma = torch.lerp(self.sigmas[below], self.sigmas[above], timestep - below)[:, :, None, None]
         return (latents * (1 + sigma**2).sqrt() - clean) / sigma
