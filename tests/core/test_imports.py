@@ -11,10 +11,11 @@ MAY_IMPORT = {
     "respin_client": {"respin"},
     "respin_export": {"respin"},
     "respin_ensemble": {"respin"},
-    "respin_benchmarks": {"respin", "respin_client", "respin_export", "respin_ensemble"},
+    "respin_server": {"respin"},
+    "respin_benchmarks": {"respin", "respin_client", "respin_export", "respin_ensemble", "respin_server"},
 }
 FOLDERS = {"respin": "src", "respin_client": "client", "respin_export": "export"}
-FOLDERS |= {"respin_ensemble": "ensemble", "respin_benchmarks": "benchmarks"}
+FOLDERS |= {"respin_ensemble": "ensemble", "respin_server": "server", "respin_benchmarks": "benchmarks"}
 
 
 def imported(path: Path) -> set[str]:
@@ -53,7 +54,8 @@ def test_the_core_needs_numpy_and_nothing_else():
 
 
 def test_the_server_side_never_imports_torch():
-    assert not [path for path in modules("respin_ensemble") if imported(path) & {"torch", "diffusers", "transformers"}]
+    server_side = [*modules("respin_ensemble"), *modules("respin_server")]
+    assert not [path for path in server_side if imported(path) & {"torch", "diffusers", "transformers"}]
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

@@ -22,13 +22,13 @@ from respin.geometry import Box, Fit, Size, blend, cut, fit_longest_side, fit_wi
 from respin.request import RotationRequest
 from respin_benchmarks.in_process.torch_networks import TorchNetworks, halved
 from respin_benchmarks.in_process.weights import Weights
-from respin_ensemble.composition import paste
-from respin_ensemble.inpainting import FEATHER_SHARE, crop_around
-from respin_ensemble.masks import feathered_inside, grow
-from respin_ensemble.novel_view import object_on_white
-from respin_ensemble.pictures import Mask, Picture
-from respin_ensemble.scene import shape_of_view
-from respin_ensemble.tokens import prompt_ids
+from respin_ensemble.imaging.masks import feathered_inside, grow
+from respin_ensemble.imaging.tensors import Mask, Picture
+from respin_ensemble.pipeline.scene import shape_of_view
+from respin_ensemble.stages.composition import paste
+from respin_ensemble.stages.inpainting import FEATHER_SHARE, crop_around
+from respin_ensemble.stages.novel_view import object_on_white
+from respin_ensemble.stages.tokenization import prompt_ids
 
 SCALE = 0.18215
 VIEW_STREAM, BACKGROUND_STREAM = 0, 1

@@ -19,14 +19,14 @@ from respin.request import RotationRequest
 from respin.specs import ModelSpec
 from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.rows import Interval
-from respin_ensemble.events import Event
+from respin_ensemble.batching.batchers import StepSchedulers
+from respin_ensemble.imaging.tensors import Picture
 from respin_ensemble.metrics import Tally
 from respin_ensemble.networks import Networks
-from respin_ensemble.novel_view import Moves
-from respin_ensemble.pictures import Picture
-from respin_ensemble.rotate_object import rotate_object
-from respin_ensemble.sampling import StepSchedulers
-from respin_ensemble.workshop import Workshop
+from respin_ensemble.pipeline.context import Workshop
+from respin_ensemble.pipeline.events import Event
+from respin_ensemble.pipeline.rotate_object import rotate_object
+from respin_ensemble.stages.novel_view import Moves
 
 SQUARE = (97, 0, 497, 400)
 """Of examples/coffee.png, px: what is enlarged to the photo of 512 x 512 px that is measured, the size that published

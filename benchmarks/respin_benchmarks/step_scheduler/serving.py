@@ -22,9 +22,10 @@ from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.step_scheduler.ledger import NS_PER_S, Call, Ledger
 from respin_benchmarks.step_scheduler.samples import sample_for
+from respin_ensemble.batching.step_batcher import StepScheduler
 from respin_ensemble.metrics import Tally
 from respin_ensemble.networks.triton import TritonNetworks
-from respin_ensemble.sampling import Sample, StepScheduler
+from respin_ensemble.sampling import Sample
 from respin_ensemble.serving.engine import SWITCH_S
 from respin_ensemble.serving.network import OnnxNetwork
 from respin_ensemble.serving.replies import FINAL, read_inputs

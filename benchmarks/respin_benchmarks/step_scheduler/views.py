@@ -26,7 +26,7 @@ from respin_benchmarks.step_scheduler.load import counted
 from respin_benchmarks.step_scheduler.repository import PROFILE, other_networks, views_repository
 from respin_benchmarks.step_scheduler.stepping import COST_MS
 from respin_client import Client
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.launcher import EmbeddedTriton, ServerOptions
 
 VIEWS = 12
 STEPS = int(DEFAULTS["steps"])

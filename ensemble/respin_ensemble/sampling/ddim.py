@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from respin_ensemble.sampling.schedules import Schedule
+from respin_ensemble.sampling.noise_schedules import Schedule
 from respin_ensemble.sampling.trajectory import Latents, Path
 
 

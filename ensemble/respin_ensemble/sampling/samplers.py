@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from respin_ensemble.sampling.ddim import ddim
-from respin_ensemble.sampling.schedules import (
+from respin_ensemble.sampling.noise_schedules import (
     Schedule,
     euler_schedule,
     karras_schedule,

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from respin_ensemble.sampling.ddim import ddim_step, predicted_clean
-from respin_ensemble.sampling.schedules import Schedule
+from respin_ensemble.sampling.noise_schedules import Schedule
 from respin_ensemble.sampling.trajectory import Latents, Path
 
 

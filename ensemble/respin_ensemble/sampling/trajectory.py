@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from respin.specs import Array
 
 Latents = NDArray[np.float32]
 
@@ -34,6 +36,23 @@ Trajectory = Generator[Ask, Latents, Latents]
 """One sample on its way from noise to picture: it yields what to ask, is sent the noise predicted, and returns the
 clean latents. It calls no network itself, so that whoever drives it may stack many samples, at different steps, into
 one call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture in the making.
+
+    Args:
+        trajectory: where it goes, fresh.
+        steps: how many it takes.
+        shape: of its latents; samples of one shape can share a call.
+        conditions: the UNet's inputs besides what it is asked, by name, without batch axis, the same at every step.
+    """
+
+    trajectory: Trajectory
+    steps: int
+    shape: tuple[int, ...]
+    conditions: Mapping[str, Array]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Protocol
 from respin.errors import Busy, InvalidInput
 from respin.limits import EngineLimits
 from respin.request import RotationRequest
+from respin_ensemble.batching.latency import Forecast
 from respin_ensemble.metrics import Meter
-from respin_ensemble.sampling import Forecast
 
 USUAL_JOB_S = 2.0
 """What a job is taken to last before any has ended."""

@@ -20,11 +20,12 @@ from respin.limits import EngineLimits
 from respin.model_set import ModelSet
 from respin.request import PRIORITIES, RotationRequest
 from respin.specs import Array
+from respin_ensemble.batching.batchers import StepSchedulers
+from respin_ensemble.batching.step_batcher import Room
+from respin_ensemble.imaging.codec import photo_pixels
 from respin_ensemble.networks import Networks
-from respin_ensemble.novel_view import Moves
-from respin_ensemble.photos import photo_pixels
-from respin_ensemble.rotate_object import rotate_object
-from respin_ensemble.sampling import Room, StepSchedulers
+from respin_ensemble.pipeline.context import Caches, Workshop
+from respin_ensemble.pipeline.rotate_object import rotate_object
 from respin_ensemble.serving.admission import Admission, Place
 from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.engine_call import AT_WORK, UNKNOWN
@@ -38,7 +39,7 @@ from respin_ensemble.serving.replies import (
     tensors,
 )
 from respin_ensemble.serving.watch import Watch
-from respin_ensemble.workshop import Caches, Workshop
+from respin_ensemble.stages.novel_view import Moves
 
 PARAMETERS = ("job", "in_band", "cancel", "alive")
 """How the unary fronts talk to the engine: the job's name; errors as data; stop the job of this name; is it at work?"""

@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Cancelled, RespinError
 from respin.specs import Array
-from respin_ensemble.events import Event
+from respin_ensemble.pipeline.events import Event
 from respin_ensemble.serving.caller import Caller
 from respin_ensemble.serving.pacing import ProgressPacing
 from respin_ensemble.serving.replies import error_response, status_from_error, tensors

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from respin.specs import Array
-from respin_ensemble.events import ALL_VIEWS, Event
+from respin_ensemble.pipeline.events import ALL_VIEWS, Event
 
 PER_VIEW = ("image", "novel_view")
 """Outputs of which each camera move gives one."""

@@ -5,8 +5,8 @@ import pytest
 from respin.errors import Busy, InvalidInput
 from respin.limits import EngineLimits
 from respin.request import RotationRequest
+from respin_ensemble.batching.latency import Forecast
 from respin_ensemble.metrics import Tally
-from respin_ensemble.sampling import Forecast
 from respin_ensemble.serving.admission import Admission
 
 MEGAPIXEL = 10**6

@@ -12,8 +12,8 @@ from mini_server import serve
 from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin.model_set import MANIFEST
 from respin_client import Client
-from respin_ensemble.server.stubs import living_instances
-from respin_ensemble.server.supervisor import Supervisor
+from respin_server.stubs import living_instances
+from respin_server.supervisor import Supervisor
 
 pytestmark = pytest.mark.triton
 

@@ -13,13 +13,14 @@ from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, VAE_DEC
 from respin.errors import ContractMismatch, InternalError
 from respin.geometry import Box
 from respin.model_set import ModelSet
-from respin_ensemble.inpainting import Painting, fill, text_contexts
+from respin_ensemble.batching.batchers import StepSchedulers
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.novel_view import Moves, condition_of, turn
-from respin_ensemble.sampling import Guidance, Sample, StepSchedulers, start
-from respin_ensemble.segmentation import object_mask
-from respin_ensemble.super_resolution import enlarge
+from respin_ensemble.sampling import Guidance, Sample, start
+from respin_ensemble.stages.inpainting import Painting, fill, text_contexts
+from respin_ensemble.stages.novel_view import Moves, condition_of, turn
+from respin_ensemble.stages.segmentation import object_mask
+from respin_ensemble.stages.super_resolution import enlarge
 from respin_export.example import example_inputs, example_lengths
 
 pytestmark = pytest.mark.triton
