@@ -1,9 +1,12 @@
-"""Who gets the slots of a UNet's next call: pure decisions, without threads and without networks.
+"""Decide which samples share the next call of a UNet. Pure decisions: no threads, no networks.
 
-Three rules, one for each way in which sharing can go wrong. Latents of different shapes cannot share a call, so the
-shapes take turns. The slots of a call are dealt one by one to the request that has had fewest, so that a request of
-sixteen views does not starve a request of one. And within a request, the samples that would make the whole late go
-first, then those that are nearest to their end, so that views come out early without the last one coming out later.
+Three rules:
+
+* Latents of different shapes cannot share a call, so shapes take turns.
+* The slots of a call are allocated one by one to the request that has had the fewest, so a request with sixteen views
+  does not starve a request with one.
+* Within a request, samples that would delay the whole request go first, then those nearest to completion: views are
+  returned early without delaying the last one.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, groupby
 
-from respin_ensemble.sampling.trajectory import Ask, Sample
+from respin_ensemble.sampling.trajectory import Sample, UNetInput
 
 Shape = tuple[int, ...]
 
@@ -21,39 +24,44 @@ _arrivals = count()
 
 
 @dataclass(eq=False)
-class Entry:
-    """One sample of a request.
+class QueuedSample:
+    """A sample with its progress.
 
     Args:
-        sample: where it goes.
-        index: among the request's.
-        ask: what it wants predicted; None = it has not been started.
-        done: calls that it has had.
+        sample: the sample.
+        index: its index within the request.
+        unet_input: input of its next call; None if the sample has not started.
+        steps_done: calls made for it so far.
     """
 
     sample: Sample
     index: int
-    ask: Ask | None = None
-    done: int = 0
+    unet_input: UNetInput | None = None
+    steps_done: int = 0
 
     @property
-    def left(self) -> int:
-        """Calls that it still needs; one at least, as long as it has not ended."""
-        return max(1, self.sample.steps - self.done)
+    def started(self) -> bool:
+        """Whether its first call has been prepared."""
+        return self.unet_input is not None
+
+    @property
+    def steps_left(self) -> int:
+        """Calls that it still needs; at least one until the sample has finished."""
+        return max(1, self.sample.steps - self.steps_done)
 
 
 @dataclass(eq=False)
-class Party:
-    """What a request has at one UNet: samples of one latent shape.
+class RequestGroup:
+    """The unfinished samples of one request at one UNet.
 
     Args:
-        entries: those that have not ended.
-        shape: of their latents.
-        priority: a lower number goes first.
-        served: slots that it has had, counted from those of the request that had fewest when it came.
+        samples: samples that have not finished.
+        shape: shape of their latents, (4, h, w).
+        priority: lower numbers go first.
+        served: slots received so far, counted from the least served request at the time this one arrived.
     """
 
-    entries: list[Entry]
+    samples: list[QueuedSample]
     shape: Shape
     priority: int = 0
     served: int = 0
@@ -61,115 +69,115 @@ class Party:
 
     @property
     def started(self) -> int:
-        """How many of its samples are under way."""
-        return sum(entry.ask is not None for entry in self.entries)
+        """Number of samples in progress."""
+        return sum(queued.started for queued in self.samples)
 
     @property
-    def left(self) -> int:
-        """Calls that its samples still need, all together."""
-        return sum(entry.left for entry in self.entries)
+    def steps_left(self) -> int:
+        """Calls that all its samples together still need."""
+        return sum(queued.steps_left for queued in self.samples)
 
 
-class Rota:
-    """Deals the slots of one UNet's calls.
+class FairQueue:
+    """Allocates the slots of one UNet's calls.
 
     Args:
-        slots: of a call.
-        most_started: samples under way at most; a request that has none under way may always start one.
+        slots: samples per call.
+        max_started: limit on samples in progress; a request with none in progress may always start one.
     """
 
-    def __init__(self, slots: int, most_started: int) -> None:
+    def __init__(self, slots: int, max_started: int) -> None:
         self.slots = slots
-        self.most_started = most_started
+        self.max_started = max_started
         self._turn = 0
         self._last_turn: dict[Shape, int] = {}
 
-    def welcome(self, party: Party, others: Iterable[Party]) -> None:
-        """Let a request in behind nobody and before nobody: it has had as little as the one that had least."""
-        party.served = min((other.served for other in others), default=0)
+    def join(self, group: RequestGroup, others: Iterable[RequestGroup]) -> None:
+        """Add a request; it counts as having been served as little as the least served of the others."""
+        group.served = min((other.served for other in others), default=0)
 
-    def choose(self, parties: Sequence[Party]) -> list[tuple[Party, Entry]]:
-        """Choose who shares the next call.
+    def choose(self, groups: Sequence[RequestGroup]) -> list[tuple[RequestGroup, QueuedSample]]:
+        """Choose the samples of the next call.
 
         Args:
-            parties: at least one, each with at least one entry.
+            groups: at least one, each with at least one sample.
 
         Returns:
-            1..slots entries of one latent shape.
+            1 to `slots` samples of one latent shape.
         """
-        shape = min({party.shape for party in parties}, key=lambda shape: self._last_turn.get(shape, -1))
+        shape = min({group.shape for group in groups}, key=lambda shape: self._last_turn.get(shape, -1))
         self._turn += 1
-        # Shapes that nobody has any more are forgotten.
-        present = {party.shape: self._last_turn.get(party.shape, -1) for party in parties}
+        # Keep only shapes that still have samples.
+        present = {group.shape: self._last_turn.get(group.shape, -1) for group in groups}
         self._last_turn = {**present, shape: self._turn}
-        room = self.most_started - sum(party.started for party in parties)
-        chosen: list[tuple[Party, Entry]] = []
-        for party, slots in deal([party for party in parties if party.shape == shape], self.slots).items():
-            allowed = _may_run(party, room)
-            picked = soonest_of_all(allowed, min(slots, len(allowed)))
-            room -= sum(entry.ask is None for entry in picked)
-            chosen += [(party, entry) for entry in picked]
+        may_start = self.max_started - sum(group.started for group in groups)
+        chosen: list[tuple[RequestGroup, QueuedSample]] = []
+        for group, slots in allocate([group for group in groups if group.shape == shape], self.slots).items():
+            runnable = _select_runnable(group, may_start)
+            selected = select_samples(runnable, min(slots, len(runnable)))
+            may_start -= sum(not queued.started for queued in selected)
+            chosen += [(group, queued) for queued in selected]
         return chosen
 
 
-def deal(parties: Sequence[Party], slots: int) -> dict[Party, int]:
-    """Share the slots of one call among requests, and remember what each got.
+def allocate(groups: Sequence[RequestGroup], slots: int) -> dict[RequestGroup, int]:
+    """Allocate the slots of one call to requests, and update `served` of each.
 
-    Higher priorities are served first, but where there are slots enough each lower one keeps one: none ever starves.
+    Higher priorities go first, but as long as there are enough slots each lower priority keeps one, so none starves.
 
     Args:
-        parties: with their `served` up to date; it is brought up to date again.
-        slots: to deal.
+        groups: requests with an up-to-date `served`.
+        slots: slots to allocate.
 
     Returns:
-        how many slots each request gets that gets any, at most one a sample.
+        Slots of each request that gets any; at most one per sample.
     """
-    shares: dict[Party, int] = {}
-    in_order = sorted(parties, key=lambda party: party.priority)
-    classes = [list(members) for _, members in groupby(in_order, key=lambda party: party.priority)]
+    allocated: dict[RequestGroup, int] = {}
+    in_order = sorted(groups, key=lambda group: group.priority)
+    classes = [list(members) for _, members in groupby(in_order, key=lambda group: group.priority)]
     for position, members in enumerate(classes):
-        kept = min(len(classes) - position - 1, slots - 1)
-        for party in _in_turn(members, slots - max(0, kept)):
-            shares[party] = shares.get(party, 0) + 1
+        reserved = min(len(classes) - position - 1, slots - 1)
+        for group in _allocate_round_robin(members, slots - max(0, reserved)):
+            allocated[group] = allocated.get(group, 0) + 1
             slots -= 1
         if slots == 0:
             break
-    return shares
+    return allocated
 
 
-def _in_turn(parties: Sequence[Party], slots: int) -> list[Party]:
-    """Who gets each slot: whoever has had fewest, of equals whoever came first."""
-    wanted = {party: len(party.entries) for party in parties}
-    queue = [(party.served, party.arrival, party) for party in parties]
-    heapq.heapify(queue)
-    dealt: list[Party] = []
-    while queue and len(dealt) < slots:
-        _, arrival, party = heapq.heappop(queue)
-        party.served += 1
-        wanted[party] -= 1
-        dealt.append(party)
-        if wanted[party]:
-            heapq.heappush(queue, (party.served, arrival, party))
-    return dealt
+def _allocate_round_robin(groups: Sequence[RequestGroup], slots: int) -> list[RequestGroup]:
+    """Return the owner of each slot: always the least served request; on a tie the one that arrived first."""
+    wanted = {group: len(group.samples) for group in groups}
+    heap = [(group.served, group.arrival, group) for group in groups]
+    heapq.heapify(heap)
+    owners: list[RequestGroup] = []
+    while heap and len(owners) < slots:
+        _, arrival, group = heapq.heappop(heap)
+        group.served += 1
+        wanted[group] -= 1
+        owners.append(group)
+        if wanted[group]:
+            heapq.heappush(heap, (group.served, arrival, group))
+    return owners
 
 
-def _may_run(party: Party, room: int) -> list[Entry]:
-    """The samples that are under way, and as many others as may be started."""
-    under_way = [entry for entry in party.entries if entry.ask is not None]
-    fresh = [entry for entry in party.entries if entry.ask is None]
-    return under_way + fresh[: max(0 if under_way else 1, room)]
+def _select_runnable(group: RequestGroup, may_start: int) -> list[QueuedSample]:
+    """Return the samples in progress and as many others as may be started."""
+    in_progress = [queued for queued in group.samples if queued.started]
+    fresh = [queued for queued in group.samples if not queued.started]
+    return in_progress + fresh[: max(0 if in_progress else 1, may_start)]
 
 
-def soonest_of_all(entries: Sequence[Entry], slots: int) -> list[Entry]:
-    """Choose samples so that the last one ends as early as can be, and among such choices the first ones early too.
+def select_samples(samples: Sequence[QueuedSample], slots: int) -> list[QueuedSample]:
+    """Select samples so that the last one finishes as early as possible, and the others early as far as that allows.
 
-    With `slots` a call, all is done in max(longest, total / slots) calls at best (McNaughton 1959). A sample that needs
-    that many must run now; every other slot goes to whoever is nearest to its end.
+    With `slots` per call, max(longest, total / slots) calls are the minimum (McNaughton 1959). A sample that needs that
+    many must run now; every other slot goes to the sample nearest to completion.
 
     Args:
-        entries: at least `slots`.
-        slots: how many to choose.
+        samples: at least `slots`.
+        slots: number of samples to select.
     """
-    total, longest = sum(entry.left for entry in entries), max(entry.left for entry in entries)
+    total, longest = sum(queued.steps_left for queued in samples), max(queued.steps_left for queued in samples)
     calls = max(longest, -(-total // max(1, slots)))
-    return sorted(entries, key=lambda entry: (entry.left < calls, entry.left, entry.index))[:slots]
+    return sorted(samples, key=lambda queued: (queued.steps_left < calls, queued.steps_left, queued.index))[:slots]

@@ -1,4 +1,4 @@
-"""One call of a UNet for many samples: stacked, made, and taken apart again. What fails, fails alone."""
+"""One batched call of a UNet: stack the samples, call, and advance each sample with its own prediction."""
 
 from __future__ import annotations
 
@@ -10,114 +10,119 @@ import numpy as np
 
 from respin.errors import InternalError, RespinError
 from respin.specs import Array, ModelSpec
-from respin_ensemble.batching.fair_queue import Entry
+from respin_ensemble.batching.fair_queue import QueuedSample
 from respin_ensemble.networks import Networks
-from respin_ensemble.sampling.trajectory import Ask, Latents
+from respin_ensemble.sampling.trajectory import Latents, UNetInput
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """What one step made of a sample: what it asks next, or its clean latents, or why it cannot go on."""
+class StepResult:
+    """The outcome of one step of one sample: its next input, its clean latents, or the error that ended it."""
 
-    ask: Ask | None = None
+    unet_input: UNetInput | None = None
     clean: Latents | None = None
-    failure: RespinError | None = None
+    error: RespinError | None = None
 
 
-class Call:
-    """Advances samples by one step each.
+class BatchedForward:
+    """Advances samples by one step each, with a single call of the UNet. A failure affects only its own sample.
 
     Args:
-        networks: to call.
-        unet: the network's contract.
+        networks: the networks of the set.
+        unet: contract of the UNet.
     """
 
     def __init__(self, networks: Networks, unet: ModelSpec) -> None:
         self._networks = networks
         self._unet = unet
-        self._company: tuple[Entry, ...] = ()
+        self._stacked: tuple[QueuedSample, ...] = ()
         self._conditions: dict[str, Array] = {}
 
-    def __call__(self, entries: Sequence[Entry]) -> list[Result]:
-        """Start those samples that are new, make the call, and send each sample its noise.
+    def __call__(self, samples: Sequence[QueuedSample]) -> list[StepResult]:
+        """Start the samples that are new, call the UNet, and send each sample its predicted noise.
 
-        A call that fails is made again sample by sample, once.
+        If the call fails, it is repeated once for each sample alone.
 
         Args:
-            entries: of one latent shape, no more than the network's batch.
-        """
-        results: dict[int, Result] = {}
-        asked: list[int] = []
-        for place, entry in enumerate(entries):
-            try:
-                entry.ask = entry.ask or next(entry.sample.trajectory)
-                asked.append(place)
-            except Exception as error:  # one sample's sampler must not stop the others
-                results[place] = Result(failure=self._bug(entry, error))
-        noises = self._noises([entries[place] for place in asked])
-        for place, noise in zip(asked, noises, strict=True):
-            results[place] = self._advanced(entries[place], noise)
-        return [results[place] for place in range(len(entries))]
+            samples: samples of one latent shape, at most as many as the UNet's batch size.
 
-    def _noises(self, entries: Sequence[Entry]) -> list[Array | RespinError]:
-        """The noise predicted in each sample, or why there is none."""
-        if not entries:
+        Returns:
+            The result of each sample, in the order of `samples`.
+        """
+        results: dict[int, StepResult] = {}
+        ready: list[int] = []
+        for index, queued in enumerate(samples):
+            try:
+                queued.unet_input = queued.unet_input or next(queued.sample.trajectory)
+                ready.append(index)
+            except Exception as error:  # an error in one sampler must not stop the other samples
+                results[index] = StepResult(error=self._log_bug(queued, error))
+        predictions = self._predict([samples[index] for index in ready])
+        for index, noise in zip(ready, predictions, strict=True):
+            results[index] = self._advance(samples[index], noise)
+        return [results[index] for index in range(len(samples))]
+
+    def _predict(self, samples: Sequence[QueuedSample]) -> list[Array | RespinError]:
+        """Return the noise predicted for each sample, or the error of its call."""
+        if not samples:
             return []
         try:
-            return list(self._predicted(entries))
-        except Exception as error:  # whatever it is: each sample by itself will show whose fault it was
-            _log.warning("%s failed at %d samples, each is tried alone: %s", self._unet.name, len(entries), error)
-        return [self._alone(entry) for entry in entries]
+            return list(self._call(samples))
+        except Exception as error:  # any kind: calling each sample alone shows which one caused it
+            _log.warning("%s failed with %d samples, calling each alone: %s", self._unet.name, len(samples), error)
+        return [self._predict_alone(queued) for queued in samples]
 
-    def _alone(self, entry: Entry) -> Array | RespinError:
+    def _predict_alone(self, queued: QueuedSample) -> Array | RespinError:
         try:
-            return np.asarray(self._predicted([entry])[0])
+            return np.asarray(self._call([queued])[0])
         except RespinError as error:
             return error
         except Exception as error:
-            return self._bug(entry, error)
+            return self._log_bug(queued, error)
 
-    def _predicted(self, entries: Sequence[Entry]) -> Array:
-        asks = [entry.ask for entry in entries if entry.ask is not None]
+    def _call(self, samples: Sequence[QueuedSample]) -> Array:
+        inputs = [queued.unet_input for queued in samples if queued.unet_input is not None]
         return self._networks(
             self._unet,
-            latents=np.stack([ask.latents for ask in asks]),
-            timestep=np.array([[ask.timestep] for ask in asks], np.float32),
-            guidance=np.array([[ask.guidance] for ask in asks], np.float32),
-            **self._stacked_conditions(tuple(entries)),
+            latents=np.stack([each.latents for each in inputs]),
+            timestep=np.array([[each.timestep] for each in inputs], np.float32),
+            guidance=np.array([[each.guidance] for each in inputs], np.float32),
+            **self._stack_conditions(tuple(samples)),
         )["noise"]
 
-    def _stacked_conditions(self, company: tuple[Entry, ...]) -> dict[str, Array]:
-        """What stays the same at every step, stacked anew only when the company changes: megabytes of text contexts."""
-        if company != self._company:
-            names = company[0].sample.conditions
-            self._conditions = {name: np.stack([entry.sample.conditions[name] for entry in company]) for name in names}
-            self._company = company
+    def _stack_conditions(self, samples: tuple[QueuedSample, ...]) -> dict[str, Array]:
+        """Stack what is constant over the steps (megabytes of text contexts) only when the batch changes."""
+        if samples != self._stacked:
+            names = samples[0].sample.conditions
+            self._conditions = {
+                name: np.stack([queued.sample.conditions[name] for queued in samples]) for name in names
+            }
+            self._stacked = samples
         return self._conditions
 
-    def _advanced(self, entry: Entry, noise: Array | RespinError) -> Result:
+    def _advance(self, queued: QueuedSample, noise: Array | RespinError) -> StepResult:
         if isinstance(noise, RespinError):
-            return Result(failure=noise)
+            return StepResult(error=noise)
         if not np.isfinite(noise).all():
-            return Result(failure=self._not_numbers(entry, "predicted noise that is not finite"))
+            return StepResult(error=self._not_finite(queued, "predicted noise that is not finite"))
         try:
-            return Result(ask=entry.sample.trajectory.send(noise))
+            return StepResult(unet_input=queued.sample.trajectory.send(noise))
         except StopIteration as end:
             clean: Latents = end.value
         except Exception as error:
-            return Result(failure=self._bug(entry, error))
+            return StepResult(error=self._log_bug(queued, error))
         if not np.isfinite(clean).all():
-            return Result(failure=self._not_numbers(entry, "ended in latents that are not finite"))
-        return Result(clean=clean)
+            return StepResult(error=self._not_finite(queued, "returned latents that are not finite"))
+        return StepResult(clean=clean)
 
-    def _not_numbers(self, entry: Entry, what: str) -> InternalError:
+    def _not_finite(self, queued: QueuedSample, what: str) -> InternalError:
         return InternalError(
-            f"{self._unet.name} {what} at step {entry.done + 1} of {entry.sample.steps}; "
-            "the weights may not bear their precision: serve a float32 set"
+            f"{self._unet.name} {what} at step {queued.steps_done + 1} of {queued.sample.steps}; "
+            "the weights may overflow in their precision: serve a float32 set"
         )
 
-    def _bug(self, entry: Entry, error: Exception) -> InternalError:
-        _log.error("%s: step %d of a sample failed", self._unet.name, entry.done + 1, exc_info=error)
+    def _log_bug(self, queued: QueuedSample, error: Exception) -> InternalError:
+        _log.error("%s: step %d of a sample failed", self._unet.name, queued.steps_done + 1, exc_info=error)
         return InternalError(f"{self._unet.name}: a step failed ({type(error).__name__})")

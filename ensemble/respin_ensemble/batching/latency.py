@@ -1,63 +1,70 @@
-"""How long a UNet's calls take, from those that were made, and what follows for a request that would come now."""
+"""A model of how long the calls of a UNet take, and the forecast that follows for a new request."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-WEIGHT = 0.1
-"""Of the newest call: ten calls ago counts a third."""
+SMOOTHING = 0.1
+"""Weight of the newest call in the running mean: a call ten calls ago has a third of the weight."""
 
 
-class Forecast(NamedTuple):
-    """When a request's samples would be done, in seconds from now; 0 where no call was made yet.
+class LatencyForecast(NamedTuple):
+    """The time until the samples of a new request are done, in seconds; 0 before the first call.
 
     Args:
-        at_best_s: if nothing else were here and every call took as long as the fastest did.
-        now_s: with what is here, by the usual pace.
+        best_s: on an idle server, if every call took as long as the fastest so far.
+        now_s: with the current load, at the mean speed.
     """
 
-    at_best_s: float
+    best_s: float
     now_s: float
 
 
-class Pace:
-    """What calls took, by the number of samples that shared them: on a CPU eight cost eight, on a GPU nearly one.
+class LatencyModel:
+    """Call latency by batch size: eight samples take eight times as long as one on a CPU, and hardly longer on a GPU.
 
     Args:
-        slots: of a call.
+        slots: samples per call.
     """
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._usual_s: dict[int, float] = {}
+        self._mean_s: dict[int, float] = {}
         self._fastest_s: dict[int, float] = {}
 
     def record(self, samples: int, call_s: float) -> None:
-        """Take the duration, in seconds, of a call of so many samples in."""
-        self._usual_s[samples] = (1 - WEIGHT) * self._usual_s.get(samples, call_s) + WEIGHT * call_s
-        self._fastest_s[samples] = min(self._fastest_s.get(samples, call_s), call_s)
-
-    def forecast(self, *, steps: int, samples: int, load: int) -> Forecast:
-        """When a request would be done if it came now.
+        """Record the duration of one call.
 
         Args:
-            steps: of each of its samples.
-            samples: of the request.
-            load: slots that others still need.
+            samples: batch size of the call.
+            call_s: duration in seconds.
+        """
+        self._mean_s[samples] = (1 - SMOOTHING) * self._mean_s.get(samples, call_s) + SMOOTHING * call_s
+        self._fastest_s[samples] = min(self._fastest_s.get(samples, call_s), call_s)
+
+    def forecast(self, *, steps: int, samples: int, load: int) -> LatencyForecast:
+        """Forecast when a request would be done if it arrived now.
+
+        Args:
+            steps: steps of each of its samples.
+            samples: number of its samples.
+            load: slots that the other requests still need.
         """
         own = samples * steps
-        # Round-robin: until it is done, the others get at most what they would with a slot less.
+        # Round-robin: until the request is done, the others get at most one call's worth of slots per step.
         all_slots = own + min(load, steps * self._slots)
-        return Forecast(self._lasting(self._fastest_s, steps, own), self._lasting(self._usual_s, steps, all_slots))
+        return LatencyForecast(
+            self._duration_s(self._fastest_s, steps, own), self._duration_s(self._mean_s, steps, all_slots)
+        )
 
-    def _lasting(self, measured_s: dict[int, float], steps: int, slots: int) -> float:
-        """Seconds that it takes to work through so many slots in at least so many calls."""
+    def _duration_s(self, measured_s: dict[int, float], steps: int, slots: int) -> float:
+        """Return the seconds that `slots` samples take in at least `steps` calls."""
         calls = max(steps, -(-slots // self._slots))
-        return calls * _of_size(measured_s, min(self._slots, -(-slots // calls)))
+        return calls * _interpolate_s(measured_s, min(self._slots, -(-slots // calls)))
 
 
-def _of_size(measured_s: dict[int, float], samples: int) -> float:
-    """What a call of so many samples takes, at least: as long as the nearest that was measured, or its share of it."""
+def _interpolate_s(measured_s: dict[int, float], samples: int) -> float:
+    """Return a lower bound for a call of this batch size: the nearest measured one, scaled down for smaller batches."""
     if not measured_s:
         return 0.0
     nearest = min(measured_s, key=lambda size: (abs(size - samples), size))

@@ -1,9 +1,8 @@
-"""Continuous batching of denoising steps: every sample of every request that is under way shares the next call.
+"""Continuous batching of denoising steps: all samples in progress, of all requests, share the next call of the UNet.
 
-A thread a UNet, because two loops that each call for themselves never meet: they fall into anti-phase, and a batcher
-between them waits or runs half empty (docs/design.md). Here a sample joins at the next call and leaves when it is done.
-The thread does nothing but choose, stack, call and advance; what a sample becomes afterwards is its job's business, in
-its job's thread.
+There is one thread per UNet. Two loops that call the UNet independently never meet: they fall into anti-phase, and a
+batcher between them either waits or runs half empty (docs/design.md). Here a sample joins at the next call and leaves
+when it is done. The thread only chooses, stacks, calls and advances; everything that follows runs in the job's thread.
 """
 
 from __future__ import annotations
@@ -11,246 +10,264 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from respin.errors import Busy, Cancelled, InternalError, RespinError
 from respin.specs import ModelSpec
-from respin_ensemble.batching.fair_queue import Entry, Party, Rota
-from respin_ensemble.batching.forward import Call, Result
-from respin_ensemble.batching.latency import Forecast, Pace
-from respin_ensemble.batching.stepper import OnStep
-from respin_ensemble.metrics import Meter, Silent
+from respin_ensemble.batching.fair_queue import FairQueue, QueuedSample, RequestGroup
+from respin_ensemble.batching.forward import BatchedForward, StepResult
+from respin_ensemble.batching.latency import LatencyForecast, LatencyModel
+from respin_ensemble.batching.stepper import CancellationToken, OnStep
+from respin_ensemble.metrics import Meter, NullMeter
 from respin_ensemble.networks import Networks
 from respin_ensemble.sampling.trajectory import Latents, Sample
-
-Stopped = Callable[[], bool]
-"""Whether nobody waits for a request any more; asked before each call, so it must not wait for anything."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Room:
-    """How many samples one UNet takes in.
+class Capacity:
+    """How many samples one UNet accepts.
 
     Args:
-        started: samples on their way at most. More of them would make each come later and none sooner.
-        waiting: samples that wait to be started at most, beyond which a request is refused.
+        started: limit on samples in progress; more would delay each of them and finish none sooner.
+        waiting: limit on samples waiting to start; a request beyond it is rejected.
     """
 
     started: int = 32
     waiting: int = 512
 
+    @property
+    def total(self) -> int:
+        """Limit on samples in progress and waiting together."""
+        return self.started + self.waiting
 
-class _News:
-    """What has happened to a request's samples since its job last looked; all of it under the scheduler's lock."""
 
-    def __init__(self, lock: threading.Lock, party: Party, stopped: Stopped) -> None:
-        self.party = party
-        self.stopped = stopped
+class RequestState:
+    """Progress and results of one request since its job last took them. Guarded by the batcher's lock."""
+
+    def __init__(self, lock: threading.Lock, group: RequestGroup, cancellation: CancellationToken | None) -> None:
+        self.group = group
+        self.cancellation = cancellation
         self.changed = threading.Condition(lock)
-        self.done = 0
+        self.steps_done = 0
         self.finished: dict[int, Latents] = {}
-        self.failures: list[RespinError] = []
-        self.seen = 0
+        self.errors: list[RespinError] = []
+        self._steps_taken = 0
 
-    def is_there(self) -> bool:
-        return self.done > self.seen or not self.party.entries
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has happened since the last `take`."""
+        return self.steps_done > self._steps_taken or not self.group.samples
 
     def take(self) -> tuple[int, dict[int, Latents], bool]:
-        """Steps done in all, what was finished since, and whether that was all."""
-        self.seen, finished, self.finished = self.done, self.finished, {}
-        return self.done, finished, not self.party.entries
+        """Return the steps done in total, the samples finished since the last call, and whether those were the last."""
+        self._steps_taken, finished, self.finished = self.steps_done, self.finished, {}
+        return self.steps_done, finished, not self.group.samples
 
 
-class StepScheduler:
-    """Drives the samples of all requests through one UNet; a context manager that ends its thread.
+class StepBatcher:
+    """Runs the samples of all requests through one UNet; a context manager that stops its thread.
 
     Args:
-        networks: to call.
-        unet: the network's contract: takes what a trajectory asks (`Ask`) and each sample's conditions.
-        room: how many samples it takes in.
-        meter: is told of every call.
+        networks: the networks of the set.
+        unet: contract of the UNet: takes a `UNetInput` and the conditions of each sample.
+        capacity: limits on the samples accepted; None = the default.
+        meter: receives the measurements of every call.
     """
 
     def __init__(
-        self, networks: Networks, unet: ModelSpec, *, room: Room | None = None, meter: Meter | None = None
+        self, networks: Networks, unet: ModelSpec, *, capacity: Capacity | None = None, meter: Meter | None = None
     ) -> None:
         self._unet = unet
-        self._room = room or Room()
-        self._meter = meter or Silent()
-        self._call = Call(networks, unet)
-        self._rota = Rota(unet.max_batch_size, self._room.started)
+        self._capacity = capacity or Capacity()
+        self._meter = meter or NullMeter()
+        self._forward = BatchedForward(networks, unet)
+        self._queue = FairQueue(unet.max_batch_size, self._capacity.started)
+        self._latency = LatencyModel(unet.max_batch_size)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._news: dict[Party, _News] = {}
+        self._requests: dict[RequestGroup, RequestState] = {}
         self._closing = False
-        self._pace = Pace(unet.max_batch_size)
-        self._thread = threading.Thread(target=self._run, name=f"steps of {unet.name}", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=f"steps of {unet.name}", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> StepScheduler:
-        """It runs already."""
+    def __enter__(self) -> StepBatcher:
+        """Return the batcher, which is already running."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See `close`."""
+        """Close the batcher."""
         self.close()
 
     def close(self) -> None:
-        """Fail whatever is under way, and end the thread."""
+        """Fail all samples in progress and stop the thread."""
         with self._lock:
             self._closing = True
             self._work.notify()
         self._thread.join()
 
-    def drive(
+    def run(
         self,
         samples: Sequence[Sample],
         on_step: OnStep,
         *,
         priority: int = 0,
-        stopped: Stopped = lambda: False,
+        cancellation: CancellationToken | None = None,
     ) -> Generator[dict[int, Latents]]:
-        """Take a request's samples from noise to latents. Closing the generator takes those left out again.
+        """Denoise the samples of one request. Closing the generator withdraws the samples that are left.
 
         Args:
-            samples: fresh, all of one latent shape.
-            on_step: told, in the caller's thread, the steps done and the steps of all samples together; what it
-                raises ends the request.
-            priority: a lower number goes first.
-            stopped: whether nobody waits for them any more.
+            samples: fresh samples of one latent shape.
+            on_step: progress callback, called in the caller's thread; an exception in it ends the request.
+            priority: lower numbers go first.
+            cancellation: stops the request before its next call; None = it cannot be cancelled.
 
         Yields:
-            The clean latents of those samples that have ended since, (4, h, w) by index.
+            The clean latents of the samples that have finished since the last yield, (4, h, w) by index.
 
         Raises:
-            Busy: there is no room for so many samples.
-            Cancelled: `stopped`, or the scheduler was closed.
-            InternalError: the network failed at a sample, twice, or made no numbers of it. Raised when the others
-                have ended.
+            Busy: the samples exceed the capacity.
+            Cancelled: `cancellation` was requested, or the batcher was closed.
+            InternalError: the UNet failed twice for a sample, or its output is not finite; raised after all other
+                samples have finished.
         """
-        news = self._enter(samples, priority, stopped)
+        state = self._enqueue(samples, priority, cancellation)
         total = sum(sample.steps for sample in samples)
         try:
             ended = False
             while not ended:
                 with self._lock:
-                    news.changed.wait_for(news.is_there)
-                    done, finished, ended = news.take()
+                    state.changed.wait_for(lambda: state.has_news)
+                    done, finished, ended = state.take()
+                if cancellation is not None:
+                    cancellation.check()
                 on_step(min(done, total), total)
                 if finished:
                     yield finished
-            if news.failures:
-                raise news.failures[0]
+            if state.errors:
+                raise state.errors[0]
         finally:
-            self._leave(news)
+            self._withdraw(state)
 
-    def forecast(self, *, steps: int, samples: int) -> Forecast:
-        """When a request of so many samples of so many steps each would be done if it came now."""
-        return self._pace.forecast(steps=steps, samples=samples, load=self.load())
+    def forecast(self, *, steps: int, samples: int) -> LatencyForecast:
+        """Forecast when a request would be done if it arrived now.
+
+        Args:
+            steps: steps of each of its samples.
+            samples: number of its samples.
+        """
+        return self._latency.forecast(steps=steps, samples=samples, load=self.load())
 
     def load(self) -> int:
-        """Slots that the samples here still need."""
+        """Return the number of slots that the current samples still need."""
         with self._lock:
-            return sum(party.left for party in self._news)
+            return sum(group.steps_left for group in self._requests)
 
-    def samples(self) -> tuple[int, int]:
-        """How many samples are on their way, and how many wait."""
+    def count_samples(self) -> tuple[int, int]:
+        """Return the numbers of samples in progress and waiting."""
         with self._lock:
-            return self._count()
+            return self._count_samples()
 
-    def _count(self) -> tuple[int, int]:
-        started = sum(party.started for party in self._news)
-        return started, sum(len(party.entries) for party in self._news) - started
+    def _count_samples(self) -> tuple[int, int]:
+        started = sum(group.started for group in self._requests)
+        return started, sum(len(group.samples) for group in self._requests) - started
 
-    def _enter(self, samples: Sequence[Sample], priority: int, stopped: Stopped) -> _News:
-        shape = samples[0].shape
-        entries = [Entry(sample, index) for index, sample in enumerate(samples)]
-        party = Party(entries, shape, priority)
+    def _enqueue(
+        self, samples: Sequence[Sample], priority: int, cancellation: CancellationToken | None
+    ) -> RequestState:
+        queued = [QueuedSample(sample, index) for index, sample in enumerate(samples)]
+        group = RequestGroup(queued, samples[0].shape, priority)
         with self._lock:
             if self._closing:
                 raise Cancelled("the server is stopping")
-            here = sum(self._count())
-            if here + len(samples) > self._room.started + self._room.waiting:
+            held = sum(self._count_samples())
+            if held + len(samples) > self._capacity.total:
                 raise Busy(
-                    f"{here} pictures are in the making at {self._unet.name} and this request has {len(samples)} more, "
-                    f"at most {self._room.started + self._room.waiting} have room; try again in seconds"
+                    f"{self._unet.name} has {held} samples queued and this request adds {len(samples)}; "
+                    f"the limit is {self._capacity.total}. Retry in a few seconds"
                 )
-            self._rota.welcome(party, self._news)
-            news = self._news[party] = _News(self._lock, party, stopped)
+            self._queue.join(group, self._requests)
+            state = self._requests[group] = RequestState(self._lock, group, cancellation)
             self._work.notify()
-        return news
+        return state
 
-    def _leave(self, news: _News) -> None:
+    def _withdraw(self, state: RequestState) -> None:
         with self._lock:
-            news.party.entries.clear()
-            self._news.pop(news.party, None)
+            state.group.samples.clear()
+            self._requests.pop(state.group, None)
 
-    def _run(self) -> None:
-        ended = time.perf_counter()
+    def _has_work(self) -> bool:
+        return any(group.samples for group in self._requests)
+
+    def _loop(self) -> None:
+        last_ended_s = time.perf_counter()
         while True:
             with self._lock:
-                if not any(party.entries for party in self._news):
-                    self._work.wait_for(lambda: self._closing or any(party.entries for party in self._news))
-                    ended = time.perf_counter()
+                if not self._has_work():
+                    self._work.wait_for(lambda: self._closing or self._has_work())
+                    last_ended_s = time.perf_counter()
                 if self._closing:
-                    self._end_all(list(self._news), Cancelled("the server is stopping"))
+                    self._end(list(self._requests), Cancelled("the server is stopping"))
                     return
-                gone = [party for party, news in self._news.items() if party.entries and news.stopped()]
-                self._end_all(gone, Cancelled("nobody waits for this request any more"))
-                waiting = [party for party in self._news if party.entries]
-                chosen = self._rota.choose(waiting) if waiting else []
+                self._end_cancelled()
+                waiting = [group for group in self._requests if group.samples]
+                chosen = self._queue.choose(waiting) if waiting else []
             if chosen:
                 try:
-                    ended = self._step(chosen, ended)
-                except Exception as error:  # a bug must not end the thread that everybody waits for
+                    last_ended_s = self._step(chosen, last_ended_s)
+                except Exception as error:  # a bug must not end the thread that all jobs wait for
                     _log.exception("a step of %s failed", self._unet.name)
                     with self._lock:
-                        failure = InternalError(f"{self._unet.name}: the step scheduler failed ({error})")
-                        self._end_all({party for party, _ in chosen}, failure)
+                        failure = InternalError(f"{self._unet.name}: the step batcher failed ({error})")
+                        self._end({group for group, _ in chosen}, failure)
 
-    def _step(self, chosen: list[tuple[Party, Entry]], last_ended: float) -> float:
-        """One call and what follows from it; when the call ended."""
-        began = time.perf_counter()
-        results = self._call([entry for _, entry in chosen])
-        ended = time.perf_counter()
-        self._pace.record(len(chosen), ended - began)
-        self._meter.observe("respin_step_overhead_seconds", began - last_ended, self._unet.name)
-        self._meter.observe("respin_step_seconds", ended - began, self._unet.name)
+    def _step(self, chosen: Sequence[tuple[RequestGroup, QueuedSample]], last_ended_s: float) -> float:
+        """Make one call, record its results, and return when it ended."""
+        began_s = time.perf_counter()
+        results = self._forward([queued for _, queued in chosen])
+        ended_s = time.perf_counter()
+        self._latency.record(len(chosen), ended_s - began_s)
+        self._meter.observe("respin_step_overhead_seconds", began_s - last_ended_s, self._unet.name)
+        self._meter.observe("respin_step_seconds", ended_s - began_s, self._unet.name)
         self._meter.observe("respin_batch_size", len(chosen), self._unet.name)
-        self._meter.add("respin_unet_busy_seconds_total", self._unet.name, ended - began)
+        self._meter.add("respin_unet_busy_seconds_total", self._unet.name, ended_s - began_s)
         with self._lock:
-            for (party, entry), result in zip(chosen, results, strict=True):
-                self._settle(party, entry, result)
-            for party in {party for party, _ in chosen}:
-                if party in self._news:
-                    self._news[party].changed.notify()
-        return ended
+            for (group, queued), result in zip(chosen, results, strict=True):
+                self._record(group, queued, result)
+            for group in {group for group, _ in chosen}:
+                if group in self._requests:
+                    self._requests[group].changed.notify()
+        return ended_s
 
-    def _settle(self, party: Party, entry: Entry, result: Result) -> None:
-        """Put down what became of a sample; nobody may be waiting for it any more."""
-        news = self._news.get(party)
-        if news is None or entry not in party.entries:
+    def _record(self, group: RequestGroup, queued: QueuedSample, result: StepResult) -> None:
+        """Record the result of a sample, unless its request was withdrawn during the call."""
+        state = self._requests.get(group)
+        if state is None or queued not in group.samples:
             return
-        entry.done += 1
-        news.done += 1
-        if result.ask is not None:
-            entry.ask = result.ask
+        queued.steps_done += 1
+        state.steps_done += 1
+        if result.unet_input is not None:
+            queued.unet_input = result.unet_input
             return
-        party.entries.remove(entry)
+        group.samples.remove(queued)
         if result.clean is not None:
-            news.finished[entry.index] = result.clean
-        if result.failure is not None:
+            state.finished[queued.index] = result.clean
+        if result.error is not None:
             self._meter.add("respin_sample_failures_total", self._unet.name)
-            news.failures.append(result.failure)
+            state.errors.append(result.error)
 
-    def _end_all(self, parties: Sequence[Party] | set[Party], error: RespinError) -> None:
-        for party in parties:
-            party.entries.clear()
-            self._news[party].failures.insert(0, error)
-            self._news[party].changed.notify()
+    def _end_cancelled(self) -> None:
+        for group, state in self._requests.items():
+            if group.samples and state.cancellation is not None and state.cancellation.requested:
+                self._end([group], Cancelled("the request was cancelled"))
+
+    def _end(self, groups: Iterable[RequestGroup], error: RespinError) -> None:
+        for group in groups:
+            group.samples.clear()
+            self._requests[group].errors.insert(0, error)
+            self._requests[group].changed.notify()

@@ -1,8 +1,4 @@
-"""The seam between a job and the calls of a UNet.
-
-A job hands over its samples and gets their latents back as they are done; how samples share a call is the stepper's
-business.
-"""
+"""The seam between a job and the calls of a UNet: samples in, clean latents out."""
 
 from __future__ import annotations
 
@@ -13,22 +9,34 @@ from respin.specs import ModelSpec
 from respin_ensemble.sampling.trajectory import Latents, Sample
 
 OnStep = Callable[[int, int], None]
-"""Called, in the thread of whoever drives, with the count of steps done by all samples together, and of all their
-steps; it may raise, which stops the work."""
+"""Progress callback, called in the job's own thread: steps done and total steps, over all samples of the job."""
+
+
+class CancellationToken(Protocol):
+    """The part of `respin_ensemble.pipeline.cancellation.Cancellation` that batching needs."""
+
+    @property
+    def requested(self) -> bool:
+        """Whether the work is to stop; read before each call, so it must return at once."""
+        ...
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the work is to stop."""
+        ...
 
 
 class Stepper(Protocol):
-    """Takes samples from noise to latents."""
+    """Denoises the samples of one job."""
 
     def __call__(self, unet: ModelSpec, samples: Sequence[Sample], on_step: OnStep) -> Generator[dict[int, Latents]]:
-        """Drive every trajectory to its end.
+        """Run every trajectory to its end.
 
         Args:
-            unet: takes what a trajectory asks (`Ask`) and each sample's conditions; gives `noise`.
-            samples: all of one latent shape.
-            on_step: called after each step.
+            unet: contract of the UNet: takes a `UNetInput` and the conditions of each sample; returns `noise`.
+            samples: fresh samples of one latent shape.
+            on_step: progress callback.
 
         Yields:
-            The clean latents of those samples that have ended since, (4, h, w) by index.
+            The clean latents of the samples that have finished since the last yield, (4, h, w) by index.
         """
         ...

@@ -1,4 +1,4 @@
-"""Photos as they come and go: files in, upright RGB pixels inside, files out."""
+"""Decode photos to upright RGB pixels, and encode results."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from respin.request import LARGEST_SIDE_PX
 from respin_ensemble.imaging.tensors import Alpha, Mask, Picture
 
 SMALLEST_SIDE_PX = 32
-"""Shortest side of a photo."""
+"""Minimum side of a photo."""
 
 LARGEST_AREA_PX = 50_000_000
-"""Most pixels of a photo; as RGBA it then takes 200 MB."""
+"""Maximum number of pixels of a photo; as RGBA it then takes 200 MB."""
 
 LARGEST_ASPECT = 8
-"""Longer side over shorter side at most: what GroundingDINO's image takes."""
+"""Maximum ratio of the longer to the shorter side, which GroundingDINO's input allows."""
 
 LARGEST_PROFILE_BYTES = 2**20
-"""A longer ICC profile is dropped: Pillow would refuse to read it back from a PNG."""
+"""Longer ICC profiles are dropped: Pillow cannot read them back from a PNG."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,7 +42,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what makes such a photo upright (Exif 2.32, tag 0x0112); 1 is upright."""
+"""The transposition that makes a photo upright, by EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
 
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     # Level 6 takes four times as long and saves a seventh.
@@ -52,8 +52,8 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "webp": {"quality": 95, "method": 2},
 }
 
-# Pillow warns about odd metadata, and `warnings.catch_warnings` swaps a list that all threads share. One photo at a
-# time also bounds the memory that decoding takes.
+# Pillow warns about odd metadata, and `warnings.catch_warnings` swaps a list that all threads share. Decoding one photo
+# at a time also bounds the memory.
 _decoding = threading.Lock()
 
 
@@ -63,7 +63,7 @@ class Photo:
 
     Args:
         pixels: (H, W, 3) uint8 RGB, upright, read-only.
-        icc_profile: the colour space of `pixels` if the file told it; None is sRGB.
+        icc_profile: the colour space of `pixels` if the file contains it; None is sRGB.
     """
 
     pixels: Picture
@@ -71,52 +71,52 @@ class Photo:
 
 
 def decode_photo(data: bytes) -> Photo:
-    """Decode a JPEG, PNG or WebP file: turned upright by its EXIF orientation, transparency laid on white.
+    """Decode a JPEG, PNG or WebP file, turn it upright by its EXIF orientation, and replace transparency with white.
 
-    Grey, palette and 16-bit photos become 8-bit RGB. The pixels of an RGB photo stay as they are and keep their ICC
-    profile; CMYK goes to sRGB through its profile. Of a JPEG with several pictures (MPO) the first is taken.
+    Grey, palette and 16-bit photos become 8-bit RGB. The pixels of an RGB photo stay unchanged and keep their ICC
+    profile; CMYK is converted to sRGB through its profile. A JPEG with several pictures (MPO) gives the first.
 
     Raises:
-        InvalidInput: no such file, a broken or animated one, or a photo too small, too large or too long.
+        InvalidInput: the file has another format, is broken or animated, or its size or aspect ratio is not accepted.
     """
     with _decoding, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _opened(data)
-        _refuse_size(*image.size)
-        _refuse_animation(image)
-        with _broken_file_refused():
+        image = _open(data)
+        _check_size(*image.size)
+        _check_single_frame(image)
+        with _reject_broken_file():
             image.load()
         turn = _TURNS.get(_orientation(image))
         colours = _rgb(image)
         upright = colours if turn is None else colours.transpose(turn)
-        return Photo(np.asarray(upright), _kept_profile(image))
+        return Photo(np.asarray(upright), _profile_to_keep(image))
 
 
-def photo_pixels(data: bytes) -> int:
-    """How many pixels a photo has, by its header alone.
+def count_pixels(data: bytes) -> int:
+    """Return the number of pixels of a photo, from its header alone.
 
     Raises:
-        InvalidInput: no such file, one whose header is broken, or a photo too small, too large or too long.
+        InvalidInput: the file has another format or a broken header, or its size or aspect ratio is not accepted.
     """
-    width, height = _opened(data).size
-    _refuse_size(width, height)
+    width, height = _open(data).size
+    _check_size(width, height)
     return width * height
 
 
-def encode(pixels: Picture, output_format: str, icc_profile: bytes | None = None) -> bytes:
-    """Encode a picture; PNG keeps every pixel, JPEG and WebP have quality 95.
+def encode_picture(pixels: Picture, output_format: str, icc_profile: bytes | None = None) -> bytes:
+    """Encode a picture; PNG is lossless, JPEG and WebP have quality 95.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         output_format: "png", "jpeg" or "webp".
         icc_profile: the colour space of `pixels`; None writes none, which means sRGB.
     """
-    return _file(Image.fromarray(pixels), output_format, icc_profile)
+    return _encode(Image.fromarray(pixels), output_format, icc_profile)
 
 
 def encode_mask(mask: Mask) -> bytes:
     """Encode a mask, (H, W) bool, as an 8-bit grey PNG: 255 where true."""
-    return _file(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), "png", None)
+    return _encode(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), "png", None)
 
 
 def encode_cut_out(pixels: Picture, alpha: Alpha, icc_profile: bytes | None = None) -> bytes:
@@ -128,18 +128,18 @@ def encode_cut_out(pixels: Picture, alpha: Alpha, icc_profile: bytes | None = No
         icc_profile: the colour space of `pixels`; None writes none, which means sRGB.
     """
     opacity = np.rint(alpha * 255).astype(np.uint8)
-    return _file(Image.fromarray(np.dstack([pixels, opacity])), "png", icc_profile)
+    return _encode(Image.fromarray(np.dstack([pixels, opacity])), "png", icc_profile)
 
 
-def _file(image: Image.Image, output_format: str, icc_profile: bytes | None) -> bytes:
+def _encode(image: Image.Image, output_format: str, icc_profile: bytes | None) -> bytes:
     buffer = BytesIO()
     image.save(buffer, output_format, icc_profile=icc_profile, **_SAVE_OPTIONS[output_format])
     return buffer.getvalue()
 
 
 @contextmanager
-def _broken_file_refused() -> Iterator[None]:
-    """Only Pillow's own readers run in here: a broken file leads them into errors of any kind."""
+def _reject_broken_file() -> Iterator[None]:
+    """Convert exceptions of Pillow's readers, which a broken file can raise in every kind, to `InvalidInput`."""
     try:
         yield
     except MemoryError:
@@ -150,10 +150,10 @@ def _broken_file_refused() -> Iterator[None]:
         raise InvalidInput(f"image is broken or cut short ({error}); send the whole file") from error
 
 
-def _opened(data: bytes) -> ImageFile:
-    """The file with its header read.
+def _open(data: bytes) -> ImageFile:
+    """Open a file and read its header.
 
-    Not by `Image.open`: that counts pixels before it tells the size, and reads an MPO's other pictures.
+    `Image.open` is not used: it limits the number of pixels before the size is known, and reads all pictures of an MPO.
     """
     reader: type[ImageFile]
     if data.startswith(b"\xff\xd8\xff"):
@@ -165,11 +165,11 @@ def _opened(data: bytes) -> ImageFile:
     else:
         start = f"it starts with bytes {data[:8].hex(' ')}" if data else "it is empty"
         raise InvalidInput(f"image is not a JPEG, PNG or WebP picture: {start}; send one of these")
-    with _broken_file_refused():
+    with _reject_broken_file():
         return reader(BytesIO(data))
 
 
-def _refuse_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int) -> None:
     size = f"{width} x {height} px"
     if not (min(width, height) >= SMALLEST_SIDE_PX and max(width, height) <= LARGEST_SIDE_PX):
         raise InvalidInput(f"image has {size}, each side must have {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX}; resize it")
@@ -183,7 +183,7 @@ def _too_large(size: str) -> InvalidInput:
     return InvalidInput(f"image is too large ({size}), at most {LARGEST_AREA_PX // 10**6} megapixels; resize it")
 
 
-def _refuse_animation(image: ImageFile) -> None:
+def _check_single_frame(image: ImageFile) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise InvalidInput(f"image is an animation of {frames} frames; send a single picture")
@@ -193,7 +193,7 @@ def _orientation(image: ImageFile) -> Any:
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
-        # Every viewer shows a photo with broken EXIF, as it is stored.
+        # Like every viewer: a photo with broken EXIF is shown as it is stored.
         return None
 
 
@@ -210,7 +210,7 @@ def _rgb(image: ImageFile) -> Image.Image:
 
 
 def _rgb_from_16_bit_grey(image: ImageFile) -> Image.Image:
-    """Pillow's own conversion cuts values off at 255."""
+    """Convert 16-bit grey; Pillow's own conversion clips values at 255."""
     levels = np.asarray(image).astype(np.uint32)
     # 65535 = 255 * 257
     grey = ((levels + 128) // 257).astype(np.uint8)
@@ -226,18 +226,18 @@ def _rgb_from_cmyk(image: ImageFile) -> Image.Image:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError):
-            # Not a profile, or not one of CMYK: Pillow's plain formula is the next best.
+            # Not a profile, or not one of CMYK: fall back to Pillow's plain formula.
             converted = None
         if converted is not None:
             return converted
     return image.convert("RGB")
 
 
-def _kept_profile(image: ImageFile) -> bytes | None:
-    """The file's profile if its RGB pixels, direct or by palette, were not converted out of it."""
+def _profile_to_keep(image: ImageFile) -> bytes | None:
+    """Return the file's profile if its RGB pixels, direct or by palette, are still in that colour space."""
     profile: bytes | None = image.info.get("icc_profile")
     if not profile or len(profile) > LARGEST_PROFILE_BYTES:
         return None
-    # ICC.1:2022, 7.2: the header tells the colour space of the data in bytes 16 to 19.
+    # ICC.1:2022, 7.2: bytes 16 to 19 of the header are the colour space of the data.
     is_rgb = image.mode in ("RGB", "RGBA", "P") and profile[16:20] == b"RGB "
     return profile if is_rgb else None

@@ -1,4 +1,4 @@
-"""Results kept for the next request that needs them: by content, bounded by bytes, made once however many ask."""
+"""Results that later requests can reuse: keyed by content, bounded by bytes, computed once for concurrent requests."""
 
 from __future__ import annotations
 
@@ -7,46 +7,47 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from respin.specs import Array
-from respin_ensemble.metrics import Meter, Silent
+from respin_ensemble.metrics import Meter, NullMeter
+from respin_ensemble.pipeline.cancellation import Cancellation
 
-LOOK_S = 0.05
-"""How often one who waits for another's result asks whether anybody still wants it."""
+POLL_S = 0.05
+"""How often a thread that waits for another thread's result checks whether its own job was cancelled, seconds."""
 
 
-class Kept(Protocol):
-    """What can be kept: it says its size."""
+class Sized(Protocol):
+    """A value that knows its size in memory."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Size in memory, bytes."""
         ...
 
 
-T = TypeVar("T", bound=Kept)
+T = TypeVar("T", bound=Sized)
 
 
 def digest(*parts: object) -> str:
-    """SHA-256 of content: arrays by dtype, shape and bytes, everything else by its type and what it prints as.
+    """Return the SHA-256 of content: arrays by dtype, shape and bytes, other values by type and `repr`.
 
     Args:
-        *parts: bytes, arrays, or values whose `repr` says all of them: text, numbers, tuples and None.
+        *parts: bytes, arrays, or values whose `repr` is complete: text, numbers, tuples and None.
     """
     whole = hashlib.sha256()
     for part in parts:
-        # Framed, so that ("ab", "c") is not ("a", "bc").
-        head, body = _framed(part)
+        # With the length of each part, so that ("ab", "c") is not ("a", "bc").
+        head, body = _describe(part)
         whole.update(f"{head}:{len(body)};".encode())
         whole.update(body)
     return whole.hexdigest()
 
 
-def _framed(part: object) -> tuple[str, bytes]:
+def _describe(part: object) -> tuple[str, bytes]:
     if isinstance(part, bytes):
         return "bytes", part
     if isinstance(part, np.ndarray):
@@ -56,84 +57,84 @@ def _framed(part: object) -> tuple[str, bytes]:
 
 
 class Cache(Generic[T]):
-    """The results of one kind that were used last, as many as there is room for.
+    """A thread-safe LRU cache of results of one kind, bounded by bytes.
 
     Args:
-        name: for the metrics.
-        capacity_bytes: of all results kept; 0 = nothing is kept, and nothing shared.
-        meter: is told of hits, misses, evictions and bytes.
+        name: label in the metrics.
+        capacity_bytes: limit on the size of all results; 0 = nothing is cached or shared.
+        meter: receives hits, misses, evictions and bytes.
     """
 
     def __init__(self, name: str, capacity_bytes: int, meter: Meter | None = None) -> None:
         self._name = name
         self._capacity_bytes = capacity_bytes
-        self._meter = meter or Silent()
-        self._kept: OrderedDict[str, T] = OrderedDict()
-        self._in_the_making: dict[str, Future[T]] = {}
+        self._meter = meter or NullMeter()
+        self._cached: OrderedDict[str, T] = OrderedDict()
+        self._pending: dict[str, Future[T]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many results are kept."""
-        return len(self._kept)
+        """Return the number of cached results."""
+        return len(self._cached)
 
-    def get(self, key: str, make: Callable[[], T], still_wanted: Callable[[], None] = lambda: None) -> T:
-        """The result of this key: kept, in the making by another thread, or made now.
+    def get(self, key: str, compute: Callable[[], T], cancellation: Cancellation | None = None) -> T:
+        """Return the result of a key: cached, computed by another thread at the moment, or computed now.
 
         Args:
             key: `digest` of everything that the result depends on.
-            make: makes it; what it raises passes through, and whoever waited makes it for himself.
-            still_wanted: asked while another thread makes it; what it raises ends the wait.
+            compute: computes the result. If it raises, threads that wait for it compute the result themselves.
+            cancellation: ends the wait for another thread's result; None = the wait cannot be cancelled.
         """
         if self._capacity_bytes == 0:
             self._meter.add("respin_cache_misses_total", self._name)
-            return make()
+            return compute()
         while True:
             with self._lock:
-                if key in self._kept:
-                    self._kept.move_to_end(key)
+                if key in self._cached:
+                    self._cached.move_to_end(key)
                     self._meter.add("respin_cache_hits_total", self._name)
-                    return self._kept[key]
-                theirs = self._in_the_making.get(key)
+                    return self._cached[key]
+                theirs = self._pending.get(key)
                 if theirs is None:
-                    ours = self._in_the_making[key] = Future[T]()
+                    ours = self._pending[key] = Future[T]()
             if theirs is None:
-                return self._made(key, make, ours)
-            if (result := _awaited(theirs, still_wanted)) is not None:
+                return self._compute(key, compute, ours)
+            if (result := _wait_for(theirs, cancellation or Cancellation())) is not None:
                 self._meter.add("respin_cache_hits_total", self._name)
                 return result
 
-    def _made(self, key: str, make: Callable[[], T], future: Future[T]) -> T:
+    def _compute(self, key: str, compute: Callable[[], T], future: Future[T]) -> T:
         self._meter.add("respin_cache_misses_total", self._name)
         try:
-            result = make()
+            result = compute()
         except BaseException as error:
             with self._lock:
-                del self._in_the_making[key]
+                del self._pending[key]
             future.set_exception(error)
             raise
         with self._lock:
-            del self._in_the_making[key]
-            self._keep(key, result)
+            del self._pending[key]
+            self._insert(key, result)
         future.set_result(result)
         return result
 
-    def _keep(self, key: str, result: T) -> None:
+    def _insert(self, key: str, result: T) -> None:
         if result.nbytes > self._capacity_bytes:
             return
-        self._kept[key] = result
+        self._cached[key] = result
         self._bytes += result.nbytes
         while self._bytes > self._capacity_bytes:
-            _, oldest = self._kept.popitem(last=False)
+            _, oldest = self._cached.popitem(last=False)
             self._bytes -= oldest.nbytes
             self._meter.add("respin_cache_evictions_total", self._name)
         self._meter.set("respin_cache_bytes", self._bytes, self._name)
 
 
-def _awaited(future: Future[T], still_wanted: Callable[[], None]) -> T | None:
-    """Another thread's result; None where it failed, which is its own affair."""
+def _wait_for(future: Future[T], cancellation: Cancellation) -> T | None:
+    """Return another thread's result, or None if it failed there."""
     while True:
         try:
-            return None if future.exception(timeout=LOOK_S) else future.result()
-        except NotYet:
-            still_wanted()
+            return None if future.exception(timeout=POLL_S) else future.result()
+        except FutureTimeoutError:
+            cancellation.check()

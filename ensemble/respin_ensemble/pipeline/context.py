@@ -1,67 +1,82 @@
-"""What a job works with: the networks, whoever steps the UNets, and what earlier jobs have left."""
+"""What a job works with: the networks, the step batchers, the caches, and its cancellation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from respin.specs import Array
+from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.batching.stepper import Stepper
-from respin_ensemble.metrics import Meter, Silent
+from respin_ensemble.metrics import Meter, NullMeter
 from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.cache import Cache
+from respin_ensemble.pipeline.cancellation import Cancellation
 from respin_ensemble.pipeline.outline import Outline
 from respin_ensemble.stages.inpainting import Patch
-from respin_ensemble.stages.novel_view import Condition, Moves
+from respin_ensemble.stages.novel_view import CameraProjection, Condition
 
-SHARES: Mapping[str, float] = {"outline": 0.25, "condition": 0.05, "text": 0.2, "background": 0.5}
-"""How the kinds of results share the memory that they may take together."""
+CACHE_SHARES: Mapping[str, float] = {"outline": 0.25, "condition": 0.05, "text": 0.2, "background": 0.5}
+"""Share of the cache memory by kind of result."""
 
 
 class Caches:
-    """What jobs leave to later ones on the same photo, each kind bounded by itself.
+    """Results that later jobs on the same photo reuse: one cache per kind of result.
 
     Args:
-        capacity_bytes: of all kinds together; 0 = nothing is kept.
-        meter: is told of hits and misses.
+        capacity_bytes: limit on the size of all caches together; 0 = nothing is cached.
+        meter: receives hits, misses, evictions and bytes.
     """
 
     def __init__(self, capacity_bytes: int = 0, meter: Meter | None = None) -> None:
-        room = {name: int(share * capacity_bytes) for name, share in SHARES.items()}
-        self.outlines: Cache[Outline] = Cache("outline", room["outline"], meter)
-        self.conditions: Cache[Condition] = Cache("condition", room["condition"], meter)
-        self.texts: Cache[Array] = Cache("text", room["text"], meter)
-        self.backgrounds: Cache[Patch] = Cache("background", room["background"], meter)
+        capacity = {name: int(share * capacity_bytes) for name, share in CACHE_SHARES.items()}
+        self.outlines: Cache[Outline] = Cache("outline", capacity["outline"], meter)
+        self.conditions: Cache[Condition] = Cache("condition", capacity["condition"], meter)
+        self.texts: Cache[Array] = Cache("text", capacity["text"], meter)
+        self.backgrounds: Cache[Patch] = Cache("background", capacity["background"], meter)
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What a job works with.
+class JobContext:
+    """What a job works with. The first six fields are shared by all jobs of an engine.
 
     Args:
-        networks: of the set.
-        stepper: drives the two UNets for this job.
-        branches: runs the background beside the views.
-        moves: camera moves as contexts.
-        caches: what earlier jobs left.
-        meter: is told how long each stage takes.
-        still_wanted: raises when nobody waits for this job any more; asked while it waits for another's result.
+        networks: the networks of the set.
+        batchers: run the two UNets.
+        executor: runs the background beside the novel views; it must not be the one that runs the job.
+        projection: turns camera moves into contexts.
+        caches: results of earlier jobs.
+        meter: receives the duration of each stage.
+        cancellation: stops this job.
+        priority: of this job's samples; lower numbers go first.
     """
 
     networks: Networks
-    stepper: Stepper
-    branches: Executor
-    moves: Moves
+    batchers: StepBatchers
+    executor: Executor
+    projection: CameraProjection
     caches: Caches = field(default_factory=Caches)
-    meter: Meter = field(default_factory=Silent)
-    still_wanted: Callable[[], None] = lambda: None
+    meter: Meter = field(default_factory=NullMeter)
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    priority: int = 0
+
+    @property
+    def stepper(self) -> Stepper:
+        """The batchers with this job's priority and cancellation."""
+        return partial(self.batchers.run, priority=self.priority, cancellation=self.cancellation)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure what happens in the `with`; a stage that fails is not counted."""
-        began = time.perf_counter()
+        """Run a stage in the `with` body and record its duration unless it fails.
+
+        Raises:
+            Cancelled: the job was cancelled before the stage began.
+        """
+        self.cancellation.check()
+        began_s = time.perf_counter()
         yield
-        self.meter.observe("respin_stage_seconds", time.perf_counter() - began, name)
+        self.meter.observe("respin_stage_seconds", time.perf_counter() - began_s, name)

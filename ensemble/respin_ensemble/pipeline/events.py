@@ -1,4 +1,4 @@
-"""What a job says while it works."""
+"""The events that a job reports: progress, and results as they become available."""
 
 from __future__ import annotations
 
@@ -12,30 +12,28 @@ Stage = Literal["detection", "segmentation", "novel_view", "super_resolution", "
 
 ALL_VIEWS = -1
 
-
-Made = Mapping[str, Callable[[], Array | bytes | str | float]]
-"""Results by the name of the job's output, each made only if somebody calls for it: pictures are costly to encode."""
+Results = Mapping[str, Callable[[], Array | bytes | str | float]]
+"""Functions that return a result, by the name of the job's output: images are encoded only if they are asked for."""
 
 
 @dataclass(frozen=True)
-class Event:
+class JobEvent:
     """One message of a job.
 
     Args:
-        stage: that it speaks of.
+        stage: the stage that reports.
         view: index of the camera move; -1 = all of them.
         step: denoising steps done.
-        steps: denoising steps in all; 0 where the stage has none.
-        made: results that are there now.
+        steps: denoising steps in total; 0 if the stage has none.
+        results: results that are available now.
     """
 
     stage: Stage
     view: int = ALL_VIEWS
     step: int = 0
     steps: int = 0
-    made: Made = field(default_factory=dict)
+    results: Results = field(default_factory=dict)
 
 
-Report = Callable[[Event], None]
-"""Takes each event of a job as it happens, from any of its threads. It raises `Cancelled` when nobody waits for the
-job any more, which is how a job learns of it."""
+Report = Callable[[JobEvent], None]
+"""Receives the events of a job as they happen, from any of its threads."""

@@ -1,4 +1,4 @@
-"""The object's place and shape in a photo, as it is kept for later requests."""
+"""Where an object is in a photo, in a compact form for the cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from respin_ensemble.stages.detection import Detection
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """Where an object is, and its mask in an eighth of the mask's own bytes.
+    """A detection and its mask, packed to one bit per pixel.
 
     Args:
         found: where the object is.
-        bits: the mask, eight pixels a byte.
+        bits: the mask, eight pixels per byte.
         shape: (H, W) of the photo.
     """
 
@@ -26,18 +26,18 @@ class Outline:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, found: Detection, mask: Mask) -> Outline:
+    def from_mask(cls, found: Detection, mask: Mask) -> Outline:
         """Pack a mask, (H, W) bool."""
         height, width = mask.shape
         return cls(found, np.packbits(mask), (height, width))
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Size in memory, bytes."""
         return self.bits.nbytes
 
     @property
     def mask(self) -> Mask:
-        """(H, W) bool: the object."""
+        """The mask of the object, (H, W) bool."""
         height, width = self.shape
         return np.unpackbits(self.bits, count=height * width).reshape(self.shape).astype(np.bool_)

@@ -1,95 +1,73 @@
-"""Parts of a job at the same time."""
+"""Parts of one job that run at the same time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
+from types import TracebackType
 from typing import TypeVar
 
-from respin.errors import Cancelled
-from respin_ensemble.pipeline.events import Event, Report
+from respin_ensemble.pipeline.cancellation import Cancellation
 
 T = TypeVar("T")
 
 
-@contextmanager
-def alongside(executor: Executor, branch: Callable[[Report], T], report: Report) -> Iterator[Future[T]]:
-    """Run a branch beside the body of the `with`.
+class TaskGroup:
+    """Runs tasks of one job and waits for all of them; a context manager, like asyncio.TaskGroup.
 
-    If the body fails, the branch is stopped at its next report and waited for: nothing of a job outlives it. That the
-    branch has failed, the body learns by `check`, or when it wants the result.
-
-    Args:
-        executor: runs the branch; it must not be the one that runs the body, or both may wait for ever.
-        branch: is given the report to use.
-        report: of the job.
-
-    Yields:
-        The branch's result.
-    """
-    abandoned = threading.Event()
-
-    def report_unless_abandoned(event: Event) -> None:
-        if abandoned.is_set():
-            raise Cancelled("the job's other branch ended it")
-        report(event)
-
-    future = executor.submit(branch, report_unless_abandoned)
-    try:
-        yield future
-        future.result()
-    finally:
-        abandoned.set()
-        if not future.cancel():
-            wait([future])
-
-
-def check(parts: Iterable[Future[T]]) -> None:
-    """Raise what a part of the job has raised, if one has; waits for none."""
-    for part in parts:
-        if part.done():
-            part.result()
-
-
-class Crew:
-    """Does pieces of one job beside each other; a context manager.
-
-    If the body fails, or a piece, the others are stopped at their next report and waited for: nothing of a job
-    outlives it. The threads are the job's own, so that a piece may wait for another part of the same job.
+    If the body or a task fails, `cancellation` is requested, so that the body and the other tasks stop at their next
+    check. The `with` statement ends after all tasks have ended, and raises the first error.
 
     Args:
-        size: pieces at the same time.
-        report: of the job.
+        cancellation: the job's; the group's own is a child of it.
+
+    Attributes:
+        cancellation: to be checked by the body and the tasks.
     """
 
-    def __init__(self, size: int, report: Report) -> None:
-        self._report, self._abandoned = report, threading.Event()
-        self._executor = ThreadPoolExecutor(size, thread_name_prefix="piece")
-        self._pieces: list[Future[object]] = []
+    def __init__(self, cancellation: Cancellation) -> None:
+        self.cancellation = cancellation.child()
+        self._tasks: list[Future[object]] = []
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
 
-    def __enter__(self) -> Crew:
-        """Ready."""
+    def __enter__(self) -> TaskGroup:
+        """Return the group."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Wait for all that was begun."""
-        if kind is not None:
-            self._abandoned.set()
-        self._executor.shutdown(cancel_futures=kind is not None)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for all tasks, and raise the first error if it is not the body's own."""
+        if error is not None:
+            self._fail(error)
+        wait(self._tasks)
+        if self._error is not None and self._error is not error:
+            raise self._error
 
-    def begin(self, piece: Callable[[Report], T]) -> Future[T]:
-        """Let a piece be done as soon as there is a thread for it; it is given the report to use."""
-        future = self._executor.submit(piece, self._report_unless_abandoned)
-        self._pieces.append(future)  # type: ignore[arg-type]
+    def start(self, executor: Executor, task: Callable[[], T]) -> Future[T]:
+        """Start a task.
+
+        Args:
+            executor: runs the task. It must not be the one that runs the body, or the two may wait for each other.
+            task: the function to call.
+        """
+        future = executor.submit(self._run, task)
+        self._tasks.append(future)  # type: ignore[arg-type]
         return future
 
-    def check(self) -> None:
-        """Raise what a piece has raised, if one has."""
-        check(self._pieces)
+    def _run(self, task: Callable[[], T]) -> T:
+        try:
+            self.cancellation.check()
+            return task()
+        except BaseException as error:
+            self._fail(error)
+            raise
 
-    def _report_unless_abandoned(self, event: Event) -> None:
-        if self._abandoned.is_set():
-            raise Cancelled("another part of the job ended it")
-        self._report(event)
+    def _fail(self, error: BaseException) -> None:
+        """Keep the first error, and stop everything else: what follows from that must not replace it."""
+        with self._lock:
+            if self._error is None:
+                self._error = error
+        self.cancellation.cancel("another part of the job failed")

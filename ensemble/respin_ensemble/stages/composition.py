@@ -1,4 +1,4 @@
-"""The turned object back in its room."""
+"""Paste the turned object into the background."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import numpy as np
 from PIL import Image
 
 from respin.geometry import Box, Placement, Size, blend, bounding_box, cut, lay, widened
-from respin_ensemble.imaging.masks import softened
+from respin_ensemble.imaging.masks import soften
 from respin_ensemble.imaging.tensors import LANCZOS, Alpha, Mask, Picture
 
 EDGE_PX = 4
-"""Kept round the object's mask when its view is cut down: room for the softened edge."""
+"""Margin around the object's mask when its view is cropped, for the softened edge."""
 
 
 def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placement, box: Box, fit: str) -> Picture:
     """Put the turned object where the old one stood.
 
     Args:
-        background: (H, W, 3) uint8; its pixels stay as they are wherever the object does not come to lie.
+        background: (H, W, 3) uint8; pixels that the object does not cover stay unchanged.
         view: (side, side, 3) uint8: the object from its new side.
         view_mask: (side, side) bool with at least one true pixel.
-        square: of the photo that the view stands for.
-        box: the object's old box, px of the photo: the middles of both come to lie on each other.
-        fit: "view": Zero123 keeps the scale, so the view covers its square again; "box": the object is fitted into
-            its old box.
+        square: the square of the photo that the view replaces.
+        box: the object's old box, px of the photo; the new object has the same centre.
+        fit: "view" keeps Zero123's scale, so the view covers its square again; "box" fits the object into its old box.
 
     Returns:
         (H, W, 3) uint8.
@@ -35,15 +34,15 @@ def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placem
     around = widened(shape, EDGE_PX, Size.of(view))
     mask = cut(view_mask, around, fill=0)
     place = paste_place(mask, scale, box.centre)
-    return compose(background, cut(view, around, fill=255), softened(mask), place)
+    return compose(background, cut(view, around, fill=255), soften(mask), place)
 
 
 def paste_place(mask: Mask, scale: float, centre: tuple[float, float]) -> Placement:
-    """Where a scaled view lands so that the middle of its object comes to lie on `centre`.
+    """Return where to paste a scaled view so that its object is centred on `centre`.
 
     Args:
         mask: (h, w) bool: the object in its view.
-        scale: photo pixels a view pixel.
+        scale: photo pixels per view pixel.
         centre: (x, y) px of the photo.
     """
     middle_x, middle_y = bounding_box(mask).box.centre
@@ -60,23 +59,23 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
     """Paste a view into the background.
 
     Args:
-        background: (H, W, 3) uint8; its pixels stay as they are wherever the view is transparent.
+        background: (H, W, 3) uint8; pixels under transparent parts of the view stay unchanged.
         view: (h, w, 3) uint8.
         alpha: (h, w) float32, 0..1.
-        place: where the view goes; what leaves the picture is lost.
+        place: where the view goes; parts outside the photo are cropped.
 
     Returns:
         (H, W, 3) uint8.
     """
-    scaled, opacity = scaled_with_alpha(view, alpha, place.size)
+    scaled, opacity = resize_with_alpha(view, alpha, place.size)
     below = cut(background, place, fill=0)
     return lay(background, blend(below, scaled, opacity), place)
 
 
-def scaled_with_alpha(view: Picture, alpha: Alpha, size: Size) -> tuple[Picture, Alpha]:
+def resize_with_alpha(view: Picture, alpha: Alpha, size: Size) -> tuple[Picture, Alpha]:
     """Resize colours and opacity together with LANCZOS.
 
-    Pillow multiplies the colours by the opacity first, so that what is transparent bleeds no colour into the edge.
+    Pillow premultiplies the colours by the opacity, so transparent pixels do not bleed into the edge.
     """
     rgba = cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)])
     scaled = np.asarray(Image.fromarray(rgba).resize((size.width, size.height), LANCZOS))

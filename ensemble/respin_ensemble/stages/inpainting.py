@@ -1,7 +1,7 @@
-"""The photo without the object. Stable Diffusion 1.5 inpainting (Rombach et al. 2022, arXiv:2112.10752).
+"""The photo without the object, with Stable Diffusion 1.5 inpainting (Rombach et al. 2022, arXiv:2112.10752).
 
-The numbers are those of diffusers' StableDiffusionInpaintPipeline. What is ours: it works on a crop round the hole at
-the photo's own proportions, and its result is pasted back only inside the hole.
+The constants are those of diffusers' StableDiffusionInpaintPipeline. Unlike it, this stage works on a crop around the
+hole at the photo's own aspect ratio, and pastes the result back only inside the hole.
 """
 
 from __future__ import annotations
@@ -15,53 +15,49 @@ from numpy.typing import NDArray
 from respin.contracts.networks import CLIP_TEXT, IMAGE_HEIGHT, INPAINT_UNET
 from respin.geometry import Fit, Placement, Size, blend, bounding_box, cut, fit_within, lay, widened
 from respin_ensemble.batching.stepper import OnStep, Stepper
-from respin_ensemble.imaging.masks import feathered_inside
+from respin_ensemble.imaging.masks import feather_inside
 from respin_ensemble.imaging.tensors import (
     BLACK,
     LANCZOS,
     Mask,
     Picture,
-    refuse_black,
-    refuse_not_numbers,
-    resized,
-    signed,
-    unsigned,
+    check_finite,
+    check_not_black,
+    from_signed,
+    resize,
+    to_signed,
 )
 from respin_ensemble.networks import Networks
-from respin_ensemble.sampling import Guidance, Sample, start
+from respin_ensemble.sampling import SamplingParams, start
 from respin_ensemble.stages import vae
 from respin_ensemble.stages.tokenization import prompt_ids
 
 NOISE_STREAM = 1
-"""Marks the random numbers of backgrounds among those of one seed."""
+"""Seed component that separates the random numbers of backgrounds from those of novel views."""
 
 LATENT_STRIDE = 8
-"""Pixels that one latent stands for, each way."""
+"""Pixels per latent, in each direction."""
 
 FEATHER_SHARE = 0.15
-"""Of the growth of the hole that its paste fades over: half the growth lies outside the object on each side, so the
-object itself is always covered in full."""
+"""Width of the feathered edge of the paste, as a share of `grown_px`. The hole grows by half of `grown_px` on each
+side, so the object itself is always fully covered."""
 
 
 @dataclass(frozen=True)
-class Painting:
-    """All that decides what is painted into a hole, beside the photo and the hole.
+class InpaintParams:
+    """The parameters of an inpainting. With the photo and the hole, they determine the result.
 
     Args:
         prompt: what to paint.
         negative_prompt: what not to paint.
-        sampler: by its name in a request; DDIM with eta 0.
-        steps: of it.
-        guidance: classifier-free.
-        grown_px: by how much the hole is wider than the object: the paste fades over a share of it.
-        seed: of the noise.
+        sampling: sampler, steps, guidance and eta.
+        grown_px: how much wider the hole is than the object; the paste is feathered over a share of it.
+        seed: seed of the noise.
     """
 
     prompt: str
     negative_prompt: str
-    sampler: str
-    steps: int
-    guidance: Guidance
+    sampling: SamplingParams
     grown_px: int
     seed: int
 
@@ -72,7 +68,7 @@ class Patch:
 
     Args:
         pixels: (h, w, 3) uint8.
-        place: where in the photo it goes.
+        place: its position in the photo.
     """
 
     pixels: Picture
@@ -80,11 +76,11 @@ class Patch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Size in memory, bytes."""
         return self.pixels.nbytes
 
-    def laid_into(self, photo: Picture) -> Picture:
-        """(H, W, 3) uint8; bit-identical to the photo outside the hole."""
+    def paste_into(self, photo: Picture) -> Picture:
+        """Return the photo with the patch, (H, W, 3) uint8; bit-identical to the photo outside the hole."""
         return lay(photo, self.pixels, self.place)
 
 
@@ -93,7 +89,7 @@ def fill(
     stepper: Stepper,
     photo: Picture,
     hole: Mask,
-    painting: Painting,
+    params: InpaintParams,
     *,
     contexts: NDArray[np.float32],
     on_step: OnStep,
@@ -101,78 +97,69 @@ def fill(
     """Repaint a hole in a photo.
 
     Args:
-        networks: of the set.
-        stepper: drives the UNet.
+        networks: the networks of the set.
+        stepper: runs the UNet.
         photo: (H, W, 3) uint8 RGB.
         hole: (H, W) bool with at least one true pixel: what to repaint.
-        painting: what to paint, and how.
-        contexts: (2, 77, 768), `text_contexts` of its prompts.
-        on_step: called after each step.
+        params: the parameters of the inpainting.
+        contexts: (2, 77, 768), the `text_contexts` of its prompts.
+        on_step: progress callback.
 
     Raises:
-        InternalError: what was painted is no picture.
+        InternalError: the result is black or not finite.
     """
     place = crop_around(hole, Size.of(photo))
     crop, crop_hole = cut(photo, place, fill=0), cut(hole, place, fill=0)
     fit = fit_within(place.size, networks.sizes.inpaint_side, IMAGE_HEIGHT.multiple_of)
     image, repaint = prepare(crop, crop_hole, fit)
-    generator = np.random.default_rng([painting.seed, NOISE_STREAM])
+    generator = np.random.default_rng([params.seed, NOISE_STREAM])
     conditions = {
         "contexts": contexts,
         "mask": repaint[None, ::LATENT_STRIDE, ::LATENT_STRIDE],
         "masked_image_latents": vae.encode(networks, image * (1 - repaint), generator),
     }
     noise = generator.standard_normal(conditions["masked_image_latents"].shape, np.float32)
-    trajectory, calls = start(
-        painting.sampler,
-        noise,
-        painting.steps,
-        painting.guidance,
-        family="inpainting",
-        eta=0.0,
-        generator=generator,
-    )
-    sample = Sample(trajectory, calls, noise.shape, conditions)
-    with closing(stepper(INPAINT_UNET, [sample], on_step)) as driven:
-        (finished,) = driven
+    sample = start(params.sampling, noise, conditions, family="inpainting", generator=generator)
+    with closing(stepper(INPAINT_UNET, [sample], on_step)) as groups:
+        (finished,) = groups
     painted = decode_crop(networks, finished[0], fit, may_be_black=image.max() <= BLACK)
-    faded = feathered_inside(crop_hole, painting.grown_px * FEATHER_SHARE)
+    faded = feather_inside(crop_hole, params.grown_px * FEATHER_SHARE)
     return Patch(blend(crop, painted, faded), place)
 
 
 def crop_around(hole: Mask, size: Size) -> Placement:
-    """What the inpainting gets to see: the hole and half its longer side of room on every side."""
+    """Return the crop that the inpainting works on: the hole with a margin of half its longer side."""
     inner = bounding_box(hole)
     return widened(inner, max(LATENT_STRIDE, inner.size.longest // 2), size)
 
 
 def prepare(crop: Picture, hole: Mask, fit: Fit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Bring a crop and its hole into the network's frame.
+    """Convert a crop and its hole to the network's frame.
 
-    Both are resized with LANCZOS and the hole is cut at one half, as diffusers' image processor does; the padding
+    Both are resized with LANCZOS and the hole is thresholded at one half, as in diffusers' image processor. The padding
     repeats the edge and counts as known.
 
     Returns:
         (3, h, w) float32 in -1..1, and (h, w) float32: 1 = repaint.
     """
     below, right = fit.padded.height - fit.fitted.height, fit.padded.width - fit.fitted.width
-    image = np.pad(resized(crop, fit.fitted, LANCZOS), ((0, below), (0, right), (0, 0)), mode="edge")
-    grey = resized(hole.astype(np.uint8) * np.uint8(255), fit.fitted, LANCZOS)
+    image = np.pad(resize(crop, fit.fitted, LANCZOS), ((0, below), (0, right), (0, 0)), mode="edge")
+    grey = resize(hole.astype(np.uint8) * np.uint8(255), fit.fitted, LANCZOS)
     repaint = np.pad(grey >= 127.5, ((0, below), (0, right)))
-    return signed(image), repaint.astype(np.float32)
+    return to_signed(image), repaint.astype(np.float32)
 
 
 def text_contexts(networks: Networks, prompt: str, negative_prompt: str) -> NDArray[np.float32]:
-    """(2, 77, 768): the contexts of the prompt and of the negative prompt, in the contract's order."""
+    """Return the contexts of the prompt and of the negative prompt, (2, 77, 768), in the contract's order."""
     ids = np.stack([prompt_ids(text)[0] for text in (prompt, negative_prompt)])
     contexts: NDArray[np.float32] = networks(CLIP_TEXT, input_ids=ids)["context"]
     return contexts
 
 
 def decode_crop(networks: Networks, latents: NDArray[np.float32], fit: Fit, *, may_be_black: bool) -> Picture:
-    """Scaled latents to the crop's own size: decoded, rounded, padding cut off, resized back with LANCZOS."""
+    """Decode scaled latents, (4, h, w), to the crop's own size: rounded, unpadded, resized back with LANCZOS."""
     image = vae.decode(networks, latents[None])[0]
-    refuse_not_numbers(image, "the background")
+    check_finite(image, "the background")
     if not may_be_black:
-        refuse_black(image, "the background")
-    return resized(fit.unpadded(np.rint(unsigned(image)).astype(np.uint8)), fit.original, LANCZOS)
+        check_not_black(image, "the background")
+    return resize(fit.unpadded(np.rint(from_signed(image)).astype(np.uint8)), fit.original, LANCZOS)

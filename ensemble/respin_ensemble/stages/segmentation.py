@@ -1,4 +1,4 @@
-"""Which pixels are the object's? SAM ViT-L (Kirillov et al. 2023, arXiv:2304.02643), as its SamPredictor runs it."""
+"""The mask of the object, with SAM ViT-L (Kirillov et al. 2023, arXiv:2304.02643), as in its SamPredictor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from respin.contracts.networks import SAM_DECODER, SAM_ENCODER
 from respin.geometry import Box, Fit, Size, fit_longest_side
 from respin.specs import Array
-from respin_ensemble.imaging.tensors import BILINEAR, LEVELS, Mask, Picture, resized, translated
+from respin_ensemble.imaging.tensors import BILINEAR, LEVELS, Mask, Picture, map_levels, resize
 from respin_ensemble.networks import Networks
 
 SAM_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -18,16 +18,16 @@ NORMALISED = (LEVELS - SAM_MEAN) / SAM_STD
 
 
 def object_mask(networks: Networks, photo: Picture, box: Box, *, choice: str = "single") -> Mask:
-    """The mask of what a box encloses.
+    """Return the mask of the object in a box.
 
     Args:
-        networks: of the set.
+        networks: the networks of the set.
         photo: (H, W, 3) uint8 RGB.
-        box: px of the photo.
-        choice: "single" takes slot 0, upstream's advice for a box; "best" the slot of 1..3 with the highest IoU.
+        box: in px of the photo.
+        choice: "single" takes mask 0, as upstream recommends for boxes; "best" the mask of 1..3 with the highest IoU.
 
     Returns:
-        (H, W) bool; it may be all false.
+        (H, W) bool; may be all false.
     """
     side = networks.sizes.sam_side
     fit = fit_longest_side(Size.of(photo), side)
@@ -38,17 +38,17 @@ def object_mask(networks: Networks, photo: Picture, box: Box, *, choice: str = "
 
 
 def prepare_image(photo: Picture, fit: Fit) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 to (3, side, side) float32: normalised, then zero-padded below and right."""
-    scaled = translated(resized(photo, fit.fitted, BILINEAR), NORMALISED)
+    """Convert (H, W, 3) uint8 to (3, side, side) float32: normalised, then zero-padded at the bottom and right."""
+    scaled = map_levels(resize(photo, fit.fitted, BILINEAR), NORMALISED)
     below, right = fit.padded.height - fit.fitted.height, fit.padded.width - fit.fitted.width
     return np.pad(scaled, ((0, 0), (0, below), (0, right))) if below or right else scaled
 
 
 def mask_at(logits: Array, fit: Fit) -> Mask:
-    """Mask logits in the network's frame to the photo's own pixels.
+    """Convert mask logits in the network's frame to a mask in the photo's pixels.
 
-    Enlarged to the padded square, padding cut off, resized again, and only then compared with 0: in this order, as
-    `postprocess_masks` does it. OpenCV's bilinear filter is PyTorch's with align_corners=False.
+    They are enlarged to the padded square, cropped, resized to the photo, and only then compared with 0, as in SAM's
+    `postprocess_masks`. OpenCV's bilinear filter is PyTorch's with align_corners=False.
 
     Args:
         logits: (side / 4, side / 4) float32.

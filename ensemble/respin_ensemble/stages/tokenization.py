@@ -1,4 +1,4 @@
-"""Words to token ids: captions for GroundingDINO (WordPiece), prompts for CLIP (byte-pair encoding)."""
+"""Tokenizers: captions for GroundingDINO (WordPiece) and prompts for CLIP (byte-pair encoding)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from respin.errors import InvalidInput
 from respin_ensemble.vocabularies import BERT_PIECES, CLIP_MERGES, vocabulary_lines
 
 PAD, UNKNOWN, CLS, SEP, FULL_STOP, QUESTION_MARK = 0, 100, 101, 102, 1012, 1029
-"""Ids of bert-base-uncased with a meaning of their own."""
+"""Special ids of bert-base-uncased."""
 
 PHRASE_ENDS = (CLS, SEP, FULL_STOP, QUESTION_MARK)
-"""Ids between which a phrase lies (IDEA-Research/GroundingDINO, groundingdino.py, `specical_tokens`)."""
+"""Ids that separate phrases (IDEA-Research/GroundingDINO, groundingdino.py, `specical_tokens`)."""
 
 START_OF_TEXT, END_OF_TEXT = "<|startoftext|>", "<|endoftext|>"
-"""CLIP's own two tokens; the last two of its vocabulary, ids 49406 and 49407."""
+"""CLIP's special tokens; the last two of its vocabulary, ids 49406 and 49407."""
 
 # openai/CLIP, clip/simple_tokenizer.py: specials, English endings, runs of letters, single digits, runs of the rest.
 _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
@@ -39,13 +39,13 @@ _PRONOUNS = (
 )
 _CONJUNCTIONS = "and or nor but so yet if than because while although"
 
-# Our own choice: words that name nothing by themselves. GroundingDINO would find something for them all the same.
+# Words that name no object by themselves; GroundingDINO would find something for them regardless.
 _NAMELESS = frozenset(" ".join((_ARTICLES, _PREPOSITIONS, _PRONOUNS, _CONJUNCTIONS)).split())
 
 
 @dataclass(frozen=True, eq=False)
 class CaptionTokens:
-    """What GroundingDINO reads of a caption: its text inputs in the contract's names, without the batch axis.
+    """The text inputs of GroundingDINO for a caption, by their names in the contract, without the batch axis.
 
     Args:
         input_ids: (256,) int64, WordPiece ids, padded with 0.
@@ -61,21 +61,21 @@ class CaptionTokens:
 
 
 def caption_tokens(class_name: str) -> CaptionTokens:
-    """Tokenize an object's name as GroundingDINO's caption: lower case, closed by a full stop.
+    """Tokenize an object's name as a caption for GroundingDINO: lower case, with a full stop at the end.
 
     Args:
-        class_name: "laptop"; several phrases are parted by full stops.
+        class_name: e.g. "laptop"; full stops separate several phrases.
 
     Raises:
-        InvalidInput: the name holds a control character, no word that the network knows, only words that name
-            nothing, or more than 256 tokens.
+        InvalidInput: the name contains a control character, no word that the network knows, only words that name no
+            object, or more than 256 tokens.
     """
     caption = class_name.lower().strip()
-    _refuse_control_characters(caption)
+    _check_control_characters(caption)
     if not caption.endswith("."):
         caption += "."
     encoding = _wordpiece().encode(caption)
-    _refuse_nameless(class_name, caption, encoding.tokens)
+    _check_names_object(class_name, caption, encoding.tokens)
     count = len(encoding.ids) + 2
     if count > CAPTION_TOKENS:
         raise InvalidInput(f"class_name makes {count} tokens, GroundingDINO reads {CAPTION_TOKENS}; shorten it")
@@ -86,14 +86,14 @@ def caption_tokens(class_name: str) -> CaptionTokens:
 
 
 def phrase_blocks(input_ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Part a caption into phrases that do not see one another.
+    """Split a caption into phrases that do not attend to one another.
 
     Args:
         input_ids: (tokens,) int64.
 
     Returns:
-        (tokens, tokens) bool, true where a token may see another: a phrase and its closing mark see each other, the
-        tokens at either end and the padding only themselves; and (tokens,) int64, the position within the phrase.
+        (tokens, tokens) bool, true where a token may attend to another: a phrase and its closing mark attend to each
+        other, special tokens and padding only to themselves; and (tokens,) int64, the position within the phrase.
         (IDEA-Research/GroundingDINO, bertwarper.py, `generate_masks_with_special_tokens_and_transfer_map`)
     """
     tokens = len(input_ids)
@@ -109,16 +109,16 @@ def phrase_blocks(input_ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDAr
     return may_see, position_ids
 
 
-def phrase_found(caption: CaptionTokens, probabilities: NDArray[np.float32], threshold: float) -> str:
-    """The words of a caption that a detection stands for.
+def decode_phrase(caption: CaptionTokens, probabilities: NDArray[np.float32], threshold: float) -> str:
+    """Return the words of a caption that a detection matched.
 
     Args:
-        caption: what the network was asked.
-        probabilities: (256,), of each token, 0..1.
-        threshold: a token counts if its probability is greater.
+        caption: the input of the network.
+        probabilities: (256,), probability of each token, 0..1.
+        threshold: minimum probability of a matched token, exclusive.
 
     Returns:
-        The words, lower case, without the marks between phrases; "" if none counts.
+        The words in lower case, without the marks between phrases; "" if none matched.
     """
     counts = (probabilities > threshold) & ~np.isin(caption.input_ids, (PAD, UNKNOWN, *PHRASE_ENDS))
     words = _wordpiece().decode(caption.input_ids[counts].tolist())
@@ -130,11 +130,11 @@ def prompt_ids(text: str) -> tuple[NDArray[np.int64], bool]:
     """Tokenize a prompt for CLIP ViT-L/14 as Stable Diffusion 1.5 does.
 
     Args:
-        text: any; upper case and the kind of whitespace make no difference.
+        text: any text; upper case and the kind of whitespace make no difference.
 
     Returns:
-        (77,) int64 ids, from the start token to the end token and padded with the end token; and whether words had to
-        be cut off.
+        (77,) int64 ids, from the start token to the end token and padded with the end token; and whether the text was
+        truncated.
     """
     tokenizer = _byte_pairs()
     start, end = tokenizer.token_to_id(START_OF_TEXT), tokenizer.token_to_id(END_OF_TEXT)
@@ -146,26 +146,26 @@ def prompt_ids(text: str) -> tuple[NDArray[np.int64], bool]:
     return ids, len(words) > room
 
 
-def _refuse_control_characters(caption: str) -> None:
+def _check_control_characters(caption: str) -> None:
     for character in caption:
         if unicodedata.category(character) in ("Cc", "Cs"):
             raise InvalidInput(f"class_name holds the control character U+{ord(character):04X}; leave it out")
 
 
-def _refuse_nameless(class_name: str, caption: str, tokens: list[str]) -> None:
+def _check_names_object(class_name: str, caption: str, tokens: list[str]) -> None:
     if not any(token != "[UNK]" and any(map(str.isalnum, token)) for token in tokens):
         raise InvalidInput(
             f"class_name {class_name!r} has no word that GroundingDINO knows; name the object in English, e.g. 'laptop'"
         )
     if set(re.findall(r"[^\W_]+", caption)) <= _NAMELESS:
         raise InvalidInput(
-            f"class_name {class_name!r} has only words that name nothing; say what the object is, e.g. 'laptop'"
+            f"class_name {class_name!r} has only words that name no object; say what the object is, e.g. 'laptop'"
         )
 
 
 @functools.cache
 def _wordpiece() -> Tokenizer:
-    """bert-base-uncased without its templates: [CLS] and [SEP] are the caller's."""
+    """Return the tokenizer of bert-base-uncased without its template: callers add [CLS] and [SEP]."""
     ids = {piece: index for index, piece in enumerate(vocabulary_lines(BERT_PIECES))}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -176,9 +176,9 @@ def _wordpiece() -> Tokenizer:
 
 @functools.cache
 def _byte_pairs() -> Tokenizer:
-    """CLIP's tokenizer without its template.
+    """Return CLIP's tokenizer without its template.
 
-    Its ids are: 256 bytes, the same bytes at a word's end, one for each merge, the two specials.
+    Its ids are, in order: 256 bytes, the same bytes at the end of a word, one per merge, the two special tokens.
     """
     merges = [(left, right) for left, right in map(str.split, vocabulary_lines(CLIP_MERGES)[1:])]
     # The byte-level alphabet is ordered by code point (openai/CLIP, `bytes_to_unicode`).

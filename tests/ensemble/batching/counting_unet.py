@@ -1,10 +1,10 @@
-"""A UNet that remembers who shared its calls, and samples for it: for tests of the step scheduler."""
+"""A UNet that remembers who shared its calls, and samples for it: for tests of the step batcher."""
 
 import threading
 
 import numpy as np
 
-from respin_ensemble.sampling import Guidance, Sample, ddim, guided, leading_schedule
+from respin_ensemble.sampling import Guidance, Sample, apply_guidance, ddim, leading_schedule
 
 SHAPE = (4, 8, 8)
 PATIENCE_S = 20
@@ -20,9 +20,9 @@ def noise(seed):
 
 def sample(seed=1, steps=3, shape=SHAPE):
     generator, schedule = np.random.default_rng(seed), leading_schedule(steps)
-    path = ddim(generator.standard_normal(shape, np.float32), schedule, eta=1.0, generator=generator)
+    sampler = ddim(generator.standard_normal(shape, np.float32), schedule, eta=1.0, generator=generator)
     conditions = {"context": np.full((shape[0], 1, 1), seed, np.float32)}
-    return Sample(guided(path, Guidance(3.0), steps), steps, shape, conditions)
+    return Sample(apply_guidance(sampler, Guidance(3.0), steps), steps, shape, conditions)
 
 
 class Unet:
@@ -64,6 +64,6 @@ def gather(groups, finished):
     return finished
 
 
-def driven(scheduler, samples, **options):
-    """The clean latents by index."""
-    return gather(scheduler.drive(samples, no_report, **options), {})
+def run(batcher, samples, **options):
+    """Return the clean latents by index."""
+    return gather(batcher.run(samples, no_report, **options), {})

@@ -12,7 +12,7 @@ from photo_files import SRGB, file_of, grey_cmyk_profile, orientation, picture
 from PIL import Image
 
 from respin.errors import InvalidInput
-from respin_ensemble.imaging.codec import decode_photo, encode
+from respin_ensemble.imaging.codec import decode_photo, encode_picture
 
 
 def test_decoding_in_many_threads_leaves_the_warning_filters_alone():
@@ -84,4 +84,4 @@ def test_any_bytes_give_pixels_or_a_sentence(data):
     assert photo.pixels.ndim == 3
     assert photo.pixels.shape[2] == 3
     for output_format in ("png", "jpeg", "webp"):
-        encode(photo.pixels, output_format, photo.icc_profile)
+        encode_picture(photo.pixels, output_format, photo.icc_profile)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from respin.errors import Cancelled
-from respin_ensemble.metrics import Tally
+from respin_ensemble.metrics import InMemoryMeter
 from respin_ensemble.pipeline.cache import Cache, digest
+from respin_ensemble.pipeline.cancellation import Cancellation
 
 PATIENCE_S = 20
 
@@ -19,7 +20,7 @@ def picture(value=0, size=100):
 
 @pytest.fixture
 def tally():
-    return Tally()
+    return InMemoryMeter()
 
 
 @pytest.fixture
@@ -29,6 +30,18 @@ def cache(tally):
 
 def counted(tally, what):
     return tally.values[f"respin_cache_{what}", "picture"]
+
+
+class Watched(Cancellation):
+    """Calls a function at each check, which a thread makes while it waits for another's result."""
+
+    def __init__(self, on_check):
+        super().__init__()
+        self.on_check = on_check
+
+    def check(self):
+        self.on_check()
+        super().check()
 
 
 def never():
@@ -81,7 +94,7 @@ def test_many_who_ask_at_once_have_it_made_once(cache, tally):
 
     with ThreadPoolExecutor(4) as users:
         waiting = threading.Semaphore(0)
-        jobs = [users.submit(cache.get, "a", slow, waiting.release) for _ in range(4)]
+        jobs = [users.submit(cache.get, "a", slow, Watched(waiting.release)) for _ in range(4)]
         for _ in range(3):
             assert waiting.acquire(timeout=PATIENCE_S)
         release.set()
@@ -90,24 +103,24 @@ def test_many_who_ask_at_once_have_it_made_once(cache, tally):
     assert counted(tally, "hits_total") == 3
 
 
-def test_one_who_waits_makes_it_himself_if_the_maker_fails(cache):
-    waits = threading.Event()
+def test_a_thread_that_waits_computes_the_result_itself_if_the_other_fails(cache):
+    begun, waits = threading.Event(), threading.Event()
 
     def fails():
+        begun.set()
         assert waits.wait(PATIENCE_S)
         raise Cancelled("gone")
 
     with ThreadPoolExecutor(2) as users:
         first = users.submit(cache.get, "a", fails)
-        while not cache._in_the_making:
-            pass
-        second = users.submit(cache.get, "a", lambda: picture(3), waits.set)
+        assert begun.wait(PATIENCE_S)
+        second = users.submit(cache.get, "a", lambda: picture(3), Watched(waits.set))
         with pytest.raises(Cancelled):
             first.result(PATIENCE_S)
         assert second.result(PATIENCE_S)[0] == 3
 
 
-def test_one_who_is_no_longer_wanted_stops_waiting(cache):
+def test_a_cancelled_job_stops_waiting(cache):
     begun, release = threading.Event(), threading.Event()
 
     def slow():
@@ -115,14 +128,13 @@ def test_one_who_is_no_longer_wanted_stops_waiting(cache):
         assert release.wait(PATIENCE_S)
         return picture(1)
 
-    def gone():
-        raise Cancelled("gone")
-
+    cancellation = Cancellation()
+    cancellation.cancel("gone")
     with ThreadPoolExecutor(1) as users:
         maker = users.submit(cache.get, "a", slow)
         assert begun.wait(PATIENCE_S)
         with pytest.raises(Cancelled):
-            cache.get("a", never, gone)
+            cache.get("a", never, cancellation)
         release.set()
         assert maker.result(PATIENCE_S)[0] == 1
 

@@ -12,12 +12,12 @@ from respin.bundled import bundled
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.weights import MiniSet
-from respin_ensemble.batching.batchers import StepSchedulers
+from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.pipeline.context import Workshop
+from respin_ensemble.pipeline.context import JobContext
 from respin_ensemble.pipeline.rotate_object import rotate_object
-from respin_ensemble.pipeline.scene import shape_of_view
-from respin_ensemble.stages.novel_view import Moves
+from respin_ensemble.pipeline.scene import segment_view
+from respin_ensemble.stages.novel_view import CameraProjection
 
 STEPS = 12
 
@@ -48,9 +48,9 @@ def request_for_cup():
 @pytest.fixture(scope="module")
 def ours(networks, request_for_cup):
     made = {}
-    with ThreadPoolExecutor(1) as branches, StepSchedulers(networks) as schedulers:
-        workshop = Workshop(networks, schedulers.stepper(), branches, Moves(networks))
-        rotate_object(workshop, request_for_cup, lambda event: made.update(event.made))
+    with ThreadPoolExecutor(1) as executor, StepBatchers(networks) as batchers:
+        context = JobContext(networks, batchers, executor, CameraProjection(networks))
+        rotate_object(context, request_for_cup, lambda event: made.update(event.results))
     return {name: make() for name, make in made.items()}
 
 
@@ -63,7 +63,7 @@ def plain(ours, networks, request_for_cup):
     photo = pixels(request_for_cup.image)
     # Untrained, the detector is sure of every box: a grey level of difference in the view makes it choose another.
     # So both cut the view out by the same mask.
-    mask, _ = shape_of_view(networks, pixels(ours["novel_view"]), request_for_cup)
+    mask, _ = segment_view(networks, pixels(ours["novel_view"]), request_for_cup)
     made = pipeline(request_for_cup, photo, view_mask=mask)
     torch.set_num_threads(before)
     return made, latents

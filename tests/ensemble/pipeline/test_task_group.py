@@ -1,61 +1,104 @@
-"""Pieces of one job beside each other: none outlives it, and a failure of one ends all."""
+"""Tasks of one job at the same time: none outlives it, and the first failure ends all."""
 
 import threading
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from respin.errors import Cancelled, InternalError
-from respin_ensemble.pipeline.events import Event
-from respin_ensemble.pipeline.task_group import Crew
+from respin_ensemble.pipeline.cancellation import Cancellation
+from respin_ensemble.pipeline.task_group import TaskGroup
 
 SOON_S = 10
 
 
-def ignore(_event):
-    pass
+@pytest.fixture
+def executor():
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
 
 
-def test_pieces_are_done_beside_each_other_and_give_their_results():
+def wait_for_cancellation(cancellation):
+    """Check again and again, as a job does; an error if nothing cancels it."""
+    pause = threading.Event()
+    for _ in range(int(SOON_S / 0.01)):
+        cancellation.check()
+        pause.wait(0.01)
+    raise AssertionError("it was not cancelled")
+
+
+def test_tasks_run_at_the_same_time_and_return_their_results(executor):
     together = threading.Barrier(2)
-    with Crew(2, ignore) as crew:
-        pieces = [crew.begin(lambda _report: together.wait(SOON_S) >= 0) for _ in range(2)]
-    assert [piece.result() for piece in pieces] == [True, True]
+    with TaskGroup(Cancellation()) as group:
+        tasks = [group.start(executor, lambda: together.wait(SOON_S) >= 0) for _ in range(2)]
+    assert [task.result() for task in tasks] == [True, True]
 
 
-def test_what_a_piece_raised_is_raised_where_it_is_looked_for():
-    def fail(_report):
+def test_the_error_of_a_task_cancels_the_body_and_is_what_the_group_raises(executor):
+    def fail():
         raise InternalError("the view is blank")
 
-    with Crew(1, ignore) as crew:
-        wait([crew.begin(fail)])
-        with pytest.raises(InternalError, match="blank"):
-            crew.check()
+    def body():
+        with TaskGroup(Cancellation()) as group:
+            group.start(executor, fail)
+            wait_for_cancellation(group.cancellation)
+
+    with pytest.raises(InternalError, match="blank"):
+        body()
 
 
-def test_a_job_that_fails_stops_its_pieces_at_their_next_report():
+def test_the_error_of_a_task_is_raised_even_after_the_body_has_ended(executor):
+    def fail():
+        raise InternalError("the view is blank")
+
+    def body():
+        with TaskGroup(Cancellation()) as group:
+            group.start(executor, fail)
+
+    with pytest.raises(InternalError, match="blank"):
+        body()
+
+
+def test_the_error_of_the_body_cancels_its_tasks_and_those_not_yet_started(executor):
     begun, failed, ends = threading.Event(), threading.Event(), []
 
-    def go_on(report):
+    def go_on(cancellation):
         begun.set()
-        failed.wait(SOON_S)
         try:
-            while True:
-                report(Event("super_resolution"))
+            wait_for_cancellation(cancellation)
         except Cancelled as error:
             ends.append(str(error))
             raise
 
-    def body():
-        with Crew(1, ignore) as crew:
-            crew.begin(go_on)
-            waiting.append(crew.begin(lambda _report: ends.append("was begun")))
+    def body(threads):
+        with TaskGroup(Cancellation()) as group:
+            group.start(threads, lambda: go_on(group.cancellation))
+            waiting.append(group.start(threads, lambda: ends.append("was started")))
             begun.wait(SOON_S)
             failed.set()
             raise InternalError("sampling failed")
 
     waiting = []
-    with pytest.raises(InternalError, match="sampling failed"):
+    with ThreadPoolExecutor(1) as threads, pytest.raises(InternalError, match="sampling failed"):
+        body(threads)
+    assert ends == ["another part of the job failed"]
+    assert isinstance(waiting[0].exception(), Cancelled)
+
+
+def test_a_cancelled_job_cancels_its_tasks_and_says_why(executor):
+    job = Cancellation()
+
+    def body():
+        with TaskGroup(job) as group:
+            group.start(executor, lambda: wait_for_cancellation(group.cancellation))
+            job.cancel("the deadline passed")
+
+    with pytest.raises(Cancelled, match="the deadline passed"):
         body()
-    assert ends == ["another part of the job ended it"]
-    assert waiting[0].cancelled()
+
+
+def test_a_group_that_failed_does_not_cancel_its_job(executor):
+    job = Cancellation()
+    with pytest.raises(InternalError), TaskGroup(job):
+        raise InternalError("sampling failed")
+    assert not job.requested

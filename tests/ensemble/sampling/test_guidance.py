@@ -7,7 +7,7 @@ import torch
 from respin.bundled import bundled
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.sampling import Guidance, guided, start
+from respin_ensemble.sampling import Guidance, SamplingParams, apply_guidance, start
 from respin_export.mini.networks import build
 
 
@@ -18,7 +18,8 @@ def noise(seed, *shape):
 def told(guidance, steps=10, sampler="unipc_karras", family="inpainting"):
     """The guidance that a trajectory asks for at each step."""
     generator = np.random.default_rng(0)
-    trajectory, _ = start(sampler, noise(0, 4, 8, 8), steps, guidance, family=family, eta=1.0, generator=generator)
+    params = SamplingParams(sampler, steps, guidance, eta=1.0)
+    trajectory = start(params, noise(0, 4, 8, 8), {}, family=family, generator=generator).trajectory
     scales, asked = [], next(trajectory)
     while True:
         scales.append(asked.guidance)
@@ -41,12 +42,12 @@ def test_shares_are_of_the_steps_that_run():
 
 
 def test_what_is_asked_and_returned_is_the_samplers_own():
-    def path():
+    def sampler():
         first = yield noise(1, 4), 7.5
         second = yield first + 1, 2.0
         return second * 2
 
-    trajectory = guided(path(), Guidance(4.0), 2)
+    trajectory = apply_guidance(sampler(), Guidance(4.0), 2)
     latents, timestep, _ = next(trajectory)
     np.testing.assert_array_equal(latents, noise(1, 4))
     assert timestep == 7.5

@@ -8,14 +8,14 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler
 
 from respin.request import SAMPLERS
-from respin_ensemble.sampling import Guidance, start
+from respin_ensemble.sampling import Guidance, SamplingParams, start
 from respin_ensemble.sampling.noise_schedules import (
     euler_schedule,
     karras_schedule,
     linspace_schedule,
     signal_shares,
 )
-from respin_ensemble.sampling.samplers import PLANS
+from respin_ensemble.sampling.samplers import SAMPLER_FACTORIES
 from respin_ensemble.sampling.solvers import dpmpp_2m, euler, unipc
 
 SHAPE = (4, 8, 8)
@@ -48,7 +48,7 @@ def noise(seed, shape=SHAPE):
 
 
 def begun(sampler, steps, latents):
-    path, _ = PLANS[sampler](latents, steps, "inpainting", 0.0, np.random.default_rng(0))
+    path, _ = SAMPLER_FACTORIES[sampler](latents, steps, "inpainting", 0.0, np.random.default_rng(0))
     return path
 
 
@@ -86,7 +86,7 @@ def difference(one, other):
 
 
 def test_every_sampler_that_a_request_may_name_can_begin():
-    assert list(PLANS) == list(SAMPLERS) == ["ddim", *OURS]
+    assert list(SAMPLER_FACTORIES) == list(SAMPLERS) == ["ddim", *OURS]
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 10, 20, 50, 250])
@@ -162,7 +162,8 @@ def test_ddim_does_add_noise_and_visits_other_levels_for_zero123():
 
 def finished(sampler, *, eta, seed, family):
     generator = np.random.default_rng(seed)
-    trajectory, calls = start(sampler, noise(1), 10, Guidance(1), family=family, eta=eta, generator=generator)
+    sample = start(SamplingParams(sampler, 10, Guidance(1), eta), noise(1), {}, family=family, generator=generator)
+    trajectory, calls = sample.trajectory, sample.steps
     asked = next(trajectory)
     for _ in range(calls - 1):
         asked = trajectory.send(wavy(asked.latents, asked.timestep))

@@ -8,15 +8,15 @@ from respin.bundled import bundled
 from respin.contracts.networks import EDSR
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound
 from respin.geometry import Box, Placement, Size, fit_longest_side
-from respin_ensemble.batching.batchers import StepSchedulers
-from respin_ensemble.imaging.masks import grow
-from respin_ensemble.imaging.tensors import BILINEAR, resized, signed, translated
+from respin_ensemble.batching.batchers import StepBatchers
+from respin_ensemble.imaging.masks import dilate
+from respin_ensemble.imaging.tensors import BILINEAR, map_levels, resize, to_signed
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.sampling import Guidance
+from respin_ensemble.sampling import Guidance, SamplingParams
 from respin_ensemble.stages import detection, segmentation
 from respin_ensemble.stages.detection import find_object, sigmoid
-from respin_ensemble.stages.inpainting import Painting, crop_around, fill, text_contexts
-from respin_ensemble.stages.novel_view import Moves, clip_image, condition_of, object_on_white, turn
+from respin_ensemble.stages.inpainting import InpaintParams, crop_around, fill, text_contexts
+from respin_ensemble.stages.novel_view import CameraProjection, clip_image, encode_condition, object_on_white, turn
 from respin_ensemble.stages.segmentation import mask_at, object_mask
 from respin_ensemble.stages.super_resolution import enlarge
 
@@ -124,12 +124,12 @@ class TestNovelView:
         np.testing.assert_allclose(clip_image(image), ((small + 1) / 2 - mean) / std, atol=5e-4)
 
     def turned(self, networks, moves, **options):
-        options = {"sampler": "ddim", "steps": 3, "eta": 1.0, "seed": 4, **options}
-        options = {"guidance": Guidance(2.5), "on_step": no_report, **options}
-        condition = condition_of(networks, np.zeros((64, 64, 3), np.uint8))
-        contexts = Moves(networks).contexts(condition, moves)
-        with StepSchedulers(networks) as schedulers:
-            views = dict(turn(networks, schedulers.stepper(), condition, contexts, **options))
+        sampling = SamplingParams("ddim", 3, Guidance(2.5), eta=1.0)
+        options = {"sampling": sampling, "seed": 4, "on_step": no_report, **options}
+        condition = encode_condition(networks, np.zeros((64, 64, 3), np.uint8))
+        contexts = CameraProjection(networks).contexts(condition, moves)
+        with StepBatchers(networks) as batchers:
+            views = dict(turn(networks, batchers.run, condition, contexts, **options))
         return [views[view] for view in range(len(moves))]
 
     def test_each_move_is_a_view_and_all_share_every_call(self, networks):
@@ -177,19 +177,16 @@ class TestInpainting:
         options = {
             "prompt": "a table",
             "negative_prompt": "laptop",
-            "sampler": "ddim",
-            "steps": 3,
-            "guidance": Guidance(7.5),
+            "sampling": SamplingParams("ddim", 3, Guidance(7.5)),
             "grown_px": 20,
             "seed": 4,
             **options,
         }
         contexts = text_contexts(networks, options["prompt"], options["negative_prompt"])
-        with StepSchedulers(networks) as schedulers:
-            stepper = schedulers.stepper()
-            painting = Painting(**options)
-            patch = fill(networks, stepper, photo, hole, painting, contexts=contexts, on_step=no_report)
-        return patch.laid_into(photo)
+        with StepBatchers(networks) as batchers:
+            params = InpaintParams(**options)
+            patch = fill(networks, batchers.run, photo, hole, params, contexts=contexts, on_step=no_report)
+        return patch.paste_into(photo)
 
     def hole(self, height=120, width=160):
         hole = np.zeros((height, width), np.bool_)
@@ -249,7 +246,7 @@ class TestInpainting:
 def test_growing_the_mask_by_the_default_covers_the_object_at_full_opacity(networks):
     photo, mask = photo_of(), np.zeros((120, 160), np.bool_)
     mask[50:70, 60:100] = True
-    filled = TestInpainting().filled(networks, photo, grow(mask, 50), grown_px=50)
+    filled = TestInpainting().filled(networks, photo, dilate(mask, 50), grown_px=50)
     assert (filled[mask] == round(1.25 / 2 * 255)).all()
 
 
@@ -267,7 +264,7 @@ def test_an_array_that_breaks_the_contract_reaches_no_network(networks):
 def test_a_picture_is_shrunk_by_averaging():
     stripes = np.zeros((160, 160, 3), np.uint8)
     stripes[:, ::2] = 255
-    inside = resized(stripes, Size(40, 40), BILINEAR)[:, 1:-1]
+    inside = resize(stripes, Size(40, 40), BILINEAR)[:, 1:-1]
     assert np.abs(inside.astype(int) - 127).max() <= 2
 
 
@@ -281,12 +278,12 @@ def test_a_picture_is_shrunk_by_averaging():
 def test_a_table_of_levels_gives_the_numbers_of_arithmetic_on_every_pixel(module, arithmetic):
     picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     wanted = arithmetic(picture.astype(np.float32)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(translated(picture, module.NORMALISED), wanted)
+    np.testing.assert_array_equal(map_levels(picture, module.NORMALISED), wanted)
 
 
 def test_the_networks_range_is_made_of_every_level():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    np.testing.assert_array_equal(signed(levels)[0].ravel(), np.arange(256, dtype=np.float32) / 127.5 - 1)
+    np.testing.assert_array_equal(to_signed(levels)[0].ravel(), np.arange(256, dtype=np.float32) / 127.5 - 1)
 
 
 def test_a_gpu_that_onnx_runtime_was_not_built_for_is_refused_in_words():

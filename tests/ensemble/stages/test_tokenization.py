@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from respin.contracts.networks import CLIP_TEXT, GROUNDING_DINO
 from respin.errors import InternalError, InvalidInput
 from respin_ensemble import vocabularies
-from respin_ensemble.stages.tokenization import PHRASE_ENDS, caption_tokens, phrase_blocks, phrase_found, prompt_ids
+from respin_ensemble.stages.tokenization import PHRASE_ENDS, caption_tokens, decode_phrase, phrase_blocks, prompt_ids
 from respin_ensemble.vocabularies import BERT_PIECES, CLIP_MERGES, SHA256, vocabulary_lines
 
 REFERENCE = np.load(Path(__file__).parents[2] / "data" / "groundingdino_text.npz")
@@ -180,7 +180,7 @@ def test_a_caption_of_exactly_256_tokens_passes_and_ends_alone():
 def test_the_phrase_is_made_of_the_words_above_the_threshold(class_name, sure_of, phrase):
     probabilities = np.full(256, 0.25, np.float32)
     probabilities[list(sure_of)] = 0.26
-    assert phrase_found(caption_tokens(class_name), probabilities, 0.25) == phrase
+    assert decode_phrase(caption_tokens(class_name), probabilities, 0.25) == phrase
 
 
 def test_the_end_of_a_word_alone_is_told_without_its_mark():
@@ -188,7 +188,7 @@ def test_the_end_of_a_word_alone_is_told_without_its_mark():
     assert pieces.attention_mask.sum() > 4, "the word must be of several pieces for this test"
     probabilities = np.zeros(256, np.float32)
     probabilities[2] = 1
-    found = phrase_found(pieces, probabilities, 0.5)
+    found = decode_phrase(pieces, probabilities, 0.5)
     assert found
     assert "#" not in found
 

@@ -1,4 +1,4 @@
-"""The engine without a server: the story, the step schedulers and one set of networks, in this process."""
+"""The engine without a server: pipeline, step batchers and one set of networks in this process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from respin.request import RotationRequest
 from respin.specs import ModelSpec
 from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_benchmarks.in_process.rows import Interval
-from respin_ensemble.batching.batchers import StepSchedulers
+from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.imaging.tensors import Picture
-from respin_ensemble.metrics import Tally
+from respin_ensemble.metrics import InMemoryMeter
 from respin_ensemble.networks import Networks
-from respin_ensemble.pipeline.context import Workshop
-from respin_ensemble.pipeline.events import Event
+from respin_ensemble.pipeline.context import JobContext
+from respin_ensemble.pipeline.events import JobEvent
 from respin_ensemble.pipeline.rotate_object import rotate_object
-from respin_ensemble.stages.novel_view import Moves
+from respin_ensemble.stages.novel_view import CameraProjection
 
 SQUARE = (97, 0, 497, 400)
 """Of examples/coffee.png, px: what is enlarged to the photo of 512 x 512 px that is measured, the size that published
@@ -80,7 +80,7 @@ class Outcome:
         return np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
 
 
-class Trace(Tally):
+class Trace(InMemoryMeter):
     """A meter that also keeps when each stage and each call of a UNet was."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Trace(Tally):
             self.intervals.append(Interval(label, ended_s - value, ended_s))
 
 
-class House:
+class InProcessEngine:
     """Runs jobs; a context manager that ends its threads.
 
     Args:
@@ -106,10 +106,10 @@ class House:
     def __init__(self, networks: Networks, workers: int = 8) -> None:
         self.networks, self.trace = networks, Trace()
         self._pools = [ThreadPoolExecutor(workers) for _ in range(2)]
-        self._schedulers = StepSchedulers(networks, meter=self.trace)
-        self._moves = Moves(networks)
+        self._batchers = StepBatchers(networks, meter=self.trace)
+        self._projection = CameraProjection(networks)
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> InProcessEngine:
         """It is ready."""
         return self
 
@@ -119,20 +119,20 @@ class House:
         """End the threads."""
         for pool in self._pools:
             pool.shutdown()
-        self._schedulers.close()
+        self._batchers.close()
 
     def job(self, request: RotationRequest) -> Outcome:
         """Do one job; the answer's picture is encoded, as the server would send it."""
         outcome, began_s = Outcome(), time.perf_counter()
 
-        def report(event: Event) -> None:
-            if "image" in event.made:
-                event.made["image"]()
-            for name in {"novel_view", "background"} & set(event.made):
-                outcome.pictures.setdefault(name, event.made[name])
+        def report(event: JobEvent) -> None:
+            if "image" in event.results:
+                event.results["image"]()
+            for name in {"novel_view", "background"} & set(event.results):
+                outcome.pictures.setdefault(name, event.results[name])
 
-        workshop = Workshop(self.networks, self._schedulers.stepper(), self._pools[1], self._moves, meter=self.trace)
-        rotate_object(workshop, request, report)
+        context = JobContext(self.networks, self._batchers, self._pools[1], self._projection, meter=self.trace)
+        rotate_object(context, request, report)
         outcome.latency_s = time.perf_counter() - began_s
         return outcome
 

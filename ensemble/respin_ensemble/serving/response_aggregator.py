@@ -1,4 +1,4 @@
-"""All results of a job in one response, for callers who can take but one."""
+"""Collect all results of a job into one response, for callers that can receive only one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from respin.specs import Array
-from respin_ensemble.pipeline.events import ALL_VIEWS, Event
+from respin_ensemble.pipeline.events import ALL_VIEWS, JobEvent
 
 PER_VIEW = ("image", "novel_view")
-"""Outputs of which each camera move gives one."""
+"""Outputs with one element per camera move."""
 
 Value = Array | bytes | str | float
 
 
-class Whole:
-    """Gathers what events offer, from any thread.
+class ResponseAggregator:
+    """Collects the results of events, from any thread.
 
     Args:
         wanted: outputs that the caller asked for.
@@ -29,20 +29,21 @@ class Whole:
         self._values: dict[str, Value] = {}
         self._views: dict[str, dict[int, Value]] = {}
 
-    def add(self, event: Event) -> None:
-        """Make what is wanted of an event's results; pictures are encoded here."""
-        made = {name: make() for name, make in event.made.items() if name in self._wanted}
+    def add(self, event: JobEvent) -> None:
+        """Add the wanted results of an event; images are encoded in this call."""
+        results = {name: make() for name, make in event.results.items() if name in self._wanted}
         with self._lock:
-            for name, value in made.items():
+            for name, value in results.items():
                 if name in PER_VIEW:
                     self._views.setdefault(name, {})[max(0, event.view)] = value
                 else:
                     self._values[name] = value
 
     def values(self) -> dict[str, Value]:
-        """Everything by output name, views in their order; `view` is among it, so that a response is never empty."""
+        """Return all results by output name, views in order; `view` is always included, so it is never empty."""
         with self._lock:
             views = {
-                name: np.array([made[view] for view in sorted(made)], np.object_) for name, made in self._views.items()
+                name: np.array([by_view[view] for view in sorted(by_view)], np.object_)
+                for name, by_view in self._views.items()
             }
             return {"view": ALL_VIEWS, **self._values, **views}

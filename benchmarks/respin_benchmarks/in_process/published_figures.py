@@ -9,7 +9,7 @@ from respin_benchmarks.in_process.rows import NetworkRun
 
 
 @dataclass(frozen=True)
-class Peer:
+class PublishedFigure:
     """A published figure.
 
     Args:
@@ -27,22 +27,28 @@ class Peer:
     source: str
 
 
-PEERS = (
-    Peer("inpaint_unet", "PyTorch 2.0, compiled (inpainting)", "A100", 20.3, "diffusers docs, torch2.0.md, 49.25 it/s"),
-    Peer("inpaint_unet", "TensorRT 9.0 demo (SD-1.5)", "RTX 4080", 19.0, "stable-fast README, 52.6 it/s"),
-    Peer("inpaint_unet", "PyTorch 2.1, eager (SD-1.5)", "H100", 18.3, "stable-fast README, 54.5 it/s"),
-    Peer("inpaint_unet", "PyTorch 2.1, compiled (SD-1.5)", "H100", 15.2, "stable-fast README, 66.0 it/s"),
-    Peer("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "A800", 13.2, "onediff sd1.5 README, 76.02 it/s"),
-    Peer("inpaint_unet", "ONNX Runtime CUDA (SD-1.5)", "H100", 11.4, "onnxruntime issue 22834, 572 ms for 50 steps"),
-    Peer("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "RTX 4090", 11.0, "onediff sd1.5 README, 91.0 it/s"),
-    Peer("inpaint_unet", "stable-fast (SD-1.5)", "H100", 9.6, "stable-fast README, 104.6 it/s"),
-    Peer("grounding_dino", "TensorRT FP16, fixed shape", "A100", 37.0, "OmDet docs, cvt_grounding_dino-en.md, 27 FPS"),
+PUBLISHED_FIGURES = (
+    PublishedFigure(
+        "inpaint_unet", "PyTorch 2.0, compiled (inpainting)", "A100", 20.3, "diffusers docs, torch2.0.md, 49.25 it/s"
+    ),
+    PublishedFigure("inpaint_unet", "TensorRT 9.0 demo (SD-1.5)", "RTX 4080", 19.0, "stable-fast README, 52.6 it/s"),
+    PublishedFigure("inpaint_unet", "PyTorch 2.1, eager (SD-1.5)", "H100", 18.3, "stable-fast README, 54.5 it/s"),
+    PublishedFigure("inpaint_unet", "PyTorch 2.1, compiled (SD-1.5)", "H100", 15.2, "stable-fast README, 66.0 it/s"),
+    PublishedFigure("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "A800", 13.2, "onediff sd1.5 README, 76.02 it/s"),
+    PublishedFigure(
+        "inpaint_unet", "ONNX Runtime CUDA (SD-1.5)", "H100", 11.4, "onnxruntime issue 22834, 572 ms for 50 steps"
+    ),
+    PublishedFigure("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "RTX 4090", 11.0, "onediff sd1.5 README, 91.0 it/s"),
+    PublishedFigure("inpaint_unet", "stable-fast (SD-1.5)", "H100", 9.6, "stable-fast README, 104.6 it/s"),
+    PublishedFigure(
+        "grounding_dino", "TensorRT FP16, fixed shape", "A100", 37.0, "OmDet docs, cvt_grounding_dino-en.md, 27 FPS"
+    ),
 )
 
 
 def table_of(runs: Sequence[NetworkRun]) -> list[str]:
-    """Peers and our own fastest runs of the same networks, slowest first; nothing where there is no such run."""
-    names = dict.fromkeys(peer.network for peer in PEERS)
+    """Published figures and our fastest runs of the same networks, slowest first; empty without such runs."""
+    names = dict.fromkeys(figure.network for figure in PUBLISHED_FIGURES)
     ours = [run for run in runs if run.network in names and run.batch == 1]
     if not ours:
         return []
@@ -57,7 +63,11 @@ def table_of(runs: Sequence[NetworkRun]) -> list[str]:
     for name in names:
         if name not in gflop:
             continue
-        cells = [(peer.call_ms, peer.who, peer.gpu, peer.source) for peer in PEERS if peer.network == name]
+        cells = [
+            (figure.call_ms, figure.who, figure.gpu, figure.source)
+            for figure in PUBLISHED_FIGURES
+            if figure.network == name
+        ]
         cells += [
             (run.best_ms, f"**Respin's module, {run.runtime}**", run.machine, "this page")
             for run in ours

@@ -1,4 +1,4 @@
-"""The unary fronts under many quick callers: what Triton 2.51 makes of decoupled calls must not kill them."""
+"""The unary proxies under many quick callers: what Triton 2.51 makes of decoupled calls must not kill them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +12,7 @@ from respin_server.stubs import living_instances
 pytestmark = pytest.mark.triton
 
 CALLERS, REQUESTS = 8, 400
-CROWD, MOST_CALLS = 80, 28
+CROWD, MAX_CALLS = 80, 28
 
 
 def test_hundreds_of_quick_requests_from_many_callers_are_all_answered_by_the_same_process(tmp_path, turn):
@@ -27,7 +27,7 @@ def test_hundreds_of_quick_requests_from_many_callers_are_all_answered_by_the_sa
         assert living_instances(server.pid) == before
 
 
-def test_a_crowded_front_refuses_at_once_and_answers_those_it_took_in(tmp_path, turn):
+def test_a_proxy_at_its_limit_rejects_at_once_and_answers_those_it_took_in(tmp_path, turn):
     with (
         serve("local", tmp_path, exit_timeout_s=5, cache_mib=0) as server,
         Client(str(server.endpoints["gRPC"]), retries=0) as client,
@@ -42,5 +42,5 @@ def test_a_crowded_front_refuses_at_once_and_answers_those_it_took_in(tmp_path, 
 
         answers = list(callers.map(mask, range(CROWD)))
     refusals = [answer for answer in answers if isinstance(answer, str)]
-    assert 0 < len(refusals) <= CROWD - MOST_CALLS
-    assert set(refusals) == {f"{MOST_CALLS} requests are under way here already; try again in 1.0 s"}
+    assert 0 < len(refusals) <= CROWD - MAX_CALLS
+    assert set(refusals) == {f"segment_object has {MAX_CALLS} requests in progress, its limit. Retry in 1.0 s"}

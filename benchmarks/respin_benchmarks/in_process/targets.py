@@ -18,7 +18,7 @@ from respin_benchmarks.in_process.job_cells import (
 )
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 
-Aim = tuple[str, str, bool]
+Target = tuple[str, str, bool]
 """What is aimed at, what was measured, and whether that is enough."""
 
 MEMORY_AIM_MIB = 9 * 1024
@@ -27,30 +27,30 @@ AS_FAST = 0.05
 """A share of a network's time that says nothing."""
 
 
-def aims_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> list[str]:
-    """The aims that these runs can speak to, each met or missed; eager PyTorch is there for comparison."""
+def check_targets(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> list[str]:
+    """The targets that these runs can speak to, each met or missed; eager PyTorch is there for comparison."""
     if device == "cuda":
-        return verdicts((runtime, _gpu_aims(jobs, runtime)) for runtime in runtimes_of(jobs))
+        return verdicts((runtime, _gpu_targets(jobs, runtime)) for runtime in runtimes_of(jobs))
     return verdicts(
-        (runtime, [*_cpu_aims(jobs, runtime), *fastest_of_all(networks, runtime)]) for runtime in runtimes_of(jobs)
+        (runtime, [*_cpu_targets(jobs, runtime), *fastest_of_all(networks, runtime)]) for runtime in runtimes_of(jobs)
     )
 
 
-def verdicts(aims: Iterable[tuple[str, list[Aim]]]) -> list[str]:
-    """A table of aims by runtime."""
+def verdicts(targets: Iterable[tuple[str, list[Target]]]) -> list[str]:
+    """A table of targets by runtime."""
     return [
         "| aim | measured | |",
         "|---|---|---|",
         *(
             f"| `{runtime}`: {aim} | {text} | {'met' if met else '**missed**'} |"
-            for runtime, found in aims
+            for runtime, found in targets
             for aim, text, met in found
             if runtime != "torch eager" and "nan" not in text
         ),
     ]
 
 
-def _gpu_aims(jobs: Sequence[JobRun], runtime: str) -> list[Aim]:
+def _gpu_targets(jobs: Sequence[JobRun], runtime: str) -> list[Target]:
     usual = usual_cell(jobs)
     few = (*next(cell_of(run) for run in jobs if run.sampler != "ddim")[:3], 1, 1)
     one, quick = latency_of(jobs, "engine", usual, runtime), latency_of(jobs, "engine", few, runtime)
@@ -60,25 +60,25 @@ def _gpu_aims(jobs: Sequence[JobRun], runtime: str) -> list[Aim]:
     return [
         (f"one image at {usual[1]} + {usual[2]} steps in 0.8 s", f"{one:.2f} s", one <= 0.8),
         (f"at {few[1]} + {few[2]} steps in 0.4 s", f"{quick:.2f} s", quick <= 0.4),
-        *_ratio_aim("12 views in less than 2.5 times one", times, lambda ratio: ratio < 2.5),
+        *_ratio_target("12 views in less than 2.5 times one", times, lambda ratio: ratio < 2.5),
         ("under 9 GB of GPU memory", f"{memory / 1024:.1f} GiB", memory < MEMORY_AIM_MIB),
         *_same_picture(jobs, usual, runtime, 30),
     ]
 
 
-def _cpu_aims(jobs: Sequence[JobRun], runtime: str) -> list[Aim]:
+def _cpu_targets(jobs: Sequence[JobRun], runtime: str) -> list[Target]:
     usual = usual_cell(jobs)
     baseline = of(jobs, "baseline", usual)
     faster = ratios(baseline, of(jobs, "engine", usual, runtime), lambda run: run.latency_s)
     more = ratios(of(jobs, "engine", (*usual[:4], 4), runtime), baseline, lambda run: run.images_s)
     return [
-        *_ratio_aim("one job at least 1.5 times faster than the warm eager baseline", faster, lambda it: it >= 1.5),
-        *_ratio_aim("four jobs at once: at least 2 times its images a second", more, lambda it: it >= 2),
+        *_ratio_target("one job at least 1.5 times faster than the warm eager baseline", faster, lambda it: it >= 1.5),
+        *_ratio_target("four jobs at once: at least 2 times its images a second", more, lambda it: it >= 2),
         *_same_picture(jobs, usual, runtime, 40),
     ]
 
 
-def fastest_of_all(networks: Sequence[NetworkRun], runtime: str) -> list[Aim]:
+def fastest_of_all(networks: Sequence[NetworkRun], runtime: str) -> list[Target]:
     """At how many rows a runtime is the fastest, and how much less another takes elsewhere; nothing without a rival."""
     names = dict.fromkeys(run.runtime for run in networks)
     if runtime not in names or not set(names) - {runtime, "torch eager"}:
@@ -98,12 +98,12 @@ def fastest_of_all(networks: Sequence[NetworkRun], runtime: str) -> list[Aim]:
     ]
 
 
-def _ratio_aim(aim: str, found: Sequence[float], reached: Callable[[float], bool]) -> list[Aim]:
+def _ratio_target(aim: str, found: Sequence[float], reached: Callable[[float], bool]) -> list[Target]:
     """By the median; nothing where nothing was measured side by side."""
     return [(aim, ratio_in_words(found), reached(statistics.median(found)))] if found else []
 
 
-def _same_picture(jobs: Sequence[JobRun], usual: CellKey, runtime: str, least_db: float) -> list[Aim]:
+def _same_picture(jobs: Sequence[JobRun], usual: CellKey, runtime: str, least_db: float) -> list[Target]:
     mine = of(jobs, "engine", usual, runtime)
     view = median(mine, lambda run: run.psnr_view_db)
     background = median(mine, lambda run: run.psnr_background_db)
