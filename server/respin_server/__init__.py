@@ -1,1 +1,1 @@
-"""The embedded Triton: lay out what it serves, launch it, watch it, stop it."""
+"""The embedded Triton: assemble a model repository, launch the server, supervise it, and stop it."""

@@ -1,4 +1,4 @@
-"""The command line of tritonserver, option by option, with the reason for each that is not plain."""
+"""The command line of tritonserver, with the reason for each option that is not obvious."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from respin_server.options import ServerOptions
 from respin_server.ports import Endpoint
 
 _SHM_BYTES = 16 * 2**20
-"""What a stub's region starts with and grows by; this build's own 1 MiB would grow at every other image."""
+"""Initial size and growth of a stub's shared memory region: the default of 1 MiB would grow with nearly every image."""
 
 _RESTRICTED_APIS = "model-repository,shared-memory,trace,logging"
 
 
 def repository_arguments(options: ServerOptions, models: Sequence[str]) -> list[str]:
-    """What is loaded, and how."""
+    """Return the options that select the models."""
     return [
         *("--model-repository", str(options.repository)),
         *("--model-config-name", options.profile),
-        # Completing configs starts a second stub per model: four times slower. A folder without config is an error.
+        # Auto-completion starts a second stub per model, four times slower. A folder without config is an error.
         "--disable-auto-complete-config",
-        # Only in this mode can the supervisor reload a model whose stub died.
+        # Only this mode lets the supervisor reload a model whose stub died.
         *("--model-control-mode", "explicit"),
         *(part for model in models for part in ("--load-model", model)),
         *("--model-load-thread-count", str(len(models))),
@@ -31,7 +31,7 @@ def repository_arguments(options: ServerOptions, models: Sequence[str]) -> list[
 
 
 def network_arguments(options: ServerOptions, endpoints: Mapping[str, Endpoint], admin_key: str) -> list[str]:
-    """Where the server listens, and what it asks of callers."""
+    """Return the options for endpoints, TLS and restricted APIs."""
     arguments = []
     for service, flag in (("gRPC", "grpc"), ("HTTP", "http"), ("metrics", "metrics")):
         endpoint = endpoints[service]
@@ -47,13 +47,13 @@ def network_arguments(options: ServerOptions, endpoints: Mapping[str, Endpoint],
 
 
 def process_arguments(options: ServerOptions, shm_prefix: str) -> list[str]:
-    """How the server's processes behave."""
+    """Return the options for logging, shutdown and the Python backend."""
     return [
         *("--exit-timeout-secs", str(options.exit_timeout_s)),
         *("--log-verbose", "1" if options.verbose else "0"),
         *("--backend-config", f"python,shm-default-byte-size={_SHM_BYTES}"),
         *("--backend-config", f"python,shm-growth-byte-size={_SHM_BYTES}"),
-        # Names in /dev/shm are global: two servers must not share a prefix.
+        # Names in /dev/shm are global, so two servers must not share a prefix.
         *("--backend-config", f"python,shm-region-prefix-name={shm_prefix}"),
         *([] if _has_gpu() else ["--allow-gpu-metrics", "false"]),
     ]

@@ -1,4 +1,4 @@
-"""Lay out what a server loads: the model repository and a set of weights, brought together by links."""
+"""Assemble what a server loads: a folder of links to the model repository and a set of weights."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from respin.profiles import Profile
 from respin.specs import ModelSpec
 
 MARKER = ".respin-assembled.json"
-"""The file that says that a folder was made here, and of what."""
+"""File that marks a folder as assembled, and records from what."""
 
 SERVED = "tensorrt"
-"""The flavour of TensorRT that Triton's backend is."""
+"""The TensorRT flavour that Triton's backend loads."""
 
 _VERSION = "1"
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """What an assembled repository serves.
+    """The contents of an assembled repository.
 
     Args:
         profile: name of the serving profile.
@@ -42,7 +42,7 @@ class Assembled:
         """Read the marker of an assembled repository.
 
         Raises:
-            InvalidInput: the folder is none.
+            InvalidInput: the folder was not made by `respin assemble`.
         """
         try:
             return cls(**json.loads((repository / MARKER).read_text()))
@@ -57,21 +57,21 @@ class Assembled:
 def assemble(
     model_repository: Path, models: Path, profile: Profile, output: Path, limits: EngineLimits = DEFAULT_LIMITS
 ) -> Assembled:
-    """Lay out a repository that Triton can load, by absolute links: nothing is copied.
+    """Assemble a repository that Triton can load. It consists of absolute links; nothing is copied.
 
-    A repository assembled before is replaced whole; nothing of it stays.
+    A repository assembled before is replaced completely.
 
     Args:
-        model_repository: configs and model.py files by model.
-        models: folder of the set; every file is compared with the manifest first.
-        profile: how the networks are served; decides which models there are.
-        output: the folder to make; it may exist if it is empty or was made here.
-        limits: of the engine; where they are not the default ones, the configs of the jobs are files of their own.
+        model_repository: folder of the configs and model.py files.
+        models: folder of the set; every file is verified against the manifest first.
+        profile: how the networks are served; determines which models there are.
+        output: the folder to create; it may exist if it is empty or was assembled before.
+        limits: limits of the engine; unless they are the defaults, the configs of the jobs are written, not linked.
 
     Raises:
-        InvalidInput: `output` holds something else.
-        ContractMismatch: the set or the model repository lacks what the profile needs, or the set's engines are
-            TensorRT-RTX's.
+        InvalidInput: `output` contains something else.
+        ContractMismatch: the set or the model repository lacks what the profile needs, or the set contains engine
+            plans of TensorRT-RTX.
     """
     _check_replaceable(output)
     model_set = ModelSet.load(models)
@@ -96,7 +96,7 @@ def assemble(
 
 
 def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> None:
-    """Put configs with these limits in the place of the links to those with the default ones."""
+    """Replace the links to the jobs' configs by configs with these limits."""
     for spec in JOBS.values():
         folder = output / spec.name
         (folder / "configs").unlink(missing_ok=True)
@@ -107,25 +107,25 @@ def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> 
 
 
 def _check_flavour(model_set: ModelSet, profile: Profile) -> None:
-    # `respin engines` records it; a set of engines made otherwise says nothing, and Triton is left to find out.
+    # `respin engines` records the flavour. For plans built otherwise it is unknown, and Triton reports a mismatch.
     engines = model_set.origin.get("engines") or {}
     flavours = {name: engine["identity"]["flavour"] for name, engine in engines.items()}
     if profile.network_backend == "tensorrt" and (foreign := [name for name in flavours if flavours[name] != SERVED]):
         raise ContractMismatch(
-            f"set '{model_set.name}' holds engines of {flavours[foreign[0]]} ({', '.join(foreign)}), which Triton's "
-            "TensorRT backend cannot load; build them with respin engines --flavour tensorrt, where the GPU is"
+            f"set '{model_set.name}' contains engine plans of {flavours[foreign[0]]} ({', '.join(foreign)}), which "
+            "Triton's TensorRT backend cannot load; build them with respin engines --flavour tensorrt, where the GPU is"
         )
 
 
 def _check_replaceable(output: Path) -> None:
     if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise InvalidInput(f"'{output}' is not a folder; name one that does not exist yet")
+        raise InvalidInput(f"'{output}' is not a folder; choose a path that does not exist yet")
     if output.is_dir() and any(output.iterdir()) and not (output / MARKER).is_file():
-        raise InvalidInput(f"'{output}' holds something that `respin assemble` did not make; name another folder")
+        raise InvalidInput(f"'{output}' contains files that `respin assemble` did not create; choose another folder")
 
 
 def _links(repository: Path, models: Path, model_set: ModelSet, profile: Profile) -> Iterator[tuple[Path, Path]]:
-    """Every link: its path within the output, and what it points to."""
+    """Yield every link: its path within the output, and its target."""
     for spec in JOBS.values():
         yield from _model_links(repository, spec, profile, has_code=True)
     engine = Path(ROTATE_OBJECT_STREAM.name) / _VERSION
@@ -139,7 +139,7 @@ def _links(repository: Path, models: Path, model_set: ModelSet, profile: Profile
 
 
 def _model_links(repository: Path, spec: ModelSpec, profile: Profile, *, has_code: bool) -> Iterator[tuple[Path, Path]]:
-    # Triton falls back to config.pbtxt without a word where the profile's own config is missing.
+    # If the profile's own config is missing, Triton silently falls back to config.pbtxt.
     if not (repository / config_path(spec, profile)).is_file():
         raise ContractMismatch(
             f"'{repository}' has no {config_path(spec, profile)}; render it with python -m respin.pbtxt"
@@ -162,6 +162,6 @@ def _weight_links(
             "choose the profile that the set was made for"
         )
     yield folder / profile.network_file, file
-    # The graph names the weights beside it by their own names.
+    # The graph refers to the external weights by their own names.
     for record in model_set.networks[spec.name][1:]:
         yield folder / Path(record.path).name, models / record.path

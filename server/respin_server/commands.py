@@ -1,7 +1,7 @@
 """`respin serve` and `respin assemble`.
 
-The `respin` command imports this module for its `--help`, also where the serve extra is not installed: what the extra
-brings is imported inside the functions.
+The `respin` command imports this module for its `--help`, even if the serve extra is not installed: its packages are
+imported inside the functions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from respin.errors import InternalError, InvalidInput
 from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES
 from respin_server.assemble import Assembled
-from respin_server.assemble import assemble as lay_out
-from respin_server.options import LOOPBACK, ServerOptions, check_embeddable, known_profile
+from respin_server.assemble import assemble as assemble_repository
+from respin_server.options import LOOPBACK, ServerOptions, check_embeddable, profile_by_name
 from respin_server.wheel import SERVE_EXTRA_MISSING
 
 _PROFILES_HELP = "; ".join(f"{profile.name}: {profile.summary}" for profile in PROFILES.values())
@@ -36,7 +36,7 @@ Limit = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=NUMBER",
-        help="How much the engine takes on; may be given several times. "
+        help="A limit of the engine; may be given several times. "
         + "; ".join(f"{name}: {meaning}, default {getattr(DEFAULT_LIMITS, name)}" for name, meaning in LIMITS.items())
         + ".",
     ),
@@ -56,28 +56,29 @@ def serve(
         Path | None, typer.Option(help="A repository made by `respin assemble`, instead of --models.")
     ] = None,
     limit: Limit = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 = every interface.")] = LOOPBACK,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 = all interfaces.")] = LOOPBACK,
     grpc_port: Annotated[int, Port] = 8001,
     http_port: Annotated[int, Port] = 8000,
     metrics_port: Annotated[int, Port] = 8002,
     admin_key_file: Annotated[
-        Path | None, typer.Option(help="File of the key that opens the admin APIs. Default: they stay closed.")
+        Path | None, typer.Option(help="File with the key for the admin APIs. Default: they are closed.")
     ] = None,
     log_file: Annotated[
-        Path | None, typer.Option(help="Append the server's log here. Default: a file that goes with the server.")
+        Path | None,
+        typer.Option(help="Append the server's log to this file. Default: a temporary file."),
     ] = None,
     exit_timeout_s: Annotated[int, typer.Option(help="Seconds that a stop waits for requests in flight.")] = 30,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; gRPC then speaks TLS.")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; gRPC then uses TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     tls_client_ca: Annotated[
-        Path | None, typer.Option(help="PEM file; clients must then show a certificate signed by it.")
+        Path | None, typer.Option(help="PEM file; clients must then present a certificate signed by it.")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every request.")] = False,
 ) -> None:
     """Serve the networks and jobs on this machine with the embedded Triton.
 
-    Runs until Ctrl-C or SIGTERM; requests in flight may finish. A model whose process dies is loaded again. Exits with
-    0 when stopped, 1 when the server died, 2 when it could not be launched as asked; with a COMMAND, with its code.
+    Runs until Ctrl-C or SIGTERM; requests in flight may finish. A model whose process dies is reloaded. Exits with 0
+    when stopped, 1 if the server died, 2 if it could not be launched; with a COMMAND, with the command's code.
 
     For example:
 
@@ -109,16 +110,16 @@ def serve(
 
 
 def assemble(
-    output: Annotated[Path, typer.Argument(help="Folder to make; one made by this command before is replaced.")],
+    output: Annotated[Path, typer.Argument(help="Folder to create; one made by this command before is replaced.")],
     *,
     models: Models = None,
     profile: Annotated[str, typer.Option(help=_PROFILES_HELP)] = DEFAULT_PROFILE,
     limit: Limit = None,
 ) -> None:
-    """Lay out a model repository for Triton, by links to a set's files: nothing is copied.
+    """Assemble a model repository for Triton from links to a set's files; nothing is copied.
 
-    Every file of the set is compared with the SHA-256 in its manifest first. The links are absolute: mount the set and
-    the installation at the same paths where another machine or a container serves the repository.
+    Every file of the set is verified against the SHA-256 in its manifest first. The links are absolute: to serve the
+    repository in a container or on another machine, mount the set and the installation at the same paths.
 
     For example:
 
@@ -128,9 +129,9 @@ def assemble(
 
         tritonserver --model-repository served --model-config-name tensorrt
     """
-    chosen = known_profile(profile)
+    chosen = profile_by_name(profile)
     limits = EngineLimits.from_texts(limit or [])
-    made = lay_out(bundled("model_repository"), _set_folder(models), chosen, output, limits)
+    made = assemble_repository(bundled("model_repository"), _set_folder(models), chosen, output, limits)
     typer.echo(f"{output}: set {made.set_name}, for --model-config-name {made.profile}")
 
 
@@ -138,7 +139,7 @@ def assemble(
 def _repository(
     given: Path | None, models: Path | None, profile: str | None, limit: list[str] | None
 ) -> Iterator[tuple[Path, Assembled]]:
-    """The repository to serve: the one given, or one assembled for this run."""
+    """Return the repository to serve: the given one, or one assembled for this run."""
     if given is not None:
         assembled = Assembled.load(given)
         if models is not None or profile not in (None, assembled.profile) or limit:
@@ -148,12 +149,15 @@ def _repository(
             )
         yield given, assembled
         return
-    chosen = known_profile(profile or DEFAULT_PROFILE)
+    chosen = profile_by_name(profile or DEFAULT_PROFILE)
     check_embeddable(chosen)
     with tempfile.TemporaryDirectory(prefix="respin-repository-") as folder:
         repository = Path(folder) / "models"
         limits = EngineLimits.from_texts(limit or [])
-        yield repository, lay_out(bundled("model_repository"), _set_folder(models), chosen, repository, limits)
+        yield (
+            repository,
+            assemble_repository(bundled("model_repository"), _set_folder(models), chosen, repository, limits),
+        )
 
 
 def _set_folder(models: Path | None) -> Path:
@@ -164,13 +168,13 @@ def _key_in(file: Path) -> str:
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the admin key file '{file}' cannot be read ({error}); name a text file") from None
+        raise InvalidInput(f"the admin key file '{file}' cannot be read ({error}); pass a text file") from None
 
 
 def _run(options: ServerOptions, facts: dict[str, str], command: list[str]) -> None:
     if importlib.util.find_spec("psutil") is None:
         raise InternalError(SERVE_EXTRA_MISSING)
-    # The serve extra brings what this imports.
+    # Needs the packages of the serve extra.
     from respin_server.foreground import Foreground  # noqa: PLC0415
 
     foreground = Foreground(options, facts, Console(), command)

@@ -1,8 +1,7 @@
 """Run a command that is killed when its launcher ends: `python die_with_parent.py <launcher pid> <command>`.
 
-Linux can send a process a signal when its parent ends, but the process has to ask for it itself. It is SIGKILL: a
-server without a launcher has nobody left who would end a stop that hangs. A stub that is busy then ends by itself,
-after the call that it is in.
+Linux can send a process a signal when its parent ends, but the process has to request it itself. It is SIGKILL, because
+without a launcher nothing would end a shutdown that hangs. A busy stub then ends by itself, after its current call.
 """
 
 import ctypes
@@ -14,13 +13,13 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main() -> None:
-    """Ask for the signal, then become the command."""
+    """Request the signal, then become the command."""
     launcher_pid, command = int(sys.argv[1]), sys.argv[2:]
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit(f"prctl failed: {os.strerror(ctypes.get_errno())}")
-    # The launcher may have died before the signal was asked for.
+    # The launcher may have ended before the signal was requested.
     if os.getppid() != launcher_pid:
-        sys.exit("the launcher is gone")
+        sys.exit("the launcher has ended")
     os.execv(command[0], command)
 
 

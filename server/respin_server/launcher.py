@@ -1,4 +1,4 @@
-"""Launch the embedded Triton, wait until it can answer, stop it, and leave nothing behind."""
+"""Launch the embedded Triton, wait until it is ready, stop it, and clean up after it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from respin_server import die_with_parent
 from respin_server.arguments import network_arguments, process_arguments, repository_arguments
 from respin_server.control import Control
 from respin_server.options import ServerOptions
-from respin_server.ports import Endpoint, free_endpoints
+from respin_server.ports import Endpoint, pick_endpoints
 from respin_server.server_log import errors_in, last_lines, loaded_models
 from respin_server.shared_memory import region_prefix, sweep, sweep_leftovers
 from respin_server.stubs import Instance, living_instances
@@ -29,29 +29,29 @@ from respin_server.wheel import TritonWheel
 __all__ = ["EmbeddedTriton", "Progress", "ServerOptions"]
 
 Progress = Callable[[int, int], None]
-"""Told, many times while the server starts, how many models are loaded and how many there are."""
+"""Called repeatedly while the server starts with the number of models loaded and the total number."""
 
 _KILL_AFTER_S = 5.0
 _POLL_S = 0.05
 
 
 class EmbeddedTriton:
-    """One server process, from `start` to `stop`; a context manager that does both.
+    """One server process; a context manager that starts and stops it.
 
-    The server dies with the *thread* that started it (Linux ties it to that): start it from one that lives as long.
+    Linux kills the server when the *thread* that started it ends, so start it from a thread that lives long enough.
 
     Args:
-        options: what to serve, and where.
-        progress: called while the server starts; what it raises stops the server and passes through.
+        options: options of the server.
+        progress: progress callback; an exception in it stops the server and propagates.
 
     Attributes:
-        models: names of the models it loads.
-        endpoints: by service name: "gRPC", "HTTP", "metrics"; known once started.
-        log_file: where the server writes; known once started.
-        ready_s: how long the start took; known once ready.
+        models: names of the models that it loads.
+        endpoints: endpoints by service: "gRPC", "HTTP", "metrics"; set once started.
+        log_file: log of the server; set once started.
+        ready_s: duration of the start, seconds; set once ready.
 
     Raises:
-        InvalidInput: the repository holds no models.
+        InvalidInput: the repository contains no models.
     """
 
     endpoints: dict[str, Endpoint]
@@ -59,7 +59,6 @@ class EmbeddedTriton:
     ready_s: float
 
     def __init__(self, options: ServerOptions, progress: Progress | None = None) -> None:
-        """Remember what to launch; nothing is launched yet."""
         self.options = options
         self.models = model_names(options.repository)
         self.admin_key = options.admin_key or secrets.token_hex(16)
@@ -87,49 +86,49 @@ class EmbeddedTriton:
         return self._process.pid
 
     def is_running(self) -> bool:
-        """Whether the server's process lives."""
+        """Return whether the server's process is running."""
         return self._process is not None and self._process.poll() is None
 
     def living_instances(self) -> Set[Instance]:
-        """The model instances whose stub lives."""
+        """Return the model instances whose stub is running."""
         return living_instances(self.pid).keys()
 
     def model_is_ready(self, model: str) -> bool:
-        """Whether the server says that the model is ready; it says so of one whose stub has died, too.
+        """Return whether the server reports the model as ready; it does so even if its stub has died.
 
         Raises:
-            Busy: the server does not answer.
+            Busy: the server does not respond.
         """
         return self._control().model_is_ready(model)
 
     def reload_model(self, model: str) -> None:
-        """Replace every instance of a model by a fresh one.
+        """Replace all instances of a model by new ones.
 
         Raises:
-            Busy: the server does not answer.
+            Busy: the server does not respond.
             InternalError: the model cannot be loaded; it is then unloaded.
         """
         self._control().reload_model(model)
 
-    def epitaph(self) -> str:
-        """How the server ended and why, as far as its log says."""
+    def exit_report(self) -> str:
+        """Return how the server ended, with the errors from its log."""
         code = self._process.returncode if self._process else None
         ended = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
         log = self._log()
-        return "\n".join([f"tritonserver {ended}; its log says:", *(errors_in(log) or last_lines(log))])
+        return "\n".join([f"tritonserver {ended}; from its log:", *(errors_in(log) or last_lines(log))])
 
     def start(self) -> None:
         """Launch the server and wait until every model is ready.
 
         Raises:
-            InvalidInput: a port is taken.
-            InternalError: the server is not installed, ended early, or was not ready in time; nothing is left running.
+            InvalidInput: a port is in use.
+            InternalError: the server is not installed, ended early, or was not ready in time; it is stopped then.
         """
         options = self.options
         wheel = TritonWheel.installed()
         environment = wheel.environment()
         sweep_leftovers()
-        self.endpoints = free_endpoints(
+        self.endpoints = pick_endpoints(
             {
                 "gRPC": (options.host, options.grpc_port),
                 "HTTP": (options.plaintext_host, options.http_port),
@@ -162,7 +161,7 @@ class EmbeddedTriton:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal must reach the launcher alone: a second signal cuts the server's stop short.
+                # Ctrl-C in the terminal must reach the launcher only: a second signal would cut the shutdown short.
                 start_new_session=True,
             )
 
@@ -170,7 +169,7 @@ class EmbeddedTriton:
         started_s = time.monotonic()
         while not self._is_ready():
             if not self.is_running():
-                raise InternalError(f"the server did not start: {self.epitaph()}")
+                raise InternalError(f"the server did not start: {self.exit_report()}")
             if time.monotonic() - started_s > self.options.start_timeout_s:
                 log = self._log()
                 missing = sorted(set(self.models) - loaded_models(log))
@@ -187,7 +186,7 @@ class EmbeddedTriton:
         try:
             return all(self.model_is_ready(model) for model in self.models)
         except Busy:
-            return False  # it opens its ports when every model is loaded
+            return False  # the server opens its ports when all models are loaded
 
     def _control(self) -> Control:
         return Control(self.endpoints["HTTP"], self.admin_key, load_timeout_s=self.options.start_timeout_s)
@@ -198,15 +197,15 @@ class EmbeddedTriton:
             return log.read().decode(errors="replace")
 
     def stop(self) -> None:
-        """Let requests in flight finish, end the server, remove what it leaves; harmless when it is not running."""
+        """Let requests in flight finish, stop the server and clean up; does nothing if it is not running."""
         process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                # After stubs have died, Triton was seen to hang at the very end of its own exit timeout.
+                # After stubs have died, Triton sometimes hangs at the end of its exit timeout.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(self.options.exit_timeout_s + _KILL_AFTER_S)
-            # Stubs share the server's process group; they may have outlived it.
+            # Stubs share the server's process group and may outlive it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -217,12 +216,12 @@ class EmbeddedTriton:
 
 
 def model_names(repository: Path) -> tuple[str, ...]:
-    """The models of a repository: its folders that hold a config.pbtxt.
+    """Return the models of a repository: its folders with a config.pbtxt.
 
     Raises:
         InvalidInput: there are none.
     """
     names = tuple(sorted(config.parent.name for config in repository.glob("*/config.pbtxt")))
     if not names:
-        raise InvalidInput(f"'{repository}' holds no models; name a folder made by `respin assemble`")
+        raise InvalidInput(f"'{repository}' contains no models; pass a folder made by `respin assemble`")
     return names

@@ -1,4 +1,4 @@
-"""What an embedded server is told."""
+"""Options of an embedded server."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class ServerOptions:
     """How to launch a server.
 
     Args:
-        repository: model repository; every folder in it that has a config.pbtxt is loaded.
-        profile: for `--model-config-name`.
-        host: IPv4 address or name to listen on; "0.0.0.0" = every interface of this machine.
-        grpc_port: 0 = a free one, as for the next two.
-        http_port: of the HTTP API, through which the launcher itself watches the server.
-        metrics_port: of the Prometheus metrics.
-        exit_timeout_s: how long a stop waits for requests in flight.
-        start_timeout_s: how long every model may take to be ready, together; a reload has as long.
-        admin_key: opens the model-repository, shared-memory, trace and logging APIs; None = a random one. Triton
-            takes it as an argument only: whoever may list this machine's processes can read it.
-        log_file: appended to; None = in a folder that goes when the server stops.
+        repository: model repository; every folder in it with a config.pbtxt is loaded.
+        profile: value of `--model-config-name`.
+        host: IPv4 address or host name to listen on; "0.0.0.0" = all interfaces.
+        grpc_port: port of the gRPC API; 0 = a free one, as for the next two.
+        http_port: port of the HTTP API, which the launcher also uses to supervise the server.
+        metrics_port: port of the Prometheus metrics.
+        exit_timeout_s: how long a stop waits for requests in flight, seconds.
+        start_timeout_s: timeout for loading all models, seconds; also of each reload.
+        admin_key: gives access to the model-repository, shared-memory, trace and logging APIs; None = a random one.
+            Triton accepts it only as an argument: users who can list the processes of this machine can read it.
+        log_file: the log is appended to it; None = a file that is deleted when the server stops.
         verbose: whether Triton logs every request.
-        extra_arguments: passed to tritonserver as they are.
-        tls_certificate: PEM file; given, gRPC speaks TLS, and HTTP and metrics, which cannot, stay on loopback.
+        extra_arguments: further arguments of tritonserver.
+        tls_certificate: PEM file. If given, gRPC uses TLS, and HTTP and metrics, which cannot, listen on loopback only.
         tls_key: PEM file of the certificate's key.
-        tls_client_ca: PEM file; given, a client must show a certificate signed by it.
+        tls_client_ca: PEM file; if given, clients must present a certificate signed by it.
 
     Raises:
-        InvalidInput: a value that cannot be served, or two that do not go together.
+        InvalidInput: a value is invalid, or two contradict each other.
     """
 
     repository: Path
@@ -55,8 +55,8 @@ class ServerOptions:
     tls_client_ca: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be served."""
-        check_embeddable(known_profile(self.profile))
+        """Validate the options."""
+        check_embeddable(profile_by_name(self.profile))
         self._check_ports()
         self._check_files()
         if self.admin_key is not None and not re.fullmatch(r"[\x21-\x7e]{8,}", self.admin_key):
@@ -64,7 +64,7 @@ class ServerOptions:
 
     @property
     def plaintext_host(self) -> str:
-        """Where HTTP and metrics listen."""
+        """The host on which HTTP and metrics listen."""
         return LOOPBACK if self.tls_certificate else self.host
 
     def _check_ports(self) -> None:
@@ -74,7 +74,7 @@ class ServerOptions:
                 raise InvalidInput(f"{name} port is {port}; choose 1 to 65535, or 0 for a free one")
         chosen = [port for port in ports.values() if port]
         if len(set(chosen)) < len(chosen):
-            raise InvalidInput(f"ports {', '.join(map(str, ports.values()))} are not three different ones")
+            raise InvalidInput(f"ports {', '.join(map(str, ports.values()))} must be three different ones")
         if self.exit_timeout_s < 0:
             raise InvalidInput(f"exit timeout is {self.exit_timeout_s} s; choose 0 or more")
 
@@ -85,13 +85,13 @@ class ServerOptions:
             raise InvalidInput("clients can be asked for certificates only over TLS; give the server's own too")
         for path in (self.tls_certificate, self.tls_key, self.tls_client_ca):
             if path and not path.is_file():
-                raise InvalidInput(f"'{path}' is no file; name a PEM file")
+                raise InvalidInput(f"'{path}' is not a file; pass a PEM file")
         if self.log_file and not self.log_file.parent.is_dir():
-            raise InvalidInput(f"the log file's folder '{self.log_file.parent}' does not exist; make it first")
+            raise InvalidInput(f"the log file's folder '{self.log_file.parent}' does not exist; create it first")
 
 
-def known_profile(name: str) -> Profile:
-    """The profile of that name.
+def profile_by_name(name: str) -> Profile:
+    """Return the profile of a name.
 
     Raises:
         InvalidInput: there is none.
@@ -102,10 +102,10 @@ def known_profile(name: str) -> Profile:
 
 
 def check_embeddable(profile: Profile) -> None:
-    """Refuse a profile whose backend the embedded server does not have.
+    """Check that the embedded server has the backend of a profile.
 
     Raises:
-        InvalidInput: it needs the container.
+        InvalidInput: the profile needs the official container.
     """
     if profile.network_backend not in (None, "python"):
         raise InvalidInput(

@@ -1,7 +1,7 @@
-"""The server's regions in /dev/shm: named after their launcher, and swept when it is gone.
+"""The server's regions in /dev/shm: named after their launcher, and removed when it has ended.
 
-Triton leaves a region behind for every stub that did not end in order, and all of them when it is killed; each is
-16 MiB or more of memory that nothing else would free.
+Triton leaves a region behind for every stub that was killed, and all of them if it is killed itself; each is 16 MiB or
+more of memory that nothing else would free.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _REGION = re.compile(r"respin_(?P<pid>\d+)_(?P<namespace>\d+)_[0-9a-f]+_")
 
 
 def region_prefix() -> str:
-    """A prefix for the regions of one server launched by this process.
+    """Return a prefix for the regions of one server launched by this process.
 
     Returns:
-        respin_<pid>_<pid namespace>_<random>_. Containers may share /dev/shm but count processes each for itself: the
-        namespace tells their launchers apart.
+        respin_<pid>_<pid namespace>_<random>_. Containers may share /dev/shm but have their own process ids; the
+        namespace distinguishes their launchers.
     """
     return f"respin_{os.getpid()}_{_pid_namespace()}_{secrets.token_hex(4)}_"
 
@@ -34,19 +34,19 @@ def sweep(prefix: str, folder: Path = SHARED_MEMORY) -> None:
 
 
 def sweep_leftovers(folder: Path = SHARED_MEMORY) -> None:
-    """Remove the regions whose launcher died without sweeping them itself."""
+    """Remove the regions whose launcher died without removing them."""
     _remove(path for path in folder.glob("respin_*") if _is_left_over(path.name))
 
 
 def _is_left_over(name: str) -> bool:
     region = _REGION.match(name)
-    # A pid of another namespace says nothing here: its launcher may well be alive.
-    return region is not None and int(region["namespace"]) == _pid_namespace() and not _lives(int(region["pid"]))
+    # A pid of another namespace cannot be checked here: its launcher may be running.
+    return region is not None and int(region["namespace"]) == _pid_namespace() and not _is_running(int(region["pid"]))
 
 
 def _remove(regions: Iterable[Path]) -> None:
     for region in regions:
-        # Another launcher may sweep at the same moment, and another user's regions are not ours to remove.
+        # Another launcher may remove it at the same time, and another user's regions cannot be removed.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             region.unlink()
 
@@ -55,11 +55,11 @@ def _pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # it lives, and belongs to someone else
+        return True  # it is running as another user
     return True

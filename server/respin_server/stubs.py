@@ -1,4 +1,4 @@
-"""The processes that run the server's Python models, one an instance."""
+"""The processes that run the server's Python models, one per instance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 from respin_server.wheel import STUB_NAME
 
 _MODEL_FILE, _INSTANCE = 1, 8
-"""Which of a stub's arguments are <repository>/<model>/<version>/model.py, and the instance's name."""
+"""Indices of a stub's arguments: <repository>/<model>/<version>/model.py, and the instance's name."""
 
 
 class Instance(NamedTuple):
@@ -21,7 +21,7 @@ class Instance(NamedTuple):
 
 
 def living_instances(server_pid: int) -> dict[Instance, int]:
-    """The instances whose stub lives, and its process id."""
+    """Return the instances whose stub is running, with its process id."""
     try:
         children = psutil.Process(server_pid).children()
     except psutil.NoSuchProcess:

@@ -1,6 +1,6 @@
-"""Watch the server's Python stubs and reload the model of one that has died.
+"""Supervise the server's Python stubs, and reload the model of a stub that has died.
 
-Triton 2.51 neither restarts a dead stub nor stops calling its model ready; every request for it fails after a second.
+Triton 2.51 neither restarts a dead stub nor reports its model as not ready; every request to it fails after a second.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from respin_server.stubs import Instance
 
 
 @dataclass(frozen=True)
-class Event:
-    """Something that the supervisor saw or did.
+class SupervisorEvent:
+    """Something that the supervisor observed or did.
 
     Args:
         kind: what happened.
-        message: the same for a person.
-        model: whose stub it is about; None = the whole server.
+        message: the same in words.
+        model: the model concerned; None = the whole server.
     """
 
     kind: Literal["stub_died", "reloaded", "reload_failed", "gave_up", "server_died"]
@@ -32,59 +32,58 @@ class Event:
 
     @property
     def is_final(self) -> bool:
-        """Whether the server cannot do its work from now on."""
+        """Whether the server cannot recover."""
         return self.kind in ("gave_up", "server_died")
 
 
-class WatchedServer(Protocol):
+class SupervisedServer(Protocol):
     """What the supervisor needs of a server; `EmbeddedTriton` is one."""
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that ought to be served."""
+        """The models that should be served."""
 
     def is_running(self) -> bool:
-        """Whether the server's process lives."""
+        """Return whether the server's process is running."""
 
     def living_instances(self) -> Set[Instance]:
-        """The model instances whose stub lives."""
+        """Return the model instances whose stub is running."""
 
     def model_is_ready(self, model: str) -> bool:
-        """Whether the server offers the model; Busy where it does not answer."""
+        """Return whether the server offers the model; raise Busy if it does not respond."""
 
     def reload_model(self, model: str) -> None:
-        """Replace the model's instances; Busy or InternalError where that fails."""
+        """Replace the model's instances; raise Busy or InternalError if that fails."""
 
 
 @dataclass
 class _Outage:
-    """A model that is down: failed reloads in a row, and when to try again on the monotonic clock."""
+    """A model that is down: failed reloads in a row, and the monotonic time of the next attempt."""
 
     failures: int = 0
     retry_at_s: float = 0.0
 
 
 class Supervisor:
-    """A thread that keeps the stubs of one server alive, from `start` to `stop`; a context manager that does both.
+    """A thread that keeps the stubs of one server running; a context manager that starts and stops it.
 
     Args:
-        server: to watch; every model is ready, so that every instance that ought to live does.
+        server: the server; all its models must be ready, so that all its instances are running.
         on_event: called from the supervisor's thread.
-        period_s: between two looks; a stub is dead when it is missing in two in a row.
-        attempts: reloads of one model that may fail in a row before it is given up.
-        backoff_s: wait after the first failed reload; doubled after each further one.
+        period_s: time between two polls, seconds; a stub that is missing in two polls in a row is dead.
+        attempts: number of failed reloads of a model in a row after which it is given up.
+        backoff_s: delay after the first failed reload, seconds; doubled after each further one.
     """
 
     def __init__(
         self,
-        server: WatchedServer,
-        on_event: Callable[[Event], None],
+        server: SupervisedServer,
+        on_event: Callable[[SupervisorEvent], None],
         *,
         period_s: float = 0.5,
         attempts: int = 5,
         backoff_s: float = 1.0,
     ) -> None:
-        """Remember what to watch; nothing is watched yet."""
         self._server = server
         self._on_event = on_event
         self._period_s = period_s
@@ -97,37 +96,37 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="respin-supervisor", daemon=True)
 
     def __enter__(self) -> Supervisor:
-        """Start watching."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop watching; a reload under way is finished first."""
+        """Stop the thread; a reload in progress is finished first."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while self.look(time.monotonic()) and not self._stop.wait(self._period_s):
+        while self.poll(time.monotonic()) and not self._stop.wait(self._period_s):
             pass
 
-    def look(self, now_s: float) -> bool:
-        """Look once, and reload what is dead.
+    def poll(self, now_s: float) -> bool:
+        """Poll once, and reload models whose stub is dead.
 
         Args:
-            now_s: monotonic time.
+            now_s: monotonic time, seconds.
 
         Returns:
-            whether the server lives.
+            Whether the server is running.
         """
         if not self._server.is_running():
-            self._on_event(Event("server_died", "tritonserver has died"))
+            self._on_event(SupervisorEvent("server_died", "tritonserver has died"))
             return False
         try:
             self._note_deaths()
         except Busy:
-            return True  # it is dying, or too busy to say; the next look will tell
+            return True  # it is exiting, or overloaded; the next poll decides
         for model, outage in list(self._outages.items()):
             if outage.failures < self._attempts and now_s >= outage.retry_at_s:
                 self._reload(model, outage, now_s)
@@ -139,18 +138,20 @@ class Supervisor:
         whole = {instance.model for instance in living} - {instance.model for instance in self._expected - living}
         down = set(self._server.models) - whole
         for model in set(self._outages) - down:
-            del self._outages[model]  # an operator has loaded it again
-        # Missing once may be a stub that is just being replaced; one look later its successor is there.
+            del self._outages[model]  # loaded again by an operator
+        # A stub that is missing once may just be being replaced; its successor is there at the next poll.
         for model in sorted((down & self._suspects) - set(self._outages)):
             if self._server.model_is_ready(model):
                 self._outages[model] = _Outage()
-                self._on_event(Event("stub_died", f"a stub of model '{model}' has died; reloading the model", model))
+                self._on_event(
+                    SupervisorEvent("stub_died", f"a stub of model '{model}' has died; reloading the model", model)
+                )
             else:
-                self._forget(model)  # an operator has unloaded it
+                self._forget(model)  # unloaded by an operator
         self._suspects = down
 
     def _forget(self, model: str) -> None:
-        """Expect nothing of the model's instances: the next ones may be others."""
+        """Forget the model's instances: the next ones may have other names."""
         self._expected = {instance for instance in self._expected if instance.model != model}
 
     def _reload(self, model: str, outage: _Outage, now_s: float) -> None:
@@ -159,11 +160,17 @@ class Supervisor:
         except (Busy, InternalError) as error:
             outage.failures += 1
             outage.retry_at_s = now_s + self._backoff_s * 2 ** (outage.failures - 1)
-            self._on_event(Event("reload_failed", f"attempt {outage.failures} of {self._attempts}: {error}", model))
+            self._on_event(
+                SupervisorEvent("reload_failed", f"attempt {outage.failures} of {self._attempts}: {error}", model)
+            )
             if outage.failures == self._attempts:
-                self._on_event(Event("gave_up", f"model '{model}' stays down: {error}; mend it and restart", model))
+                self._on_event(
+                    SupervisorEvent(
+                        "gave_up", f"model '{model}' stays down: {error}; fix the cause and restart the server", model
+                    )
+                )
             return
         del self._outages[model]
         self._suspects.discard(model)
         self._forget(model)
-        self._on_event(Event("reloaded", f"model '{model}' is back", model))
+        self._on_event(SupervisorEvent("reloaded", f"model '{model}' is back", model))

@@ -1,4 +1,4 @@
-"""Find the tritonserver 2.51.0 that lies inside the nvidia-pytriton wheel; pytriton itself is never imported."""
+"""Find the tritonserver 2.51.0 in the nvidia-pytriton wheel; pytriton itself is never imported."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from respin.errors import InternalError
 
 STUB_NAME = "triton_python_backend_stub"
-"""Name of the executable that runs one instance of a Python model."""
+"""Executable that runs one instance of a Python model."""
 
 SERVE_EXTRA_MISSING = "the embedded server is not installed; pip install 'respin[serve]'"
-"""What to say where a part of the extra is missing."""
+"""Error message if a part of the extra is missing."""
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
 class TritonWheel:
-    """Where the parts of the server lie.
+    """The files of the embedded server.
 
     Args:
         binary: the tritonserver executable.
-        libraries: folder of the shared libraries that came with it.
+        libraries: folder of its shared libraries.
         python_backend: folder of the Python backend's library and module.
-        stub: the stub built for this Python version.
+        stub: the stub for this Python version.
         caches: folder of the response cache implementations.
     """
 
@@ -41,12 +41,12 @@ class TritonWheel:
 
     @classmethod
     def installed(cls) -> TritonWheel:
-        """The wheel of this Python environment.
+        """Return the wheel of this Python environment.
 
         Raises:
             InternalError: it is not installed, or has no stub for this Python version.
         """
-        # find_spec does not run the package: importing pytriton takes seconds and starts nothing that is used here.
+        # find_spec does not import the package: importing pytriton takes seconds.
         spec = importlib.util.find_spec("pytriton")
         if spec is None or not spec.submodule_search_locations:
             raise InternalError(SERVE_EXTRA_MISSING)
@@ -54,11 +54,11 @@ class TritonWheel:
 
     @classmethod
     def in_packages(cls, packages: Path, python: str = _PYTHON) -> TritonWheel:
-        """The wheel unpacked in a site-packages folder.
+        """Return the wheel in a site-packages folder.
 
         Args:
-            packages: the folder that holds `pytriton` and `nvidia_pytriton.libs`.
-            python: version to find the stub for, e.g. "3.11".
+            packages: folder of `pytriton` and `nvidia_pytriton.libs`.
+            python: Python version of the stub, e.g. "3.11".
 
         Raises:
             InternalError: the wheel is not there, or has no stub for the version.
@@ -82,7 +82,7 @@ class TritonWheel:
         )
 
     def link_backends(self, folder: Path) -> None:
-        """Lay out a backend directory by links: the wheel keeps the stub apart, and site-packages stays untouched."""
+        """Create a backend directory of links: the wheel has the stub in another folder, and must stay unchanged."""
         python = folder / "python"
         python.mkdir(parents=True)
         for part in (
@@ -93,10 +93,10 @@ class TritonWheel:
             (python / part.name).symlink_to(part)
 
     def environment(self, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment in which the server runs its models in this very Python environment.
+        """Return the environment variables with which the server runs its models in this Python environment.
 
         Args:
-            inherited: what to start from; None = this process's own.
+            inherited: variables to start from; None = those of this process.
 
         Raises:
             InternalError: libpython, which the stub is linked with, cannot be found.
@@ -104,7 +104,7 @@ class TritonWheel:
         environment = dict(os.environ if inherited is None else inherited)
         libraries = [self.libraries, libpython_folder(), environment.get("LD_LIBRARY_PATH")]
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(str(path) for path in libraries if path)
-        # The stub embeds an interpreter, which finds its environment through the first `python` on PATH.
+        # The stub embeds an interpreter that finds its environment through the first `python` on PATH.
         executables = [Path(sys.prefix) / "bin", environment.get("PATH")]
         environment["PATH"] = os.pathsep.join(str(path) for path in executables if path)
         environment.pop("PYTHONHOME", None)
@@ -112,10 +112,10 @@ class TritonWheel:
 
 
 def libpython_folder(folders: Iterable[Path] | None = None) -> Path:
-    """The folder of this interpreter's shared library.
+    """Return the folder of this interpreter's shared library.
 
     Args:
-        folders: where to look, best first; None = where this interpreter was built to live.
+        folders: folders to search, in order; None = those of this interpreter's build.
 
     Raises:
         InternalError: it is in none of them.
@@ -132,7 +132,7 @@ def libpython_folder(folders: Iterable[Path] | None = None) -> Path:
 
 def _library_folders() -> list[Path]:
     built = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib")
-    # Debian keeps it in a folder named after the machine; relocated interpreters keep it beside themselves.
+    # Debian has it in a folder named after the architecture, relocated interpreters beside themselves.
     return [built, built / str(sysconfig.get_config_var("MULTIARCH") or ""), Path(sys.base_prefix) / "lib"]
 
 

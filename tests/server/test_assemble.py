@@ -105,7 +105,7 @@ def of_flavour(models, flavour):
 def test_engines_that_triton_cannot_load_are_refused(make_set, lay_out):
     models = make_set(file="model-1.plan")
     served = lay_out(of_flavour(models, "tensorrt"), "tensorrt")
-    with pytest.raises(ContractMismatch, match=r"engines of tensorrt_rtx \(grounding_dino, .*--flavour tensorrt"):
+    with pytest.raises(ContractMismatch, match=r"engine plans of tensorrt_rtx \(grounding_dino, .*--flavour tensorrt"):
         lay_out(of_flavour(models, "tensorrt_rtx"), "tensorrt")
     assert (served / "edsr" / "1" / "model.plan").read_text() == "edsr"
 
@@ -149,7 +149,7 @@ def test_an_empty_folder_is_used(make_set, lay_out, tmp_path):
 def test_what_someone_else_made_is_not_replaced(make_set, lay_out, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("one")
-    with pytest.raises(InvalidInput, match="name another folder"):
+    with pytest.raises(InvalidInput, match="choose another folder"):
         lay_out(make_set(), output=tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "one"
 

@@ -99,7 +99,7 @@ def test_statistics_and_configs_stay_open(server):
 def test_a_taken_port_is_named_before_anything_is_launched(server, repository, embedded):
     taken = server.endpoints["gRPC"].port
     refused = embedded(repository, grpc_port=taken)
-    with pytest.raises(InvalidInput, match=f"gRPC port {taken} on 127.0.0.1 is already taken"):
+    with pytest.raises(InvalidInput, match=f"gRPC port {taken} on 127.0.0.1 is already in use"):
         refused.start()
     assert not refused.is_running()
 

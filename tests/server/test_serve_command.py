@@ -156,9 +156,9 @@ def test_the_callers_mistakes_end_it_with_2(respin, served, tmp_path):
         (["--repository", served, "--profile", "local"], "assembled already, for profile cpu"),
         (["--repository", served, "--models", tmp_path], "assembled already"),
         (["--repository", served, "--grpc-port", "70000"], "gRPC port is 70000; choose 1 to 65535"),
-        (["--repository", served, "--grpc-port", "8000"], "not three different ones"),
+        (["--repository", served, "--grpc-port", "8000"], "must be three different ones"),
         (["--repository", served, "--admin-key-file", tmp_path / "none"], "cannot be read"),
-        (["--repository", served, "--log-file", tmp_path / "none" / "log"], "make it first"),
+        (["--repository", served, "--log-file", tmp_path / "none" / "log"], "create it first"),
     ]:
         code, said = respin("serve", *arguments)
         assert code == 2, said
@@ -170,7 +170,7 @@ def test_a_taken_port_ends_it_with_2(respin, served):
         port = listener.getsockname()[1]
         code, said = respin("serve", "--repository", served, *FREE_PORTS, "--http-port", port)
     assert code == 2
-    assert f"HTTP port {port} on 127.0.0.1 is already taken" in said
+    assert f"HTTP port {port} on 127.0.0.1 is already in use" in said
 
 
 @pytest.mark.parametrize("missing", ["psutil", "pytriton"])

@@ -8,7 +8,7 @@ import pytest
 from respin.errors import InvalidInput
 from respin_server.arguments import network_arguments, process_arguments, repository_arguments
 from respin_server.launcher import EmbeddedTriton, ServerOptions
-from respin_server.ports import Endpoint, free_endpoints
+from respin_server.ports import Endpoint, pick_endpoints
 
 
 @pytest.mark.parametrize(
@@ -19,14 +19,14 @@ from respin_server.ports import Endpoint, free_endpoints
         ({"profile": "onnxruntime"}, "use the container"),
         ({"grpc_port": 70000}, "gRPC port is 70000; choose 1 to 65535"),
         ({"http_port": -1}, "HTTP port is -1"),
-        ({"grpc_port": 8000}, "ports 8000, 8000, 8002 are not three different ones"),
+        ({"grpc_port": 8000}, "ports 8000, 8000, 8002 must be three different ones"),
         ({"exit_timeout_s": -1}, "exit timeout is -1 s"),
         ({"admin_key": "short"}, "8 or more printable"),
         ({"admin_key": "with a blank"}, "without blanks"),
-        ({"log_file": "/no/such/folder/server.log"}, "does not exist; make it first"),
+        ({"log_file": "/no/such/folder/server.log"}, "does not exist; create it first"),
         ({"tls_certificate": "server.pem"}, "TLS needs a certificate and its key"),
         ({"tls_client_ca": "ca.pem"}, "only over TLS"),
-        ({"tls_certificate": "no.pem", "tls_key": "no.key"}, r"'no\.pem' is no file"),
+        ({"tls_certificate": "no.pem", "tls_key": "no.key"}, r"'no\.pem' is not a file"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -38,7 +38,7 @@ def test_what_cannot_be_served_is_refused_in_words(tmp_path, wrong, sentence):
 
 def test_a_repository_without_models_is_refused(tmp_path):
     (tmp_path / "notes").mkdir()
-    with pytest.raises(InvalidInput, match="holds no models"):
+    with pytest.raises(InvalidInput, match="contains no models"):
         EmbeddedTriton(ServerOptions(tmp_path))
 
 
@@ -50,20 +50,20 @@ def test_the_admin_key_is_random_and_stays_out_of_the_options_text(tmp_path, add
 
 
 def test_free_ports_are_three_different_ones():
-    endpoints = free_endpoints({name: ("127.0.0.1", 0) for name in ("gRPC", "HTTP", "metrics")})
+    endpoints = pick_endpoints({name: ("127.0.0.1", 0) for name in ("gRPC", "HTTP", "metrics")})
     assert len({endpoint.port for endpoint in endpoints.values()}) == 3
 
 
 def test_a_port_that_something_listens_on_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(InvalidInput, match=f"HTTP port {port} on 127.0.0.1 is already taken"):
-            free_endpoints({"HTTP": ("127.0.0.1", port)})
+        with pytest.raises(InvalidInput, match=f"HTTP port {port} on 127.0.0.1 is already in use"):
+            pick_endpoints({"HTTP": ("127.0.0.1", port)})
 
 
 def test_an_address_of_another_machine_is_refused():
-    with pytest.raises(InvalidInput, match="name an address of this machine"):
-        free_endpoints({"gRPC": ("192.0.2.1", 0)})  # TEST-NET-1: no machine has it (RFC 5737)
+    with pytest.raises(InvalidInput, match="use an address of this machine"):
+        pick_endpoints({"gRPC": ("192.0.2.1", 0)})  # TEST-NET-1: no machine has it (RFC 5737)
 
 
 def test_a_server_that_listens_everywhere_is_called_over_loopback():

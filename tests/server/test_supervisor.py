@@ -63,7 +63,7 @@ def kinds(events):
 
 def look(supervisor, *, times, at_s=0.0):
     for _ in range(times):
-        supervisor.look(at_s)
+        supervisor.poll(at_s)
 
 
 def test_a_dead_stubs_model_is_reloaded_once(server, supervisor, events):
@@ -114,7 +114,7 @@ def test_failed_reloads_are_repeated_ever_later_and_given_up_loudly(server, supe
     tried_at_s = []
     for tenth_s in range(200):
         before = len(server.reloads)
-        supervisor.look(tenth_s / 10)
+        supervisor.poll(tenth_s / 10)
         if len(server.reloads) > before:
             tried_at_s.append(tenth_s / 10)
     assert tried_at_s == [0.1, 1.1, 3.1]
@@ -139,7 +139,7 @@ def test_one_model_that_stays_down_does_not_keep_another_from_its_reload(server,
     server.living.discard(SAM)
     server.failure = InternalError("broken")
     for second in range(20):
-        supervisor.look(float(second))
+        supervisor.poll(float(second))
     server.failure = None
     server.living.discard(EDSR)
     look(supervisor, times=2, at_s=30.0)
@@ -151,7 +151,7 @@ def test_a_given_up_model_that_an_operator_mends_is_watched_again(server, superv
     server.living.discard(SAM)
     server.failure = InternalError("broken")
     for second in range(20):
-        supervisor.look(float(second))
+        supervisor.poll(float(second))
     server.failure, server.ready = None, {"sam", "edsr"}
     server.living.add(SAM)
     look(supervisor, times=1, at_s=30.0)
@@ -163,7 +163,7 @@ def test_a_given_up_model_that_an_operator_mends_is_watched_again(server, superv
 def test_the_servers_own_death_is_reported_once(server, supervisor, events):
     look(supervisor, times=1)
     server.running = False
-    assert not supervisor.look(1.0)
+    assert not supervisor.poll(1.0)
     assert kinds(events) == ["server_died"]
     assert events[0].is_final
 
@@ -217,4 +217,4 @@ def test_a_killed_stub_is_back_and_answers_and_a_mended_model_too(tmp_path, add_
 
         os.kill(server.pid, signal.SIGKILL)
         eventually(lambda: events[-1].kind == "server_died", "the server's death seen")
-        assert "was killed by signal 9" in server.epitaph()
+        assert "was killed by signal 9" in server.exit_report()
