@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-WATCHED = ("ensemble", "src", "export", "benchmarks", "model_repository", "models")
+WATCHED = ("ensemble", "server", "src", "export", "benchmarks", "model_repository", "models")
 """What is measured: a change there that is not committed is noted beside the commit; results are not code."""
 
 

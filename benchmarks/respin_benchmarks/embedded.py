@@ -17,9 +17,9 @@ from respin.bundled import bundled
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
 from respin_benchmarks.gpu import MIB, Gpu
-from respin_ensemble.server.assemble import assemble
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
-from respin_ensemble.server.stubs import living_instances
+from respin_server.assemble import assemble
+from respin_server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.stubs import living_instances
 
 SERVED_HERE = ("cpu", "local")
 """The profiles that the embedded server has."""

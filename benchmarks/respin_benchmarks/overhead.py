@@ -27,7 +27,7 @@ from respin_benchmarks.circumstances import noted
 from respin_benchmarks.commit import commit_here
 from respin_benchmarks.counts import count
 from respin_benchmarks.embedded import embedded
-from respin_benchmarks.in_process.house import House, request_for_cup
+from respin_benchmarks.in_process.engine import InProcessEngine, request_for_cup
 from respin_client import Client
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_export.report.circumstances import Circumstances
@@ -106,11 +106,11 @@ def runs_of(*, steps: int, repeats: int, warm_ups: int = 2) -> Iterator[Overhead
         embedded(PROFILE) as server,
         Client(str(server.endpoints["gRPC"])) as client,
         triton.InferenceServerClient(str(server.endpoints["gRPC"])) as plain,
-        House(OnnxNetworks.from_set(bundled("models/mini"))) as house,
+        InProcessEngine(OnnxNetworks.from_set(bundled("models/mini"))) as engine,
     ):
         for repeat in range(-warm_ups, repeats):
             server_ms = _ms(lambda: client.rotate_object(request, outputs=("image",)))
-            outcome = house.job(request)
+            outcome = engine.job(request)
             row = OverheadRun(
                 steps=steps,
                 repeat=repeat,

@@ -18,7 +18,7 @@ from respin_client.contributed import GROUP, add_contributed
 from respin_client.demo import EXAMPLES as DEMO_EXAMPLES
 from respin_client.demo import demo
 from respin_client.doctor import doctor
-from respin_client.files import FORMATS, RotationFiles, format_of, refuse_unwritable, write
+from respin_client.files import FORMATS, RotationFiles, check_writable, format_of, write
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow, tell, tell_box
 from respin_client.scene import EXAMPLES as SCENE_EXAMPLES
@@ -110,7 +110,7 @@ def segment(
     """Write the mask of an object."""
     request = request_from_flags(flags)
     destinations = {"mask": output} if cut_out is None else {"mask": output, "cut_out": cut_out}
-    refuse_unwritable(*destinations.values())
+    check_writable(*destinations.values())
     with client_from_flags(flags) as client:
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
     for name, path in destinations.items():

@@ -13,7 +13,7 @@ GROUP = "respin.commands"
 """Each entry point's value is a function with typer's annotations, or a `typer.Typer` with sub-commands of its own; its
 name is the command's."""
 
-EXTRAS = {"respin_ensemble": "serve", "respin_export": "export", "respin_benchmarks": "bench"}
+EXTRAS = {"respin_server": "serve", "respin_export": "export", "respin_benchmarks": "bench"}
 """What has to be installed for the commands of a package."""
 
 

@@ -18,7 +18,7 @@ from respin.request import OPTIONS, RotationRequest
 from respin.scenes import Scene, render_scene
 from respin_client.contact_sheet import contact_sheet
 from respin_client.figures import VIEW_PX, figures
-from respin_client.files import RotationFiles, encoded, format_of, make_folder, refuse_unwritable, write
+from respin_client.files import RotationFiles, encoded, format_of, make_folder, check_writable, write
 from respin_client.flags import CONNECTION_FLAGS, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow, tell_box
 from respin_client.frames import Frames
@@ -77,7 +77,7 @@ def demo(
     sheet = sheet or output / "sheet.png"
     format_of(sheet, {".png": "png"}, "name a .png file")
     make_folder(output)
-    refuse_unwritable(sheet)
+    check_writable(sheet)
     truth = None
     asked: dict[str, Any] = {"image": image, "class_name": class_name, "azimuth": PHOTO_AZIMUTH}
     if image is None:

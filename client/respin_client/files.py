@@ -35,7 +35,7 @@ def format_of(path: Path, formats: Mapping[str, str], cure: str) -> str:
     return formats[path.suffix.lower()]
 
 
-def refuse_unwritable(*paths: Path) -> None:
+def check_writable(*paths: Path) -> None:
     """Refuse files that could not be written, before the work and not after it.
 
     Raises:
@@ -102,7 +102,7 @@ class RotationFiles:
     def __init__(self, output: Path, folder: Path | None, *, output_format: str, views: int) -> None:
         if folder is not None:
             make_folder(folder)
-        refuse_unwritable(output)
+        check_writable(output)
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
         self._several = views > 1

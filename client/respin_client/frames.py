@@ -10,7 +10,7 @@ from PIL import Image
 
 from respin.errors import InvalidInput
 from respin_client.contact_sheet import contact_sheet
-from respin_client.files import encoded, make_folder, refuse_unwritable, write
+from respin_client.files import check_writable, encoded, make_folder, write
 from respin_client.results import Event, Picture
 from respin_client.turntable import degrees
 
@@ -37,9 +37,9 @@ class Frames:
         self._azimuths, self.shown = azimuths, shown
         self._paths = [self._folder / f"{view:02}-azimuth{degrees(each)}.png" for view, each in enumerate(azimuths)]
         self.came: dict[int, Picture] = {}
-        refuse_unwritable(self._output, self._sheet)
+        check_writable(self._output, self._sheet)
         make_folder(self._folder)
-        refuse_unwritable(*self._paths)
+        check_writable(*self._paths)
         if others := sorted(set(self._folder.glob("[0-9][0-9]-azimuth*.png")) - set(self._paths)):
             raise InvalidInput(
                 f"'{others[0]}' is of another spin; clear that folder, or name another one with --frames"

@@ -15,7 +15,7 @@ from respin.errors import InvalidInput
 from respin.model_set import Sizes
 from respin.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, Scene, SceneObject, ViewPair, render_scene
 from respin_client.contact_sheet import contact_sheet
-from respin_client.files import encoded, format_of, make_folder, refuse_unwritable, write
+from respin_client.files import encoded, format_of, make_folder, check_writable, write
 from respin_client.turntable import degrees
 
 VIEW_PX = 256
@@ -69,7 +69,7 @@ def scene(
         raise InvalidInput("nothing to write; give --save FOLDER, --sheet FILE, or both")
     if sheet is not None:
         format_of(sheet, {".png": "png"}, "name a .png file")
-        refuse_unwritable(sheet)
+        check_writable(sheet)
     if save is not None:
         make_folder(save)
         write_scene(render_scene(seed), save)
@@ -99,7 +99,7 @@ def write_scene(scene: Scene, folder: Path) -> None:
     }
     paths = {name: folder / f"{name}.png" for name in pictures}
     record = folder / "scene.json"
-    refuse_unwritable(*paths.values(), record)
+    check_writable(*paths.values(), record)
     for name, pixels in pictures.items():
         write(paths[name], encoded(Image.fromarray(pixels)))
     record.write_text(json.dumps(_facts(scene), indent=1) + "\n")

@@ -1,9 +1,9 @@
 """Everything that Respin raises on purpose.
 
     RespinError
-    ├── InvalidInput        the request cannot be carried out as it stands; the caller can mend it
+    ├── InvalidInput        the request cannot be carried out as it stands; the caller can fix it
     ├── ObjectNotFound      the photo does not show what was asked for
-    ├── Busy                the server has no room now; the same call may work later
+    ├── Busy                the server is at a limit; the same call may work later
     ├── Cancelled           the caller went away, cancelled, or its deadline passed
     ├── DeadlineExceeded    the answer did not come in time (raised by the client)
     ├── ContractMismatch    two parts disagree about a tensor: they are of different versions
@@ -25,7 +25,7 @@ class RespinError(Exception):
 
 
 class InvalidInput(RespinError):
-    """The request cannot be carried out as it stands; the message says how to mend it."""
+    """The request cannot be carried out as it stands; the message says how to fix it."""
 
     grpc_code = "INVALID_ARGUMENT"
 

@@ -105,7 +105,7 @@ class Option:
         """
         if self.kind in ("image", "text"):
             self._check_length(name, value)
-            _refuse_lone_surrogates(name, value)
+            _check_surrogates(name, value)
         elif self.kind == "choice":
             if value not in self.choices:
                 raise InvalidInput(f"{name} is {value!r}; choose one of {', '.join(self.choices)}")
@@ -133,7 +133,7 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _refuse_lone_surrogates(name: str, value: str | bytes) -> None:
+def _check_surrogates(name: str, value: str | bytes) -> None:
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidInput(f"{name} holds half of a surrogate pair; send text that can be written as UTF-8")
 

@@ -129,8 +129,8 @@ class RotationRequest:
             option.check(name, value)
         if not self.class_name.strip():
             raise InvalidInput("class_name is blank; name the object, e.g. 'laptop'")
-        _refuse_reversed("guidance", self.guidance_start, self.guidance_end)
-        _refuse_reversed("background_guidance", self.background_guidance_start, self.background_guidance_end)
+        _check_interval("guidance", self.guidance_start, self.guidance_end)
+        _check_interval("background_guidance", self.background_guidance_start, self.background_guidance_end)
         azimuth, polar = _same_length(self.azimuth, self.polar)
         object.__setattr__(self, "azimuth", azimuth)
         object.__setattr__(self, "polar", polar)
@@ -172,7 +172,7 @@ def request_tensors() -> tuple[TensorSpec, ...]:
     return tuple(option.tensor(name) for name, option in OPTIONS.items())
 
 
-def _refuse_reversed(name: str, start: float, end: float) -> None:
+def _check_interval(name: str, start: float, end: float) -> None:
     if start > end:
         raise InvalidInput(f"{name}_start is {start:g} and {name}_end {end:g}; send a start that is not after the end")
 

@@ -149,7 +149,7 @@ def networks_with(shares):
     return [replace(row, device_ms=math.nan) for row in made]
 
 
-def aims_of(networks):
+def check_targets(networks):
     rows = read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun)
     jobs = [row for row in rows if row.runtime in ("torch eager", "onnxruntime")]
     return [line for line in page_of(jobs, networks, "cpu").splitlines() if "runtimes at each network" in line]
@@ -159,7 +159,7 @@ SLOW, USUAL = {"edsr": 3, "clip_text": 3}, {"edsr": 1, "clip_text": 1}
 
 
 def test_the_page_tells_where_another_runtime_is_faster_and_by_how_much():
-    (line,) = aims_of(
+    (line,) = check_targets(
         networks_with({"torch eager": SLOW, "onnxruntime": USUAL, "openvino": {"edsr": 0.6, "clip_text": 2}})
     )
     told = "1 of 2 rows; openvino takes less at `edsr` x 1 40%"
@@ -167,9 +167,9 @@ def test_the_page_tells_where_another_runtime_is_faster_and_by_how_much():
 
 
 def test_a_runtime_that_is_the_fastest_everywhere_has_met_it():
-    (line,) = aims_of(networks_with({"torch eager": SLOW, "onnxruntime": USUAL, "openvino": SLOW}))
+    (line,) = check_targets(networks_with({"torch eager": SLOW, "onnxruntime": USUAL, "openvino": SLOW}))
     assert line == "| `onnxruntime`: within 5% of the fastest of 3 runtimes at each network | 2 of 2 rows | met |"
 
 
 def test_without_a_choice_of_runtimes_nothing_is_said_of_it():
-    assert aims_of(networks_with({"torch eager": SLOW, "onnxruntime": USUAL})) == []
+    assert check_targets(networks_with({"torch eager": SLOW, "onnxruntime": USUAL})) == []

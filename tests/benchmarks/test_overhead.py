@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from respin_benchmarks.in_process.house import request_for_cup
+from respin_benchmarks.in_process.engine import request_for_cup
 from respin_benchmarks.overhead import SECTION, OverheadRun, page_of, refused, runs_of
 from respin_export.report.page import with_section
 from respin_export.report.table import read_rows

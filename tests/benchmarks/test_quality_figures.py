@@ -29,7 +29,7 @@ from respin_benchmarks.quality.rows import SceneRow, azimuth_bin, mean_of, read_
 from respin_benchmarks.quality.session import outputs_or_failure, set_folder
 from respin_benchmarks.quality.stages import ClassMeans, is_right_one
 from respin_benchmarks.quality.tolerances import TOLERANCES
-from respin_ensemble.masks import grow
+from respin_ensemble.imaging.masks import dilate
 
 SIZES = Sizes(view_side=64)
 
@@ -114,9 +114,9 @@ def pair(scene):
 @pytest.fixture(scope="module")
 def perfect(scene, pair):
     """What a job would return that knows the truth, as far as it may change the photo."""
-    hole = grow(scene.target.mask, DILATE_PX)
+    hole = dilate(scene.target.mask, DILATE_PX)
     background = np.where(hole[..., None], scene.background, scene.photo)
-    image = np.where(grow(scene.turned_mask, 3)[..., None], scene.turned, background)
+    image = np.where(dilate(scene.turned_mask, 3)[..., None], scene.turned, background)
     view = pair.after.repeat(4, axis=0).repeat(4, axis=1)
     return JobOutputs(scene.target.mask, scene.target.box, 0.9, view, background, image)
 

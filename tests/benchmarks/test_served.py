@@ -145,7 +145,7 @@ def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_
         assert main([*FEW, *where, "--rates", "--measure", "load", "--results", str(tmp_path)]) == 0
     (row,) = read_rows(tmp_path / LOAD, LoadRun)
     assert (row.profile, row.jobs, row.answered, row.refused, row.failed) == ("running", 2, 1, 1, 0)
-    assert row.first_error.startswith("Busy: 1 jobs are here already")
+    assert row.first_error.startswith("Busy: the server has 1 jobs")
     assert len(row.latencies_s.split()) == 1
     assert math.isnan(row.peak_pss_mib)
 

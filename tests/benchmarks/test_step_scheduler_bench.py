@@ -6,7 +6,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from respin_benchmarks.step_scheduler.stepping import FIXED, FIXED_WAITING, MINI, Bench, Cell
-from respin_benchmarks.step_scheduler.views import House, request_for
+from respin_benchmarks.step_scheduler.views import FixedCostServer, request_for
 
 STEPS = 4
 
@@ -18,8 +18,8 @@ def bench():
 
 
 @pytest.fixture(scope="module")
-def house():
-    with House(cache_mib=64) as started:
+def server():
+    with FixedCostServer(cache_mib=64) as started:
         yield started
 
 
@@ -50,16 +50,16 @@ def test_a_unet_that_is_not_served_is_an_error_and_no_figure(bench):
 
 
 @pytest.mark.triton
-def test_views_of_one_request_share_calls_and_single_requests_make_their_own(house):
-    together = house.measured("one request", "on", request_for(1, views=2, steps=STEPS), 0)
-    apart = house.measured("single requests, one after another", "on", request_for(2, views=2, steps=STEPS), 0)
+def test_views_of_one_request_share_calls_and_single_requests_make_their_own(server):
+    together = server.measured("one request", "on", request_for(1, views=2, steps=STEPS), 0)
+    apart = server.measured("single requests, one after another", "on", request_for(2, views=2, steps=STEPS), 0)
     assert together.views == apart.views == 2
     assert apart.zero123_unet == 2 * together.zero123_unet
     assert apart.inpaint_unet == together.inpaint_unet  # the background is kept for the second
 
 
 @pytest.mark.triton
-def test_a_photo_of_another_number_is_new_to_the_caches(house):
-    runs = [house.measured("one request", "on", request_for(number, views=1, steps=STEPS), 0) for number in (3, 3, 4)]
+def test_a_photo_of_another_number_is_new_to_the_caches(server):
+    runs = [server.measured("one request", "on", request_for(number, views=1, steps=STEPS), 0) for number in (3, 3, 4)]
     assert [run.inpaint_unet > 0 for run in runs] == [True, False, True]
     assert ["vae_encoder=0" in run.other_calls for run in runs] == [False, True, False]

@@ -92,7 +92,7 @@ def test_a_ledger_gives_back_the_calls_made_since(tmp_path):
 
 
 def run(**fields):
-    """A run of the scheduler that reaches every aim."""
+    """A run of the step batcher that reaches every target."""
     ideal = {
         "network": "fixed",
         "unet": "zero123_unet",
@@ -134,9 +134,9 @@ def stepping_rows(path, here, **eight):
 
 
 def test_aims_that_are_reached_are_said_to_be_met(tmp_path, here):
-    aims = list(stepping_report.aims(stepping_rows(tmp_path / "runs.csv", here)))
-    assert len(aims) == 6
-    assert all(aim.met for aim in aims)
+    targets = list(stepping_report.targets(stepping_rows(tmp_path / "runs.csv", here)))
+    assert len(targets) == 6
+    assert all(target.met for target in targets)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_aims_that_are_reached_are_said_to_be_met(tmp_path, here):
     ids=["seven and a half of eight", "never all at once", "half a millisecond too slow", "later by more than a third"],
 )
 def test_an_aim_that_is_not_reached_is_said_to_be_missed(tmp_path, here, poor, missed):
-    aims = list(stepping_report.aims(stepping_rows(tmp_path / "runs.csv", here, **poor)))
-    assert {aim.what.split(",")[0] for aim in aims if not aim.met} == missed
-    assert all("**missed**" in aim.line for aim in aims if not aim.met)
+    targets = list(stepping_report.targets(stepping_rows(tmp_path / "runs.csv", here, **poor)))
+    assert {target.what.split(",")[0] for target in targets if not target.met} == missed
+    assert all("**missed**" in target.line for target in targets if not target.met)
 
 
 def test_figures_are_medians_of_the_repeats_and_latencies_of_all_requests(tmp_path, here):
@@ -186,7 +186,9 @@ def view_rows(*, single_calls, single_s):
 
 
 def test_views_together_are_held_against_single_requests():
-    assert all(aim.met for aim in views_report.aims(view_rows(single_calls=450, single_s=20)))
+    assert all(target.met for target in views_report.targets(view_rows(single_calls=450, single_s=20)))
     few, slow = view_rows(single_calls=449, single_s=20), view_rows(single_calls=450, single_s=19.9)
-    assert {aim.what.split(": ")[1] for aim in views_report.aims(few) if not aim.met} == {"3 x fewer UNet calls"}
-    assert {aim.what.split(": ")[1] for aim in views_report.aims(slow) if not aim.met} == {"2 x faster"}
+    assert {target.what.split(": ")[1] for target in views_report.targets(few) if not target.met} == {
+        "3 x fewer UNet calls"
+    }
+    assert {target.what.split(": ")[1] for target in views_report.targets(slow) if not target.met} == {"2 x faster"}

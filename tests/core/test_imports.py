@@ -11,10 +11,11 @@ MAY_IMPORT = {
     "respin_client": {"respin"},
     "respin_export": {"respin"},
     "respin_ensemble": {"respin"},
-    "respin_benchmarks": {"respin", "respin_client", "respin_export", "respin_ensemble"},
+    "respin_server": {"respin"},
+    "respin_benchmarks": {"respin", "respin_client", "respin_export", "respin_ensemble", "respin_server"},
 }
 FOLDERS = {"respin": "src", "respin_client": "client", "respin_export": "export"}
-FOLDERS |= {"respin_ensemble": "ensemble", "respin_benchmarks": "benchmarks"}
+FOLDERS |= {"respin_ensemble": "ensemble", "respin_server": "server", "respin_benchmarks": "benchmarks"}
 
 
 def imported(path: Path) -> set[str]:
@@ -43,6 +44,29 @@ def test_imports_point_one_way(package):
     assert wrong == set()
 
 
+ENSEMBLE_MAY_IMPORT = {
+    "serving": {"pipeline", "stages", "batching", "networks", "imaging", "metrics"},
+    "pipeline": {"stages", "batching", "sampling", "networks", "imaging", "metrics"},
+    "stages": {"batching", "sampling", "networks", "imaging", "vocabularies"},
+    "batching": {"sampling", "networks", "metrics"},
+    "metrics_table": {"metrics"},
+}
+"""Folders and modules of the ensemble, from top to bottom; those that are missing import none of the others."""
+
+
+def test_the_folders_of_the_ensemble_import_downwards():
+    root = ROOT / "ensemble/respin_ensemble"
+    wrong = set()
+    for path in modules("respin_ensemble"):
+        folder = path.relative_to(root).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("respin_ensemble."):
+                target = node.module.split(".")[1]
+                if target not in {folder, *ENSEMBLE_MAY_IMPORT.get(folder, set())}:
+                    wrong.add(f"{path.relative_to(root)} imports {target}")
+    assert wrong == set()
+
+
 def test_the_core_needs_numpy_and_nothing_else():
     import sys
 
@@ -53,7 +77,8 @@ def test_the_core_needs_numpy_and_nothing_else():
 
 
 def test_the_server_side_never_imports_torch():
-    assert not [path for path in modules("respin_ensemble") if imported(path) & {"torch", "diffusers", "transformers"}]
+    server_side = [*modules("respin_ensemble"), *modules("respin_server")]
+    assert not [path for path in server_side if imported(path) & {"torch", "diffusers", "transformers"}]
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

@@ -8,8 +8,8 @@ import pytest
 
 from respin.contracts.networks import QUERIES
 from respin.model_set import Sizes
+from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.networks import BatchedNetworks
-from respin_ensemble.sampling import StepSchedulers
 
 SMALL = Sizes(sam_side=256, view_side=64, inpaint_side=128, detection_short_side=160, detection_long_side=320)
 
@@ -87,6 +87,6 @@ def networks():
 
 
 @pytest.fixture
-def stepper(networks):
-    with StepSchedulers(networks) as schedulers:
-        yield schedulers.stepper()
+def batchers(networks):
+    with StepBatchers(networks) as running:
+        yield running

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from respin_ensemble.metrics import FAMILIES, Tally
+from respin_ensemble.metrics import METRIC_FAMILIES, InMemoryMeter
 from respin_ensemble.metrics_table import metrics_page
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ def test_the_committed_page_is_the_table():
     assert page == metrics_page(), "run `python -m respin_ensemble.metrics_table > docs/metrics.md`"
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+@pytest.mark.parametrize("family", METRIC_FAMILIES.values(), ids=lambda family: family.name)
 def test_names_say_their_kind_and_unit(family):
     assert family.name.endswith("_total") == (family.kind == "counter")
     assert bool(family.buckets) == (family.kind == "histogram")
@@ -25,9 +25,9 @@ def test_names_say_their_kind_and_unit(family):
 
 
 def test_a_metric_is_told_only_what_its_kind_takes():
-    tally = Tally()
-    tally.add("respin_cache_hits_total", "text")
+    meter = InMemoryMeter()
+    meter.add("respin_cache_hits_total", "text")
     with pytest.raises(TypeError, match="respin_cache_hits_total is a counter, not a gauge"):
-        tally.set("respin_cache_hits_total", 1, "text")
+        meter.set("respin_cache_hits_total", 1, "text")
     with pytest.raises(KeyError):
-        tally.add("respin_hits_total")
+        meter.add("respin_hits_total")

@@ -7,7 +7,7 @@ import hashlib
 from rich.progress import Progress
 
 from respin_export.weights.catalogue import Checkpoint, Chosen, Variant, WeightFile
-from respin_export.weights.download import Patience
+from respin_export.weights.download import RetryPolicy
 from respin_export.weights.fetch import Fetcher, Source
 
 CONTENT = bytes(range(256)) * 40
@@ -33,9 +33,9 @@ class Trial:
         self.free = 10**12
 
     def fetch(self, *wanted, tries=6):
-        patience = Patience(tries=tries, sleep=self.waits.append)
+        retry = RetryPolicy(tries=tries, sleep=self.waits.append)
         with Progress(disable=True) as progress:
-            return Fetcher(self.weights, self.source, progress, patience, lambda _: self.free).fetch(wanted)
+            return Fetcher(self.weights, self.source, progress, retry, lambda _: self.free).fetch(wanted)
 
     @property
     def left(self):

@@ -18,7 +18,7 @@ from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin_export.errors import ExportMismatch
 from respin_export.isolated import Failed
-from respin_export.report.commands import parity, refuse_broken
+from respin_export.report.commands import check_gates, parity
 from respin_export.report.full_size import FullSize
 from respin_export.report.page import full_size_text, parity_text, with_section
 from respin_export.report.rows import LIMIT_MIB, LINKS, Cost, Row
@@ -92,11 +92,11 @@ def test_a_page_without_the_section_is_refused_before_anything_is_measured(measu
 
 
 def test_nan_and_failures_pass_no_gate():
-    refuse_broken([GOOD])
+    check_gates([GOOD])
     for bad in (replace(GOOD, error=math.nan), replace(GOOD, error=3e-5), Row.failed("edsr", LINKS[0], "a", "no file")):
         assert not bad.passes
         with pytest.raises(ExportMismatch, match="1 of 2 comparisons break their gates"):
-            refuse_broken([GOOD, bad])
+            check_gates([GOOD, bad])
 
 
 def test_the_committed_report_is_the_committed_tables_and_covers_every_network_and_link():

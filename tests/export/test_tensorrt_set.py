@@ -14,12 +14,12 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of, sha256_of
 from respin.profiles import PROFILES
-from respin_ensemble.server.assemble import assemble
 from respin_export.tensorrt.engine_set import EngineOptions, build_engines
 from respin_export.tensorrt.errors import BuildFailed
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.identity import EngineIdentity, EngineRecord
 from respin_export.tensorrt.process import BuildCost
+from respin_server.assemble import assemble
 
 CONTAINER = EngineOptions(Library("tensorrt", "10.5.0"), ("9.0",))
 IDENTITY = EngineIdentity("edsr", "a" * 64, "fp16", "image 1 2 4; box 1 1 1", "tensorrt", "10.5.0", "9.0")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.in_process.house import request_for_cup
+from respin_benchmarks.in_process.engine import request_for_cup
 from respin_benchmarks.in_process.weights import Kind, weights_of
 from respin_export.isolated import peak_rss_mib
 

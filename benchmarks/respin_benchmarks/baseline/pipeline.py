@@ -24,13 +24,13 @@ from respin.geometry import Box, Fit, Size, blend, cut, fit_longest_side, fit_wi
 from respin.request import RotationRequest
 from respin_benchmarks.in_process.torch_networks import TorchNetworks, halved
 from respin_benchmarks.in_process.weights import Weights
-from respin_ensemble.composition import paste
-from respin_ensemble.inpainting import FEATHER_SHARE, crop_around
-from respin_ensemble.masks import feathered_inside, grow
-from respin_ensemble.novel_view import object_on_white
-from respin_ensemble.pictures import Mask, Picture
-from respin_ensemble.scene import shape_of_view
-from respin_ensemble.tokens import prompt_ids
+from respin_ensemble.imaging.masks import dilate, feather_inside
+from respin_ensemble.imaging.tensors import Mask, Picture
+from respin_ensemble.pipeline.scene import segment_view
+from respin_ensemble.stages.composition import paste
+from respin_ensemble.stages.inpainting import FEATHER_SHARE, crop_around
+from respin_ensemble.stages.novel_view import object_on_white
+from respin_ensemble.stages.tokenization import prompt_ids
 
 SCALE = 0.18215
 VIEW_STREAM, BACKGROUND_STREAM = 0, 1
@@ -39,7 +39,7 @@ VIEW_STREAM, BACKGROUND_STREAM = 0, 1
 PLAIN_HALVES = ("zero123_unet", "inpaint_unet", "vae_encoder", "vae_decoder")
 """Networks that the libraries' own pipeline casts as a whole."""
 
-Watch = Callable[[str, Tensor], None]
+OnLatents = Callable[[str, Tensor], None]
 """Called with a UNet's name and the latents, (4, h, w), that it is given at each step."""
 
 
@@ -66,7 +66,7 @@ class Baseline:
     """
 
     def __init__(
-        self, weights: Weights, *, device: str = "cpu", half: bool = False, watch: Watch = lambda *_: None
+        self, weights: Weights, *, device: str = "cpu", half: bool = False, watch: OnLatents = lambda *_: None
     ) -> None:
         self.sizes, self.device, self._watch = weights.sizes, device, watch
         self.dtype = torch.float16 if half else torch.float32
@@ -103,8 +103,8 @@ class Baseline:
         picture, square = object_on_white(photo, mask, side=self.sizes.view_side, object_share=self.sizes.object_share)
         view = self.enlarged(self.view(picture, request))
         if view_mask is None:
-            view_mask, _ = shape_of_view(self._seam, view, request)
-        background = self.background(photo, grow(mask, request.dilate_px), request)
+            view_mask, _ = segment_view(self._seam, view, request)
+        background = self.background(photo, dilate(mask, request.dilate_px), request)
         image = paste(background, view, view_mask, square=square, box=Box(*request.box), fit=request.fit)
         return {"image": image, "novel_view": view, "background": background}
 
@@ -174,7 +174,7 @@ class Baseline:
         painted = self._painted(image, mask, request)
         size = (place.width, place.height)
         whole = Image.fromarray(fit.unpadded(np.asarray(painted))).resize(size, Image.Resampling.LANCZOS)
-        alpha = feathered_inside(crop_hole, request.dilate_px * FEATHER_SHARE)
+        alpha = feather_inside(crop_hole, request.dilate_px * FEATHER_SHARE)
         return lay(photo, blend(crop, np.asarray(whole), alpha), place)
 
     def _painted(self, image: Picture, mask: Picture, request: RotationRequest) -> Image.Image:

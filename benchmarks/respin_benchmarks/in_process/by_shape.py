@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from respin.specs import Array, ModelSpec
-from respin_ensemble.networks import Call
+from respin_ensemble.networks import NetworkCall
 
 MOST_SHAPES = 16
 """Of a network that stay prepared, each with its own copy of the weights; the one unused for longest goes first."""
@@ -22,9 +22,9 @@ class ByShape:
         prepared: makes the call for inputs of these shapes, by name, when they first come.
     """
 
-    def __init__(self, spec: ModelSpec, prepared: Callable[[Mapping[str, Shape]], Call]) -> None:
+    def __init__(self, spec: ModelSpec, prepared: Callable[[Mapping[str, Shape]], NetworkCall]) -> None:
         self._spec, self._prepared, self._lock = spec, prepared, threading.Lock()
-        self._calls: dict[tuple[Shape, ...], Call] = {}
+        self._calls: dict[tuple[Shape, ...], NetworkCall] = {}
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch."""
@@ -32,7 +32,7 @@ class ByShape:
         with self._lock:
             return self._call(shapes)(arrays)
 
-    def _call(self, shapes: Mapping[str, Shape]) -> Call:
+    def _call(self, shapes: Mapping[str, Shape]) -> NetworkCall:
         key = tuple(shapes.values())
         call = self._calls.pop(key, None)
         if call is None:

@@ -21,7 +21,15 @@ from PIL import Image
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.in_process.house import PHOTO, House, Outcome, median_latency_s, png, psnr_db, request_for_cup
+from respin_benchmarks.in_process.engine import (
+    PHOTO,
+    InProcessEngine,
+    Outcome,
+    median_latency_s,
+    png,
+    psnr_db,
+    request_for_cup,
+)
 from respin_benchmarks.in_process.job_cells import CellKey
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.rows import Interval, JobRun
@@ -121,7 +129,7 @@ class Jobs:
 
     def engine(
         self,
-        house: House,
+        engine: InProcessEngine,
         runtime: str,
         cell: Cell,
         *,
@@ -130,13 +138,13 @@ class Jobs:
         baseline: Outcome | None = None,
     ) -> tuple[JobRun, list[Interval]]:
         """One burst of jobs by the engine, and where the time of a single one went."""
-        house.trace.intervals.clear()
+        engine.trace.intervals.clear()
         request = cell.request()
-        busy, joules, began_s = house.busy_s(), self.machine.joules(), time.perf_counter()
-        outcomes = house.burst(request, cell.jobs)
+        busy, joules, began_s = engine.busy_s(), self.machine.joules(), time.perf_counter()
+        outcomes = engine.burst(request, cell.jobs)
         wall_s = time.perf_counter() - began_s
         joules = (self.machine.joules() - joules) / (cell.jobs * cell.views)
-        shares = [(after - before) / wall_s for before, after in zip(busy, house.busy_s(), strict=True)]
+        shares = [(after - before) / wall_s for before, after in zip(busy, engine.busy_s(), strict=True)]
         run = self._run(cell, runtime, repeat, wall_s, memory)
         view_db, background_db = (
             _compared(outcomes[0], baseline, name) if baseline else math.nan for name in ("novel_view", "background")
@@ -152,7 +160,7 @@ class Jobs:
         )
         return run, [
             Interval(each.name, round(each.began_s - began_s, 5), round(each.ended_s - began_s, 5))
-            for each in house.trace.intervals
+            for each in engine.trace.intervals
         ]
 
     def _run(self, cell: Cell, runtime: str, repeat: int, wall_s: float, memory: Memory) -> JobRun:
@@ -189,19 +197,19 @@ def _compared(outcome: Outcome, baseline: Outcome, name: str) -> float:
     return psnr_db(outcome.picture(name), baseline.picture(name))
 
 
-def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[House, Memory]:
-    """A house that has seen every shape of these cells, and the memory that is in use then."""
-    house = House(networks)
+def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[InProcessEngine, Memory]:
+    """An engine that has seen every shape of these cells, and the memory that is in use then."""
+    engine = InProcessEngine(networks)
     samples = {
         ZERO123_UNET: max(cell.views * cell.jobs for cell in cells),
         INPAINT_UNET: max(cell.jobs for cell in cells),
     }
     largest = {unet: min(unet.max_batch_size, most) for unet, most in samples.items()}
-    house.warm([Cell("ddim", 4, 4, views).request() for views in sorted({cell.views for cell in cells})], largest)
+    engine.warm([Cell("ddim", 4, 4, views).request() for views in sorted({cell.views for cell in cells})], largest)
     released(machine)
     # With scratch memory, which the first job after takes again.
-    house.job(Cell("ddim", 4, 4).request())
-    return house, machine.memory()
+    engine.job(Cell("ddim", 4, 4).request())
+    return engine, machine.memory()
 
 
 def released(machine: Machine) -> None:

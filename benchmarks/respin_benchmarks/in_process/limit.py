@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from respin_benchmarks.in_process.rows import NetworkRun
-from respin_ensemble.sampling.schedules import zero123_schedule
+from respin_ensemble.sampling.noise_schedules import zero123_schedule
 
 CALLS = {
     "sam_encoder": 2,

@@ -8,7 +8,7 @@ from pathlib import Path
 from respin.model_set import Sizes
 from respin.specs import BATCH_NAME, Axis, ModelSpec
 from respin_benchmarks.in_process.by_shape import ByShape, Shape
-from respin_ensemble.networks import Call
+from respin_ensemble.networks import NetworkCall
 from respin_ensemble.networks.onnx import CpuSession, is_one_by_one
 
 
@@ -21,7 +21,7 @@ def onnx_by_shape(path: Path, spec: ModelSpec, sizes: Sizes) -> ByShape:
         sizes: of its set.
     """
 
-    def prepared(shapes: Mapping[str, Shape]) -> Call:
+    def prepared(shapes: Mapping[str, Shape]) -> NetworkCall:
         lengths = {BATCH_NAME: 1 if is_one_by_one(path, spec) else shapes[spec.inputs[0].name][0]}
         for tensor in spec.inputs:
             for axis, length in zip(sizes.shape(tensor.shape), shapes[tensor.name][1:], strict=True):

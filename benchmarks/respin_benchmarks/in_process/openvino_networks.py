@@ -13,7 +13,7 @@ from respin.errors import InternalError
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.in_process.by_shape import ByShape, Shape
-from respin_ensemble.networks import BatchedNetworks, Call
+from respin_ensemble.networks import BatchedNetworks, NetworkCall
 
 COMPILATION = {
     # It takes bfloat16 by itself wherever the CPU has that.
@@ -57,7 +57,7 @@ def _by_shape(core: Any, path: Path, spec: ModelSpec) -> ByShape:
     except Exception as error:  # OpenVINO's own errors have no base but RuntimeError
         raise InternalError(f"{spec.name} could not be read by OpenVINO: {error}") from error
 
-    def prepared(shapes: Mapping[str, Shape]) -> Call:
+    def prepared(shapes: Mapping[str, Shape]) -> NetworkCall:
         model = read.clone()
         model.reshape({name: list(shape) for name, shape in shapes.items()})
         request = core.compile_model(model, "CPU", COMPILATION).create_infer_request()

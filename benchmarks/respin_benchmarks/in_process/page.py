@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from respin_benchmarks.in_process.aims import aims_of, fastest_of_all, verdicts
 from respin_benchmarks.in_process.job_cells import (
     CellKey,
     cell_of,
@@ -20,8 +19,9 @@ from respin_benchmarks.in_process.job_cells import (
     usual_cell,
 )
 from respin_benchmarks.in_process.limit import job_limit_ms
-from respin_benchmarks.in_process.peers import table_of
+from respin_benchmarks.in_process.published_figures import table_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
+from respin_benchmarks.in_process.targets import check_targets, fastest_of_all, verdicts
 
 COLUMNS = (
     "way",
@@ -42,7 +42,7 @@ def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str)
     """The section of one device."""
     lines: list[str] = []
     if any(run.way == "baseline" for run in jobs):
-        lines += [_where(jobs), "", *aims_of(jobs, networks, device), "", *_jobs(jobs), ""]
+        lines += [_where(jobs), "", *check_targets(jobs, networks, device), "", *_jobs(jobs), ""]
         lines += [f"![One job by the baseline and by the engine](images/baseline_{device}.png)", ""]
         lines += [f"![Where the time of one job goes](images/jobs_{device}.png)", ""]
     elif networks and device != "cuda":

@@ -13,7 +13,7 @@ import torch
 
 from respin.contracts import NETWORKS
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.in_process.house import House, Outcome
+from respin_benchmarks.in_process.engine import InProcessEngine, Outcome
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
 from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
 from respin_benchmarks.in_process.network_runs import Bench, batches_of, rows_by_key, trials
@@ -168,15 +168,15 @@ class Session:
             self.tell(f"{', '.join(runtimes)}: jobs are measured")
             return
         with ExitStack() as stack:
-            ways: dict[str, Baseline | House] = {}
+            ways: dict[str, Baseline | InProcessEngine] = {}
             memory: dict[str, Memory] = {}
             for runtime in runtimes:
                 before = self.machine.memory()
                 networks = self._opened(runtime, weights)
                 if self.time_is_up():
                     raise OutOfTime(f"time is up with {runtime} loaded; run the same command again")
-                house, there = warmed(networks, cells, self.machine)
-                ways[runtime] = stack.enter_context(house)
+                engine, there = warmed(networks, cells, self.machine)
+                ways[runtime] = stack.enter_context(engine)
                 memory[runtime] = there - (before - self.idle)
                 self.tell(f"{runtime}: warm, {memory[runtime]}{self.machine.parts()}")
             before = self.machine.memory()
@@ -191,7 +191,7 @@ class Session:
         self,
         jobs: Jobs,
         cells: Sequence[Cell],
-        ways: Mapping[str, Baseline | House],
+        ways: Mapping[str, Baseline | InProcessEngine],
         memory: Mapping[str, Memory],
         repeats: int,
     ) -> None:
@@ -201,7 +201,7 @@ class Session:
             if self.time_is_up():
                 return
             way, number = ways[name], earlier + repeat
-            if isinstance(way, House):
+            if isinstance(way, InProcessEngine):
                 row, intervals = jobs.engine(way, name, cell, memory=memory[name], repeat=number, baseline=last)
                 if cell == cells[0]:
                     write_rows(intervals_file(self.options.results, self.options.label, name), Interval, intervals)

@@ -11,7 +11,7 @@ from typing import Any
 
 from respin.errors import InvalidInput
 from respin_benchmarks.perf_analyzer.binary import PerfAnalyzer
-from respin_ensemble.server.control import ADMIN_HEADER
+from respin_server.control import ADMIN_HEADER
 
 OUTPUT_SHARED_MEMORY_BYTES = 8 * 2**20
 """Room for each output in shared memory: a picture's file, or a network's largest tensor on the mini set."""

@@ -24,11 +24,11 @@ from respin_benchmarks.quality.page import BROKEN_SECTION, ensure_page, table
 from respin_benchmarks.quality.rows import SceneRow, mean_of
 from respin_benchmarks.quality.session import Job, outputs_or_failure, row_of
 from respin_benchmarks.quality.tolerances import REQUEST, SEEDS, TOLERANCES
-from respin_ensemble.detection import IMAGENET_MEAN, IMAGENET_STD
 from respin_ensemble.networks import Networks
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.novel_view import LATENT_SCALE
-from respin_ensemble.segmentation import SAM_MEAN, SAM_STD
+from respin_ensemble.stages.detection import IMAGENET_MEAN, IMAGENET_STD
+from respin_ensemble.stages.segmentation import SAM_MEAN, SAM_STD
+from respin_ensemble.stages.vae import LATENT_SCALE
 from respin_export.report.page import write_section
 
 Alteration = tuple[ModelSpec, str, Callable[[Array], Array]]

@@ -16,14 +16,14 @@ from respin.scenes import Scene
 from respin_client import Client
 from respin_client.results import Picture as EncodedPicture
 from respin_client.results import RotationResult
-from respin_ensemble.events import Event
+from respin_ensemble.batching.batchers import StepBatchers
+from respin_ensemble.imaging.codec import encode_picture
+from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.networks import Networks
-from respin_ensemble.novel_view import Moves
-from respin_ensemble.photos import encode
-from respin_ensemble.pictures import Mask, Picture
-from respin_ensemble.rotate_object import rotate_object
-from respin_ensemble.sampling import StepSchedulers
-from respin_ensemble.workshop import Workshop
+from respin_ensemble.pipeline.context import JobContext
+from respin_ensemble.pipeline.events import JobEvent
+from respin_ensemble.pipeline.rotate_object import rotate_object
+from respin_ensemble.stages.novel_view import CameraProjection
 
 OUTPUTS = ("mask", "box", "score", "novel_view", "background", "image")
 
@@ -60,7 +60,7 @@ def request_for(scene: Scene, *, with_box: bool = False, **options: Any) -> Rota
     if with_box:
         options["box"] = tuple(float(edge) for edge in scene.target.box.to_array())
     return RotationRequest(
-        encode(scene.photo, "png", None), scene.target.kind, azimuth=(scene.azimuth,), output_format="png", **options
+        encode_picture(scene.photo, "png"), scene.target.kind, azimuth=(scene.azimuth,), output_format="png", **options
     )
 
 
@@ -98,11 +98,11 @@ def outputs_in_process(networks: Networks, request: RotationRequest) -> JobOutpu
     """
     made: dict[str, Any] = {}
 
-    def report(event: Event) -> None:
-        made.update({name: event.made[name]() for name in OUTPUTS if name in event.made})
+    def report(event: JobEvent) -> None:
+        made.update({name: event.results[name]() for name in OUTPUTS if name in event.results})
 
-    with ThreadPoolExecutor(1) as branches, closing(StepSchedulers(networks)) as schedulers:
-        rotate_object(Workshop(networks, schedulers.stepper(), branches, Moves(networks)), request, report)
+    with ThreadPoolExecutor(1) as executor, closing(StepBatchers(networks)) as batchers:
+        rotate_object(JobContext(networks, batchers, executor, CameraProjection(networks)), request, report)
     return _outputs(made)
 
 

@@ -21,9 +21,9 @@ from respin_benchmarks.quality.metrics import (
     reduced,
     view_figures,
 )
-from respin_ensemble.composition import EDGE_PX, paste
-from respin_ensemble.masks import grow
-from respin_ensemble.pictures import Mask, Picture
+from respin_ensemble.imaging.masks import dilate
+from respin_ensemble.imaging.tensors import Mask, Picture
+from respin_ensemble.stages.composition import EDGE_PX, paste
 
 DILATE_PX = int(DEFAULTS["dilate_px"])
 """By which masks are grown to the region that is judged, whatever the request asked for."""
@@ -96,7 +96,7 @@ def _outline_figures(scene: Scene, outputs: JobOutputs) -> dict[str, float]:
 
 def _background_figures(scene: Scene, outputs: JobOutputs) -> dict[str, float]:
     """The background beside `cv2.inpaint` on the same photo and hole."""
-    hole = grow(outputs.mask, DILATE_PX)
+    hole = dilate(outputs.mask, DILATE_PX)
     figures = {
         "hole_psnr": psnr_db(outputs.background, scene.background, hole),
         "ghost": ghost(outputs.background, scene.photo, scene.background, scene.target.mask, GHOST_REACH_PX),
@@ -131,7 +131,7 @@ def composite_ceiling(scene: Scene, large: ViewPair, sizes: Sizes) -> dict[str, 
 
 def near_object(scene: Scene) -> Mask:
     """Return the (H, W) bool pixels in which composites are compared: where the object is or was, grown."""
-    return grow(scene.target.mask | scene.turned_mask, DILATE_PX)
+    return dilate(scene.target.mask | scene.turned_mask, DILATE_PX)
 
 
 def stray_pixels(photo: Picture, outputs: JobOutputs, sizes: Sizes) -> int:
@@ -145,7 +145,7 @@ def stray_pixels(photo: Picture, outputs: JobOutputs, sizes: Sizes) -> int:
         outputs: of the job on it, with `fit` "view" and the default `dilate_px`.
         sizes: of the set.
     """
-    repainted = (outputs.background != photo).any(axis=2) & ~grow(outputs.mask, DILATE_PX)
+    repainted = (outputs.background != photo).any(axis=2) & ~dilate(outputs.mask, DILATE_PX)
     pasted = (outputs.image != outputs.background).any(axis=2) & ~_reach_of_view(outputs, sizes)
     return int((repainted | pasted).sum())
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from respin.geometry import Box
-from respin_ensemble.pictures import Mask, Picture
+from respin_ensemble.imaging.tensors import Mask, Picture
 
 MOST_DB = 99.0
 """PSNR of two pictures that are the same, so that means stay finite."""

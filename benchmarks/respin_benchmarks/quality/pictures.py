@@ -15,7 +15,7 @@ from respin.scenes import KINDS, Scene
 from respin_benchmarks.in_process.plots import RUNTIME_COLOURS, STYLE
 from respin_benchmarks.quality.jobs import JobOutputs
 from respin_benchmarks.quality.rows import SceneRow
-from respin_ensemble.pictures import Picture
+from respin_ensemble.imaging.tensors import Picture
 
 GALLERY_SCENES = 12
 TILE = (192, 144)

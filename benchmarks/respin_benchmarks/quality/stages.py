@@ -15,11 +15,11 @@ from respin.scenes import KINDS, TRAINING_SEEDS, Scene, ViewPair, render_pair
 from respin.scenes.furniture import make_object
 from respin_benchmarks.quality.judge import ENLARGEMENT
 from respin_benchmarks.quality.metrics import box_iou, psnr_db, reduced
-from respin_ensemble.detection import find_object
-from respin_ensemble.inpainting import prepare
+from respin_ensemble.imaging.tensors import Picture, channels_last, from_signed, to_signed
 from respin_ensemble.networks import Networks
-from respin_ensemble.pictures import Picture, channels_last, signed, unsigned
-from respin_ensemble.super_resolution import enlarge
+from respin_ensemble.stages.detection import find_object
+from respin_ensemble.stages.inpainting import prepare
+from respin_ensemble.stages.super_resolution import enlarge
 
 CLASS_MEAN_OBJECTS = 16
 """Training objects in a class mean."""
@@ -110,7 +110,7 @@ def round_trip(networks: Networks, picture: Picture) -> tuple[Picture, Picture]:
     latents = networks(VAE_ENCODER, image=image[None])["mean"]
     decoded = networks(VAE_DECODER, latents=latents)["image"][0]
     levels = ((channels_last(image) + 1) * 127.5).round().astype(np.uint8)
-    return fit.unpadded(unsigned(decoded).round().astype(np.uint8)), fit.unpadded(levels)
+    return fit.unpadded(from_signed(decoded).round().astype(np.uint8)), fit.unpadded(levels)
 
 
 class ClassMeans:
@@ -147,7 +147,7 @@ class ClassMeans:
 
 def view_baselines(networks: Networks, scene: Scene, pair: ViewPair, means: ClassMeans) -> dict[str, Picture]:
     """Return what the novel view is compared with, (side, side, 3) uint8 by the suffix of its columns."""
-    latents = networks(VAE_ENCODER, image=signed(pair.after)[None])["mean"]
+    latents = networks(VAE_ENCODER, image=to_signed(pair.after)[None])["mean"]
     decoded = networks(VAE_DECODER, latents=latents)["image"][0]
     # Truncated like the served view.
-    return {"copy": pair.before, "class_mean": means.view(scene), "ceiling": unsigned(decoded).astype(np.uint8)}
+    return {"copy": pair.before, "class_mean": means.view(scene), "ceiling": from_signed(decoded).astype(np.uint8)}

@@ -7,12 +7,12 @@ import time
 import urllib.request
 
 from respin.errors import Busy, InternalError
-from respin_ensemble.metrics import FAMILIES
+from respin_ensemble.metrics import METRIC_FAMILIES
 
 STILL_S = 0.7
 """For which nothing may change before a reading counts: the engine brings its metrics up to date every half second."""
 
-BATCH_SIZE = FAMILIES["respin_batch_size"]
+BATCH_SIZE = METRIC_FAMILIES["respin_batch_size"]
 
 
 class Reading(dict[str, float]):

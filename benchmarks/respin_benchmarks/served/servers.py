@@ -14,7 +14,7 @@ from respin.request import RotationRequest
 from respin_benchmarks.circumstances import Circumstances
 from respin_benchmarks.embedded import Processes, embedded
 from respin_benchmarks.gpu import open_gpu
-from respin_benchmarks.in_process.house import request_for_cup
+from respin_benchmarks.in_process.engine import request_for_cup
 from respin_benchmarks.served.metrics import MetricsPort, Reading
 from respin_client import Client
 

@@ -13,7 +13,7 @@ from respin.model_set import ModelSet
 from respin.pbtxt import render
 from respin.profiles import PROFILES
 from respin.specs import ModelSpec
-from respin_ensemble.server.assemble import assemble
+from respin_server.assemble import assemble
 
 PROFILE = "cpu"
 

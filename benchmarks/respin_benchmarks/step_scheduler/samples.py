@@ -8,7 +8,7 @@ import numpy as np
 
 from respin.contracts.networks import ZERO123_UNET
 from respin.specs import Axis, ModelSpec
-from respin_ensemble.sampling import Guidance, Sample, start
+from respin_ensemble.sampling import Guidance, Sample, SamplingParams, start
 
 ASKED = ("latents", "timestep", "guidance")
 """What a trajectory says at each step; a UNet's other inputs are conditions."""
@@ -31,8 +31,8 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
     views = unet.name == ZERO123_UNET.name
     family: Literal["zero123", "inpainting"] = "zero123" if views else "inpainting"
     noise = generator.standard_normal(shapes["latents"], np.float32)
-    trajectory, calls = start("ddim", noise, steps, Guidance(3.0), family=family, eta=float(views), generator=generator)
+    params = SamplingParams("ddim", steps, Guidance(3.0), eta=float(views))
     conditions = {
         name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items() if name not in ASKED
     }
-    return Sample(trajectory, calls, noise.shape, conditions)
+    return start(params, noise, conditions, family=family, generator=generator)

@@ -17,13 +17,13 @@ def section_of(steppings: Sequence[Row], views: Sequence[Row]) -> str:
         steppings: rows of `stepping.Run`.
         views: rows of `views.Run`.
     """
-    aims = [*stepping_report.aims(steppings), *views_report.aims(views)]
+    targets = [*stepping_report.targets(steppings), *views_report.targets(views)]
     lines = [
         f"Stepping: {_repeats(steppings)}, {where(steppings)}. Views: {_repeats(views)}, {where(views)}.",
         "",
         "| aim | measured | |",
         "|---|---|---|",
-        *(aim.line for aim in aims),
+        *(aim.line for aim in targets),
         "",
         "### Continuous batching against independent loops",
         "",

@@ -22,9 +22,10 @@ from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.step_scheduler.ledger import NS_PER_S, Call, Ledger
 from respin_benchmarks.step_scheduler.samples import sample_for
-from respin_ensemble.metrics import Tally
+from respin_ensemble.batching.step_batcher import StepBatcher
+from respin_ensemble.metrics import InMemoryMeter
 from respin_ensemble.networks.triton import TritonNetworks
-from respin_ensemble.sampling import Sample, StepScheduler
+from respin_ensemble.sampling import Sample
 from respin_ensemble.serving.engine import SWITCH_S
 from respin_ensemble.serving.network import OnnxNetwork
 from respin_ensemble.serving.replies import FINAL, read_inputs
@@ -142,50 +143,50 @@ class Scheduled(Driver):
     """Continuous batching: the samples of all requests share each call."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Begin without schedulers; each UNet gets its own when it is first asked for."""
+        """Begin without batchers; each UNet gets its own at its first request."""
         super().initialize(args)
         self._lock = Lock()
-        self._tally = Tally()
-        self._schedulers: dict[str, StepScheduler] = {}
+        self._meter = InMemoryMeter()
+        self._batchers: dict[str, StepBatcher] = {}
 
     def finalize(self) -> None:
-        """End the schedulers' threads."""
+        """Stop the batchers' threads."""
         super().finalize()
-        for scheduler in self._schedulers.values():
-            scheduler.close()
+        for batcher in self._batchers.values():
+            batcher.close()
 
     def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
         with self._lock:
-            if unet.name not in self._schedulers:
-                self._schedulers[unet.name] = StepScheduler(self._networks, unet, meter=self._tally)
-        calls = self._tally.observations["respin_step_seconds", unet.name]
-        gaps = self._tally.observations["respin_step_overhead_seconds", unet.name]
+            if unet.name not in self._batchers:
+                self._batchers[unet.name] = StepBatcher(self._networks, unet, meter=self._meter)
+        calls = self._meter.observations["respin_step_seconds", unet.name]
+        gaps = self._meter.observations["respin_step_overhead_seconds", unet.name]
         calls_before, gaps_before = len(calls), len(gaps)
-        for _ in self._schedulers[unet.name].drive([sample], lambda _done, _total: None):
+        for _ in self._batchers[unet.name].run([sample], lambda _done, _total: None):
             pass
         return statistics.median(calls[calls_before:]), statistics.median(gaps[gaps_before:])
 
 
 class Loops(Driver):
-    """What one writes without a scheduler: each request calls for itself, and Triton may merge what meets."""
+    """What one writes without a batcher: each request calls for itself, and Triton may merge what meets."""
 
     def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
         conditions = {name: array[None] for name, array in sample.conditions.items()}
         calls, gaps = [], []
-        ask, last_s = next(sample.trajectory), time.perf_counter()
+        unet_input, last_s = next(sample.trajectory), time.perf_counter()
         while True:
             began_s = time.perf_counter()
             noise = self._networks(
                 unet,
-                latents=ask.latents[None],
-                timestep=np.array([[ask.timestep]], np.float32),
-                guidance=np.array([[ask.guidance]], np.float32),
+                latents=unet_input.latents[None],
+                timestep=np.array([[unet_input.timestep]], np.float32),
+                guidance=np.array([[unet_input.guidance]], np.float32),
                 **conditions,
             )["noise"][0]
             gaps.append(began_s - last_s)
             last_s = time.perf_counter()
             calls.append(last_s - began_s)
             try:
-                ask = sample.trajectory.send(noise)
+                unet_input = sample.trajectory.send(noise)
             except StopIteration:
                 return statistics.median(calls), statistics.median(gaps)

@@ -15,7 +15,7 @@ from respin_benchmarks.step_scheduler import ledger
 from respin_benchmarks.step_scheduler.ledger import Ledger, Span
 from respin_benchmarks.step_scheduler.load import Answer, counted, offered
 from respin_benchmarks.step_scheduler.repository import PROFILE, ServedUNet, stepping_repository
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.launcher import EmbeddedTriton, ServerOptions
 
 STAGGER_S = 0.053
 """Between two arrivals: no multiple of a step, so that loops meet at no particular phase."""

@@ -21,7 +21,7 @@ NETWORKS = {
 
 
 @dataclass(frozen=True)
-class Aim:
+class Target:
     """Something aimed at: what, the figures that came, and whether all of them reach it."""
 
     what: str
@@ -112,27 +112,27 @@ def overhead(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def aims(rows: Sequence[Row]) -> Iterator[Aim]:
+def targets(rows: Sequence[Row]) -> Iterator[Target]:
     """What was aimed at with the network of fixed cost."""
     mine = compared(rows, "fixed")
     for arrival in ARRIVALS:
         counts = concurrencies(mine)
         ratios = {count: median(cell(mine, "scheduler", arrival, count), "ramped_ratio") for count in counts}
-        yield Aim(
+        yield Target(
             f"samples a call once ramped up, {arrival}: {RATIO_AIM:g} x min(requests, {SLOTS})",
             ", ".join(f"{ratio:.2f} at {count}" for count, ratio in ratios.items()),
             all(ratio >= RATIO_AIM * min(count, SLOTS) for count, ratio in ratios.items()),
         )
     for unet, cost, count, runs in overhead_cells(rows):
         if cost != "0":
-            yield Aim(
+            yield Target(
                 f"overhead a step, `{unet}`, batch {count}: at most {OVERHEAD_AIMS_MS[count]:g} ms",
                 f"{overhead_ms(runs):.2f} ms",
                 overhead_ms(runs) <= OVERHEAD_AIMS_MS[count],
             )
     for arrival in ARRIVALS if {1, SLOTS} <= set(concurrencies(mine)) else ():
         one, many = (percentile(latencies_ms(cell(mine, "scheduler", arrival, count)), 0.5) for count in (1, SLOTS))
-        yield Aim(
+        yield Target(
             f"latency p50 at {SLOTS} requests, {arrival}: at most {LATENCY_AIM:g} x that of one",
             f"{many / one:.2f} x ({many / 1e3:.2f} s and {one / 1e3:.2f} s)",
             many <= LATENCY_AIM * one,

@@ -26,7 +26,7 @@ from respin_benchmarks.step_scheduler.load import counted
 from respin_benchmarks.step_scheduler.repository import PROFILE, other_networks, views_repository
 from respin_benchmarks.step_scheduler.stepping import COST_MS
 from respin_client import Client
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.launcher import EmbeddedTriton, ServerOptions
 
 VIEWS = 12
 STEPS = int(DEFAULTS["steps"])
@@ -83,7 +83,7 @@ WAYS: Mapping[str, Callable[[Client, RotationRequest], int]] = {
 }
 
 
-class House:
+class FixedCostServer:
     """A server with the whole ensemble; a context manager.
 
     Args:
@@ -98,7 +98,7 @@ class House:
         options = ServerOptions(repository, PROFILE, grpc_port=0, http_port=0, metrics_port=0)
         self._server = EmbeddedTriton(options)
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> FixedCostServer:
         """Start it."""
         self._server.start()
         url = str(self._server.endpoints["gRPC"])
@@ -187,10 +187,10 @@ def runs_of(*, repeats: int, views: int = VIEWS, steps: int = STEPS) -> Iterator
     """
     number = 0
     with ExitStack() as stack:
-        houses = {caches: stack.enter_context(House(mib)) for caches, mib in CACHES.items()}
-        for house in houses.values():
-            in_one_request(house.client, request_for(number, views=2, steps=2))
+        servers = {caches: stack.enter_context(FixedCostServer(mib)) for caches, mib in CACHES.items()}
+        for server in servers.values():
+            in_one_request(server.client, request_for(number, views=2, steps=2))
         for repeat in range(repeats):
             for way, caches in cells():
                 number += 1
-                yield houses[caches].measured(way, caches, request_for(number, views=views, steps=steps), repeat)
+                yield servers[caches].measured(way, caches, request_for(number, views=views, steps=steps), repeat)

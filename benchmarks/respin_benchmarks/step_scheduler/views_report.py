@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from respin_benchmarks.step_scheduler.results import Row
-from respin_benchmarks.step_scheduler.stepping_report import Aim
+from respin_benchmarks.step_scheduler.stepping_report import Target
 from respin_benchmarks.step_scheduler.views import CACHES, UNETS, WAYS
 
 CALLS_AIM, TIME_AIM = 3.0, 2.0
@@ -50,7 +50,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
             yield f"| {way} | {caches} | {wall_s(runs):.2f} | {unet_calls(runs):g} | {numbers} |"
 
 
-def aims(rows: Sequence[Row]) -> Iterator[Aim]:
+def targets(rows: Sequence[Row]) -> Iterator[Target]:
     """What was aimed at."""
     views = rows[0]["views"]
     for way in SINGLES:
@@ -58,5 +58,5 @@ def aims(rows: Sequence[Row]) -> Iterator[Aim]:
             together, single = cell(rows, TOGETHER, caches), cell(rows, way, caches)
             calls, faster = unet_calls(single) / unet_calls(together), wall_s(single) / wall_s(together)
             against = f"{views} views in one request against {views} {way}, caches {caches}"
-            yield Aim(f"{against}: {CALLS_AIM:g} x fewer UNet calls", f"{calls:.1f} x", calls >= CALLS_AIM)
-            yield Aim(f"{against}: {TIME_AIM:g} x faster", f"{faster:.1f} x", faster >= TIME_AIM)
+            yield Target(f"{against}: {CALLS_AIM:g} x fewer UNet calls", f"{calls:.1f} x", calls >= CALLS_AIM)
+            yield Target(f"{against}: {TIME_AIM:g} x faster", f"{faster:.1f} x", faster >= TIME_AIM)

@@ -1,7 +1,7 @@
 """The seam between the stages and the networks: `networks(contract, **arrays) -> arrays`.
 
-Two implementations, which no stage can tell apart: `networks.onnx` runs ONNX Runtime sessions in this process,
-`networks.triton` calls models of the same Triton server by BLS.
+There are two implementations: `networks.onnx` runs ONNX Runtime sessions in this process, `networks.triton` calls
+models of the same Triton server by BLS. Stages do not know which one they use.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
 
-Call = Callable[[Mapping[str, Array]], dict[str, Array]]
-"""One network: a batch in, its outputs by the contract's names."""
+NetworkCall = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""Runs one network on a batch and returns its outputs, by the names of its contract."""
 
 
 class Networks(Protocol):
@@ -24,7 +24,7 @@ class Networks(Protocol):
 
     @property
     def sizes(self) -> Sizes:
-        """What the set fixes about its images."""
+        """The image sizes that the set was made for."""
         ...
 
     def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
@@ -32,23 +32,23 @@ class Networks(Protocol):
 
         Args:
             spec: its contract.
-            **arrays: every input, with a leading batch axis of any length.
+            **arrays: all inputs by name, with a leading batch axis of any length.
 
         Returns:
-            Every output by name, with the same batch axis.
+            All outputs by name, with the same batch axis.
 
         Raises:
-            ContractMismatch: the arrays are not what the contract says.
+            ContractMismatch: the arrays do not match the contract.
             InternalError: the network failed.
         """
         ...
 
 
 class BatchedNetworks(ABC):
-    """What both implementations share: the check of the contract, and batches no larger than it allows."""
+    """Base class: checks inputs against the contract, and splits batches that are larger than it allows."""
 
     def __init__(self, sizes: Sizes) -> None:
-        """Networks of a set with these sizes."""
+        """Make the networks of a set with these sizes."""
         self.sizes = sizes
 
     def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
@@ -66,4 +66,4 @@ class BatchedNetworks(ABC):
 
     @abstractmethod
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
-        """Run one batch that the contract allows."""
+        """Run one batch of at most the contract's size."""

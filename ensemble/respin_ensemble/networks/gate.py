@@ -1,4 +1,4 @@
-"""Lets many threads call the GPU at the same time, or one capture a graph."""
+"""A lock that lets many threads call the GPU at the same time, or one capture a CUDA graph."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 
 class Gate:
-    """While a stream captures, what a call of another thread does to find its kernels may be forbidden.
+    """A readers-writer lock: while a stream captures, calls of other threads may be forbidden by CUDA.
 
-    A capture waits for the calls under way; calls wait for a capture that waits.
+    A capture waits for the calls in progress; new calls wait for a waiting capture.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Gate:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Call, beside other calls."""
+        """Hold the lock for a call; other calls may run."""
         with self._changed:
             self._changed.wait_for(lambda: not self._captures)
             self._calls += 1
@@ -32,7 +32,7 @@ class Gate:
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        """Capture, while nobody calls and nobody else captures."""
+        """Hold the lock for a capture; no call and no other capture may run."""
         with self._changed:
             self._captures += 1
             self._changed.wait_for(lambda: not self._calls)
@@ -47,4 +47,4 @@ class Gate:
 
 
 GPU = Gate()
-"""Of this process's GPU."""
+"""The lock of this process's GPU."""

@@ -16,23 +16,23 @@ from respin.errors import InternalError
 from respin.model_set import ModelSet, Sizes
 from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
-from respin_ensemble.networks import BatchedNetworks, Call
+from respin_ensemble.networks import BatchedNetworks, NetworkCall
 from respin_ensemble.networks.onnx_cuda import CudaSession
 
 LARGE_BYTES = 4 * 2**20
-"""Of weights, from which on any network fills the cores with one sample. At full size all have that, in the mini set
-none."""
+"""Size of the weights from which one sample keeps all cores busy. All networks exceed it at full size, none in the mini
+set."""
 
 
 class CpuSession:
     """One network on the CPU, called by any number of threads.
 
     Args:
-        path: its model.onnx.
-        spec: its contract.
-        threads: that one call may use; 0 = every core where one sample fills them (see `is_one_by_one`), elsewhere half
-            of them: a job's two UNets work beside each other.
-        lengths: of free axes, by their names in the graph, that every run has; none: a run may have any.
+        path: path of model.onnx.
+        spec: contract of the network.
+        threads: threads per call; 0 = all cores if one sample keeps them busy (see `is_one_by_one`), else half of them,
+            because the two UNets of a job run at the same time.
+        lengths: fixed lengths of free axes, by their names in the graph; axes that are missing stay free.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class CpuSession:
         half = max(1, cores // 2)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or (cores if self._one_by_one else half)
-        # Ten networks share the cores: a pool that spins while it waits starves the others.
+        # Ten networks share the cores: a thread pool that spins while it waits starves the others.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         for axis, length in lengths.items():
@@ -57,20 +57,20 @@ class CpuSession:
         """Run one batch.
 
         Raises:
-            InternalError: ONNX Runtime refused it.
+            InternalError: ONNX Runtime failed.
         """
         names = [output.name for output in self._spec.outputs]
         try:
             with self._turns:
                 answers = [self._session.run(names, part) for part in self._parts(arrays)]
-        except Exception as error:  # ONNX Runtime's own errors have no base in common
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise InternalError(f"{self._spec.name} failed: {error}") from error
         if len(answers) == 1:
             return dict(zip(names, answers[0], strict=True))
         return {name: np.concatenate(parts) for name, parts in zip(names, zip(*answers, strict=True), strict=True)}
 
     def _parts(self, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
-        """What is run at a time."""
+        """Return the parts of a batch that run one after another."""
         if not self._one_by_one:
             return [dict(arrays)]
         count = len(next(iter(arrays.values())))
@@ -78,13 +78,13 @@ class CpuSession:
 
 
 def is_one_by_one(path: Path, spec: ModelSpec) -> bool:
-    """Whether a network on the CPU is run one sample at a time, because one fills the cores.
+    """Return whether a network runs one sample at a time on the CPU, because one keeps all cores busy.
 
-    Several at a time are no faster then, and each takes scratch memory, which ONNX Runtime keeps.
+    Larger batches would not be faster, and each sample takes scratch memory, which ONNX Runtime does not release.
 
     Args:
-        path: its model.onnx, and beside it the weights that have no room in there.
-        spec: its contract.
+        path: path of model.onnx; external weights are in a file beside it.
+        spec: contract of the network.
     """
     beside = path.with_name(f"{path.name}.data")
     weights_bytes = sum(file.stat().st_size for file in (path, beside) if file.is_file())
@@ -94,8 +94,8 @@ def is_one_by_one(path: Path, spec: ModelSpec) -> bool:
 class OnnxNetworks(BatchedNetworks):
     """The ten networks in this process."""
 
-    def __init__(self, calls: Mapping[str, Call], sizes: Sizes) -> None:
-        """Networks by name, each loaded."""
+    def __init__(self, calls: Mapping[str, NetworkCall], sizes: Sizes) -> None:
+        """Make networks from functions that run them, by name."""
         super().__init__(sizes)
         self._calls = calls
 
@@ -104,7 +104,7 @@ class OnnxNetworks(BatchedNetworks):
         """Load each network from its file.
 
         Raises:
-            InvalidInput: there is no such device.
+            InvalidInput: the device is not available.
         """
         if device == "cuda":
             return cls({name: CudaSession(path, NETWORKS[name]) for name, path in files.items()}, sizes)
@@ -112,15 +112,15 @@ class OnnxNetworks(BatchedNetworks):
 
     @classmethod
     def from_set(cls, folder: Path, *, device: str = "cpu") -> OnnxNetworks:
-        """Load the ten networks of a set's folder.
+        """Load the ten networks of a set.
 
         Args:
-            folder: of the set.
+            folder: folder of the set.
             device: "cpu" or "cuda".
 
         Raises:
-            ContractMismatch: the folder is no set, or lacks a network.
-            InvalidInput: there is no such device.
+            ContractMismatch: the folder is not a set, or lacks a network.
+            InvalidInput: the device is not available.
         """
         manifest = ModelSet.load(folder)
         files = {name: manifest.file(folder, spec) for name, spec in NETWORKS.items()}

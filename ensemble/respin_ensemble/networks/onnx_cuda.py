@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU: tensors stay where it reads them, and shapes that come again become CUDA graphs."""
+"""ONNX Runtime on an NVIDIA GPU, with bound memory and a CUDA graph for each shape that repeats."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from respin_ensemble.networks.gate import GPU
 PROVIDER = "CUDAExecutionProvider"
 
 MOST_GRAPHS = 16
-"""Shapes of a network that get a graph: each holds its own inputs and outputs on the GPU."""
+"""Limit on the graphs of one network: each holds its own inputs and outputs on the GPU."""
 
 NO_GRAPH = -1
-"""As the number of a graph: run without one."""
+"""Graph id that disables graphs."""
 
 CAPTURING = 3
-"""Calls of a new graph in which ONNX Runtime chooses kernels, captures and first replays: nobody else may call then."""
+"""First calls of a new graph, in which ONNX Runtime selects kernels, captures and replays; no other call may run."""
 
 Shapes = tuple[tuple[int, ...], ...]
 
 
 class CudaSession:
-    """One network on the GPU, called by any number of threads, one after another.
+    """One network on the GPU; calls from any number of threads run one after another.
 
-    ONNX Runtime keeps graphs, and cuBLAS's and cuDNN's handles, for each thread that has ever called a session: by
-    jobs, whose threads come and go, graphs would be captured at any time, and fill the GPU. Hence a thread a network.
+    ONNX Runtime keeps graphs, and cuBLAS and cuDNN handles, for each thread that has ever called a session. With the
+    short-lived threads of jobs, it would capture graphs at any time and fill the GPU. So each network has one thread.
 
     Args:
-        path: its model.onnx.
-        spec: its contract.
+        path: path of model.onnx.
+        spec: contract of the network.
 
     Raises:
         InvalidInput: ONNX Runtime cannot use a GPU here.
@@ -44,12 +44,12 @@ class CudaSession:
         require_cuda()
         self._spec, self._thread = spec, ThreadPoolExecutor(1, thread_name_prefix=spec.name)
         self.uncaptured = ""
-        """Why the network runs without graphs, where it does."""
+        """Why the network runs without graphs; empty if it does not."""
         try:
-            self._session = _opened(path, graphs=True)
-        except Exception as error:  # a node that CUDA lacks: the session is refused, in no class of its own
+            self._session = _open_session(path, graphs=True)
+        except Exception as error:  # a node that CUDA lacks fails the session with a generic error
             self.uncaptured = str(error).partition("\n")[0]
-            self._session = _opened(path, graphs=False)
+            self._session = _open_session(path, graphs=False)
         if self._session.get_providers()[0] != PROVIDER:
             raise InvalidInput("ONNX Runtime could not load CUDA or cuDNN; install the libraries of its CUDA version")
         self._seen: dict[Shapes, list[tuple[int, ...]]] = {}
@@ -59,7 +59,7 @@ class CudaSession:
         """Run one batch.
 
         Raises:
-            InternalError: ONNX Runtime refused it.
+            InternalError: ONNX Runtime failed.
         """
         return self._thread.submit(self._run, arrays).result()
 
@@ -73,11 +73,11 @@ class CudaSession:
                 if shapes in self._bound:
                     return self._bound[shapes](self._session, arrays)
                 return self._unbound(shapes, arrays)
-            except Exception as error:  # ONNX Runtime's own errors have no base in common
+            except Exception as error:  # ONNX Runtime's errors have no common base class
                 return self._without_graph(shapes, arrays, error)
 
     def _without_graph(self, shapes: Shapes, arrays: Mapping[str, Array], error: Exception) -> dict[str, Array]:
-        """What cannot be captured costs the network its further graphs, not a job its answer."""
+        """Run again without graphs: a failed capture disables them for this network, but does not fail the job."""
         if self.uncaptured or shapes not in self._bound:
             raise InternalError(f"{self._spec.name} failed: {error}") from error
         self.uncaptured = str(error).partition("\n")[0]
@@ -88,7 +88,7 @@ class CudaSession:
             raise InternalError(f"{self._spec.name} failed: {again}") from again
 
     def _turn(self, shapes: Shapes) -> AbstractContextManager[None]:
-        """Beside other networks' calls, or alone where this one may be captured."""
+        """Return the lock for a call: shared with other networks, or exclusive if this call may be captured."""
         bound = self._bound.get(shapes)
         captured = bound.calls >= CAPTURING if bound else shapes not in self._seen
         return GPU.call() if self.uncaptured or captured else GPU.capture()
@@ -101,7 +101,7 @@ class CudaSession:
 
 
 class _Bound:
-    """Inputs and outputs of one shape on the GPU, with the number of their graph."""
+    """Inputs and outputs of one shape on the GPU, with the id of their graph."""
 
     def __init__(
         self, spec: ModelSpec, arrays: Mapping[str, Array], outputs: list[tuple[int, ...]], number: int
@@ -129,10 +129,10 @@ class _Bound:
 
 
 def require_cuda() -> None:
-    """Refuse to go on where ONNX Runtime is the CPU's.
+    """Check that ONNX Runtime was built with CUDA.
 
     Raises:
-        InvalidInput: it is.
+        InvalidInput: it was not.
     """
     if PROVIDER not in onnxruntime.get_available_providers():
         raise InvalidInput(
@@ -141,11 +141,11 @@ def require_cuda() -> None:
         )
 
 
-def _opened(path: Path, *, graphs: bool) -> onnxruntime.InferenceSession:
+def _open_session(path: Path, *, graphs: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     cuda = {
-        # Doubling, the default, may take twice what is needed.
+        # The default, doubling, may allocate twice the memory needed.
         "arena_extend_strategy": "kSameAsRequested",
         "enable_cuda_graph": "1" if graphs else "0",
     }

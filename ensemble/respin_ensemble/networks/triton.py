@@ -1,4 +1,4 @@
-"""Networks as models of the same Triton server, called by BLS. Imports only inside a Python-backend stub."""
+"""Networks as models of the same Triton server, called by BLS. Can be imported only in a Python-backend stub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from respin_ensemble.networks import BatchedNetworks
 
 
 class TritonNetworks(BatchedNetworks):
-    """The ten networks of the server that this process belongs to."""
+    """The ten networks of this process's server."""
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         request = pb_utils.InferenceRequest(
@@ -21,5 +21,5 @@ class TritonNetworks(BatchedNetworks):
         response = request.exec()
         if response.has_error():
             raise InternalError(f"{spec.name} failed: {response.error().message()}")
-        # The tensors lie in shared memory that is reused once the response is gone.
+        # The tensors are in shared memory that is reused once the response is released.
         return {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}

@@ -1,4 +1,4 @@
-"""Every sampler by its name in a request."""
+"""All samplers, by the name that a request uses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from respin.specs import Array
 from respin_ensemble.sampling.ddim import ddim
-from respin_ensemble.sampling.schedules import (
-    Schedule,
+from respin_ensemble.sampling.noise_schedules import (
+    NoiseSchedule,
     euler_schedule,
     karras_schedule,
     leading_schedule,
@@ -17,69 +18,66 @@ from respin_ensemble.sampling.schedules import (
     zero123_schedule,
 )
 from respin_ensemble.sampling.solvers import dpmpp_2m, euler, unipc
-from respin_ensemble.sampling.trajectory import Guidance, Latents, Path, Trajectory, guided
+from respin_ensemble.sampling.trajectory import Latents, Sample, Sampler, SamplingParams, apply_guidance
 
-Family = Literal["zero123", "inpainting"]
-"""Whose noise levels: DDIM visits other ones for each network."""
+ModelFamily = Literal["zero123", "inpainting"]
+"""The diffusion model that predicts the noise: DDIM visits different noise levels for each."""
 
-Plan = Callable[[Latents, int, Family, float, np.random.Generator], tuple[Path, int]]
-"""(noise, steps, family, eta, generator) to a path and how often it asks the network."""
+SamplerFactory = Callable[[Latents, int, ModelFamily, float, np.random.Generator], tuple[Sampler, int]]
+"""Makes a sampler from (noise, steps, family, eta, generator), and returns how many times it will call the UNet."""
 
 
 def start(
-    sampler: str,
+    params: SamplingParams,
     noise: Latents,
-    steps: int,
-    guidance: Guidance,
+    conditions: Mapping[str, Array],
     *,
-    family: Family,
-    eta: float,
+    family: ModelFamily,
     generator: np.random.Generator,
-) -> tuple[Trajectory, int]:
-    """Begin the trajectory of one sample.
+) -> Sample:
+    """Start the denoising of one sample.
 
     Args:
-        sampler: a name of `respin.request.SAMPLERS`.
-        noise: (4, h, w), unit variance.
-        steps: how many are asked for.
-        guidance: of the network at each step.
-        family: which network predicts the noise.
-        eta: of DDIM, 0 deterministic .. 1; the other samplers add no noise whatever it is.
-        generator: of the fresh noise; the sample's own.
-
-    Returns:
-        The trajectory, and how often it asks the network: `steps`, but for DDIM on Zero123 (`zero123_schedule`).
+        params: sampler, steps, guidance and eta.
+        noise: (4, h, w) float32, unit variance.
+        conditions: the other inputs of the UNet by name, without batch axis.
+        family: the diffusion model that predicts the noise.
+        generator: source of the noise that DDIM adds back; the sample's own, so batching does not change its result.
     """
-    path, calls = PLANS[sampler](noise, steps, family, eta, generator)
-    return guided(path, guidance, calls), calls
+    sampler, steps = SAMPLER_FACTORIES[params.sampler](noise, params.steps, family, params.eta, generator)
+    return Sample(apply_guidance(sampler, params.guidance, steps), steps, noise.shape, conditions)
 
 
-def _ddim(noise: Latents, steps: int, family: Family, eta: float, generator: np.random.Generator) -> tuple[Path, int]:
+def _make_ddim(
+    noise: Latents, steps: int, family: ModelFamily, eta: float, generator: np.random.Generator
+) -> tuple[Sampler, int]:
     schedule = _DDIM_SCHEDULES[family](steps)
     return ddim(noise, schedule, eta=eta, generator=generator), len(schedule)
 
 
-def _solver(path: Callable[[Latents, Schedule], Path], levels: Callable[[int], Schedule]) -> Plan:
-    def plan(
-        noise: Latents, steps: int, _family: Family, _eta: float, _generator: np.random.Generator
-    ) -> tuple[Path, int]:
-        schedule = levels(steps)
-        return path(noise, schedule), len(schedule)
+def _solver(
+    solve: Callable[[Latents, NoiseSchedule], Sampler], make_schedule: Callable[[int], NoiseSchedule]
+) -> SamplerFactory:
+    def make(
+        noise: Latents, steps: int, _family: ModelFamily, _eta: float, _generator: np.random.Generator
+    ) -> tuple[Sampler, int]:
+        schedule = make_schedule(steps)
+        return solve(noise, schedule), len(schedule)
 
-    return plan
+    return make
 
 
-_DDIM_SCHEDULES: Mapping[Family, Callable[[int], Schedule]] = {
+_DDIM_SCHEDULES: Mapping[ModelFamily, Callable[[int], NoiseSchedule]] = {
     "zero123": zero123_schedule,
     "inpainting": leading_schedule,
 }
 
-PLANS: Mapping[str, Plan] = {
-    "ddim": _ddim,
+SAMPLER_FACTORIES: Mapping[str, SamplerFactory] = {
+    "ddim": _make_ddim,
     "euler": _solver(euler, euler_schedule),
     "dpmpp_2m": _solver(dpmpp_2m, linspace_schedule),
     "dpmpp_2m_karras": _solver(dpmpp_2m, karras_schedule),
     "unipc": _solver(unipc, linspace_schedule),
     "unipc_karras": _solver(unipc, karras_schedule),
 }
-"""How each sampler begins."""
+"""Factory of each sampler."""

@@ -1,4 +1,4 @@
-"""Triton in and out: what the `model.py` files of the model repository are made of.
+"""The Python models that Triton runs, used by the `model.py` files of the model repository.
 
-Its modules import `triton_python_backend_utils`, which exists only inside a Python-backend stub.
+These modules import `triton_python_backend_utils`, which exists only inside a Python-backend stub.
 """

@@ -1,4 +1,4 @@
-"""Who is let in: as many jobs and pixels as there is room for, and only who can be done in time."""
+"""Admission control: reject at once what would exceed the engine's limits or miss its deadline; never wait."""
 
 from __future__ import annotations
 
@@ -10,141 +10,146 @@ from typing import Protocol
 from respin.errors import Busy, InvalidInput
 from respin.limits import EngineLimits
 from respin.request import RotationRequest
+from respin_ensemble.batching.latency import LatencyForecast
 from respin_ensemble.metrics import Meter
-from respin_ensemble.sampling import Forecast
 
-USUAL_JOB_S = 2.0
-"""What a job is taken to last before any has ended."""
+INITIAL_JOB_S = 2.0
+"""Assumed duration of a job until the first has finished, seconds."""
 
-WEIGHT = 0.1
-"""Of the job that ended last in the running mean."""
+SMOOTHING = 0.1
+"""Weight of the newest job in the running mean of job durations."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a job was admitted with.
+class Reservation:
+    """What an admitted job occupies.
 
     Args:
-        pixels: of its photo.
-        since_s: on the monotonic clock.
+        pixels: pixels of its photo.
+        since_s: time of admission on the monotonic clock, seconds.
     """
 
     pixels: int
     since_s: float
 
 
-class Foresight(Protocol):
-    """Who can tell when samples would be done: a `StepScheduler`."""
+class LatencyForecaster(Protocol):
+    """Forecasts when samples would be done; `StepBatcher` is one."""
 
-    def forecast(self, *, steps: int, samples: int) -> Forecast:
-        """When a request of so many samples of so many steps each would be done if it came now."""
+    def forecast(self, *, steps: int, samples: int) -> LatencyForecast:
+        """Forecast when a request of so many samples, each of so many steps, would be done if it arrived now."""
         ...
 
 
 class Admission:
-    """Counts what is here, and refuses what would be too much; it never waits.
+    """Counts the admitted jobs and rejects requests that exceed a limit.
 
     Args:
-        limits: of the engine.
-        views: tells from measured steps when the novel views of a request would be done.
-        meter: is told of what is here and what was refused.
+        limits: limits of the engine.
+        views: forecasts when the novel views of a request would be done.
+        meter: receives rejections and job durations.
     """
 
-    def __init__(self, limits: EngineLimits, views: Foresight, meter: Meter) -> None:
+    def __init__(self, limits: EngineLimits, views: LatencyForecaster, meter: Meter) -> None:
         self._limits = limits
         self._views = views
         self._meter = meter
         self._lock = threading.Lock()
         self._jobs = 0
         self._pixels = 0
-        self._job_s = USUAL_JOB_S
+        self._job_s = INITIAL_JOB_S
 
     @property
-    def here(self) -> tuple[int, int]:
-        """Jobs, and pixels of their photos."""
+    def load(self) -> tuple[int, int]:
+        """Admitted jobs, and the pixels of their photos."""
         return self._jobs, self._pixels
 
-    def admit(self, request: RotationRequest, pixels: int, deadline_s: float | None) -> Place:
-        """Take a job in.
+    def admit(self, request: RotationRequest, pixels: int, deadline_s: float | None) -> Reservation:
+        """Admit a job.
 
         Args:
-            request: what it is to do.
-            pixels: of its photo.
-            deadline_s: seconds from now in which the answer is wanted; None = it does not matter when.
+            request: the request.
+            pixels: pixels of its photo.
+            deadline_s: seconds from now to its deadline; None = it has none.
 
         Raises:
-            Busy: there is no room, or not enough time with those that are here already.
-            InvalidInput: there would not be time enough for it alone.
+            Busy: a limit is reached, or the current load leaves too little time.
+            InvalidInput: the deadline is too short even for an idle engine.
         """
         with self._lock:
             try:
-                self._check_room(pixels)
+                self._check_capacity(pixels)
                 if deadline_s is not None:
-                    self._check_time(request, deadline_s)
-            except _Refused as refused:
-                self._meter.add("respin_rejections_total", refused.reason)
-                raise refused.error from None
+                    self._check_deadline(request, deadline_s)
+            except _Rejected as rejected:
+                self._meter.add("respin_rejections_total", rejected.reason)
+                raise rejected.error from None
             self._jobs += 1
             self._pixels += pixels
-        return Place(pixels, time.monotonic())
+        return Reservation(pixels, time.monotonic())
 
-    def leave(self, place: Place, *, answered: bool) -> None:
-        """Let a job go; one that was answered says how long jobs take."""
-        took_s = time.monotonic() - place.since_s
+    def release(self, reservation: Reservation, *, answered: bool) -> None:
+        """Release what a job occupied.
+
+        Args:
+            reservation: as returned by `admit`.
+            answered: whether the job succeeded; only then its duration is recorded.
+        """
+        took_s = time.monotonic() - reservation.since_s
         with self._lock:
             self._jobs -= 1
-            self._pixels -= place.pixels
+            self._pixels -= reservation.pixels
             if answered:
-                self._job_s += WEIGHT * (took_s - self._job_s)
+                self._job_s += SMOOTHING * (took_s - self._job_s)
         if answered:
             self._meter.observe("respin_job_seconds", took_s)
 
-    def _check_room(self, pixels: int) -> None:
+    def _check_capacity(self, pixels: int) -> None:
         limits = self._limits
         if self._jobs >= limits.max_jobs:
-            raise _Refused(
-                "jobs", Busy(f"{self._jobs} jobs are here already, the most this server holds; {self._hint()}")
+            raise _Rejected(
+                "jobs", Busy(f"the server has {self._jobs} jobs; the limit is {limits.max_jobs}. {self._hint()}")
             )
-        # One photo alone is let in whatever its size: its own limit is checked elsewhere.
+        # A photo alone is admitted whatever its size: its own limit is checked elsewhere.
         if self._jobs and self._pixels + pixels > limits.max_megapixels * 10**6:
-            raise _Refused(
+            raise _Rejected(
                 "pixels",
                 Busy(
-                    f"the photos here have {self._pixels / 1e6:.0f} megapixels and this one {pixels / 1e6:.0f}, "
-                    f"together the server holds {limits.max_megapixels}; {self._hint()}"
+                    f"the photos in progress have {self._pixels / 1e6:.0f} megapixels and this one adds "
+                    f"{pixels / 1e6:.0f}; the limit is {limits.max_megapixels}. {self._hint()}"
                 ),
             )
 
-    def _check_time(self, request: RotationRequest, deadline_s: float) -> None:
-        """Of the novel views alone: whether the background is there already is not known yet."""
+    def _check_deadline(self, request: RotationRequest, deadline_s: float) -> None:
+        """Check the novel views only: whether the background is cached is not known yet."""
         if not request.views:
             return
-        at_best_s, now_s = self._views.forecast(steps=request.steps, samples=request.views)
-        if at_best_s > deadline_s:
-            raise _Refused(
+        best_s, now_s = self._views.forecast(steps=request.steps, samples=request.views)
+        if best_s > deadline_s:
+            raise _Rejected(
                 "deadline",
                 InvalidInput(
-                    f"the deadline is {deadline_s:.2g} s away, {request.views} views of {request.steps} steps take "
-                    f"{at_best_s:.2g} s here at best; allow more time, or ask for fewer steps or views"
+                    f"the deadline is in {deadline_s:.2g} s, but {request.views} views of {request.steps} steps take "
+                    f"at least {best_s:.2g} s on this server; allow more time, or request fewer steps or views"
                 ),
             )
         if now_s > deadline_s:
-            raise _Refused(
+            raise _Rejected(
                 "deadline",
                 Busy(
-                    f"the deadline is {deadline_s:.2g} s away, with the {self._jobs} jobs that are here this one would "
-                    f"take {now_s:.2g} s; {self._hint()}"
+                    f"the deadline is in {deadline_s:.2g} s, but with {self._jobs} jobs in progress this one would "
+                    f"take {now_s:.2g} s. {self._hint()}"
                 ),
             )
 
     def _hint(self) -> str:
-        """When room may be expected: a worker's share of a job's usual time."""
+        """Return when capacity is likely to be free: a worker's share of the mean job duration."""
         wait_s = self._job_s / min(self._limits.workers, max(1, self._jobs))
-        return f"try again in {max(0.1, wait_s):.1f} s"
+        return f"Retry in {max(0.1, wait_s):.1f} s"
 
 
-class _Refused(Exception):
-    """An error, and what there was none of."""
+class _Rejected(Exception):
+    """An error, and the limit that caused it."""
 
     def __init__(self, reason: str, error: Busy | InvalidInput) -> None:
         self.reason = reason

@@ -1,4 +1,4 @@
-"""The engine: `rotate_object_stream`, the one process that holds the story."""
+"""The engine: the model `rotate_object_stream`, whose process runs all jobs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from respin.limits import EngineLimits
 from respin.model_set import ModelSet, Sizes
 from respin.request import PRIORITIES, RotationRequest
 from respin.specs import Array
+from respin_ensemble.batching.batchers import StepBatchers
+from respin_ensemble.batching.step_batcher import Capacity
+from respin_ensemble.imaging.codec import count_pixels
 from respin_ensemble.networks import Networks
-from respin_ensemble.novel_view import Moves
-from respin_ensemble.photos import photo_pixels
-from respin_ensemble.rotate_object import rotate_object
-from respin_ensemble.sampling import Room, StepSchedulers
-from respin_ensemble.serving.admission import Admission, Place
-from respin_ensemble.serving.caller import Caller
-from respin_ensemble.serving.engine_call import AT_WORK, UNKNOWN
+from respin_ensemble.pipeline.context import Caches, JobContext
+from respin_ensemble.pipeline.rotate_object import rotate_object
+from respin_ensemble.serving.admission import Admission, Reservation
+from respin_ensemble.serving.cancellation_poller import CancellationPoller
+from respin_ensemble.serving.engine_call import RUNNING, UNKNOWN
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.metrics import TritonMeter
 from respin_ensemble.serving.replies import (
@@ -37,24 +38,25 @@ from respin_ensemble.serving.replies import (
     read_parameters,
     tensors,
 )
-from respin_ensemble.serving.watch import Watch
-from respin_ensemble.workshop import Caches, Workshop
+from respin_ensemble.serving.response_sender import ResponseSender
+from respin_ensemble.stages.novel_view import CameraProjection
 
 PARAMETERS = ("job", "in_band", "cancel", "alive")
-"""How the unary fronts talk to the engine: the job's name; errors as data; stop the job of this name; is it at work?"""
+"""Request parameters that the unary proxies use: a name for the job; errors as data; the job to cancel; the job whose
+status is asked for."""
 
 SWITCH_S = 0.001
-"""How long a thread may hold the interpreter while others wait: the step loops must not wait for a picture's Python."""
+"""How long a thread may hold the GIL while others wait, seconds: the step batchers must not wait for image encoding."""
 
 PUBLISH_S = 0.5
-"""How often the metrics are brought up to date."""
+"""Time between two updates of the metrics, seconds."""
 
 
 class Engine:
-    """Answers each request with a stream: progress, results as they are made, the end."""
+    """Answers each request with a stream: progress, results as they become available, and the final response."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Find the set's manifest and the networks, and start the step loops."""
+        """Load the networks and start the threads."""
         sys.setswitchinterval(SWITCH_S)
         version = Path(args["model_repository"]) / args["model_version"]
         given = json.loads(args["model_config"])["parameters"]
@@ -63,17 +65,17 @@ class Engine:
         model_set = ModelSet.load(version)
         networks = _networks(parameters["networks"], version, model_set.sizes)
         self._meter = TritonMeter()
-        room = Room(limits.started_samples, limits.waiting_samples)
-        self._schedulers = StepSchedulers(networks, room=room, meter=self._meter)
-        self._admission = Admission(limits, self._schedulers[ZERO123_UNET], self._meter)
+        capacity = Capacity(limits.started_samples, limits.waiting_samples)
+        self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter)
+        self._admission = Admission(limits, self._batchers[ZERO123_UNET], self._meter)
         self._workers = ThreadPoolExecutor(limits.workers, thread_name_prefix="job")
-        # Each job at work has one branch: with as many threads as workers, none ever waits for another job's.
-        self._branches = ThreadPoolExecutor(limits.workers, thread_name_prefix="branch")
-        self._workshop = Workshop(
+        # Each running job has one background: with as many threads as workers, none waits for another job's.
+        self._backgrounds = ThreadPoolExecutor(limits.workers, thread_name_prefix="background")
+        self._context = JobContext(
             networks,
-            self._schedulers.stepper(),
-            self._branches,
-            Moves(networks),
+            self._batchers,
+            self._backgrounds,
+            CameraProjection(networks),
             Caches(limits.cache_mib * 2**20, self._meter),
             self._meter,
             notes=model_set.notes,
@@ -82,108 +84,107 @@ class Engine:
         self._lock = threading.Lock()
         self._closing = False
         self._published_s = 0.0
-        self._watch = Watch("callers of the engine", self._looks)
+        self._poller = CancellationPoller("poll callers", self._polls)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
-        """Take requests in and return at once; their answers follow through their response senders."""
+        """Accept requests and return at once; responses follow through their response senders."""
         for request in requests:
-            caller = Caller(request.get_response_sender())
+            sender = ResponseSender(request.get_response_sender())
             try:
                 parameters = read_parameters(request, PARAMETERS, ROTATE_OBJECT_STREAM)
             except InvalidInput as error:
-                caller.send_last(error_response(error))
+                sender.send_final(error_response(error))
                 continue
             if "cancel" in parameters or "alive" in parameters:
-                # With data in it: an empty final response would hang the BLS caller (Triton 2.51).
+                # It carries data: an empty final response would hang the BLS caller (Triton 2.51).
                 answer = {"stage": self._answer_message(parameters)}
-                caller.send_last(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, answer)))
+                sender.send_final(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, answer)))
                 continue
-            job = Job(request, caller, parameters)
+            job = Job(request, sender, parameters)
             try:
                 self._admit(job, read_inputs(request))
-            except Exception as error:  # a bug in the door must not cost the caller his answer
-                refusal = error_for_caller(error)
-                self._meter.add("respin_jobs_ended_total", refusal.grpc_code)
-                job.fail(refusal)
+            except Exception as error:  # even a bug during admission must reach the caller as a response
+                rejection = error_for_caller(error)
+                self._meter.add("respin_jobs_ended_total", rejection.grpc_code)
+                job.fail(rejection)
 
     def finalize(self) -> None:
-        """Stop every job at its next step, and wait for them."""
+        """Cancel all jobs and wait for them."""
         with self._lock:
             self._closing = True
             jobs = list(self._jobs.values())
         for job in jobs:
-            job.stop("server", "the server is stopping")
+            job.cancel("server", "the server is stopping")
         self._workers.shutdown()
-        self._branches.shutdown()
-        self._watch.close()
-        self._schedulers.close()
+        self._backgrounds.shutdown()
+        self._poller.close()
+        self._batchers.close()
 
     def _admit(self, job: Job, arrays: dict[str, Array]) -> None:
-        """Refuse what can be refused without work, before it takes a worker."""
+        """Reject what can be rejected cheaply, before it occupies a worker."""
         request = RotationRequest.from_arrays(arrays)
-        pixels = photo_pixels(request.image)
+        pixels = count_pixels(request.image)
         with self._lock:
             if self._closing:
                 raise Busy("the server is stopping; send the request again")
             if job.name in self._jobs:
-                raise InvalidInput("a job of this name is at work; leave the parameter 'job' out")
-            place = self._admission.admit(request, pixels, job.deadline_s)
+                raise InvalidInput("a job with this name is running; omit the parameter 'job'")
+            reservation = self._admission.admit(request, pixels, job.deadline_s)
             self._jobs[job.name] = job
-        self._workers.submit(self._work, job, request, place)
+        self._workers.submit(self._run, job, request, reservation)
 
-    def _work(self, job: Job, request: RotationRequest, place: Place) -> None:
+    def _run(self, job: Job, request: RotationRequest, reservation: Reservation) -> None:
         status = "OK"
         try:
-            # It may have waited for a worker longer than its caller did for it.
-            job.look()
-            job.still_wanted()
-            stepper = self._schedulers.stepper(priority=PRIORITIES[request.priority], stopped=job.is_stopped)
-            workshop = replace(self._workshop, stepper=stepper, still_wanted=job.still_wanted)
-            rotate_object(workshop, request, job.report)
-            job.end()
-        except Exception as error:  # a bug becomes a logged reference for the caller, and the engine lives on
-            told = error_for_caller(error)
-            status = told.grpc_code
-            job.fail(told)
+            # The caller may have disconnected while the job waited for a worker.
+            job.poll()
+            job.cancellation.check()
+            context = replace(self._context, cancellation=job.cancellation, priority=PRIORITIES[request.priority])
+            rotate_object(context, request, job.report)
+            job.finish()
+        except Exception as error:  # a bug becomes a logged reference for the caller, and the engine keeps serving
+            failure = error_for_caller(error)
+            status = failure.grpc_code
+            job.fail(failure)
         finally:
             with self._lock:
                 del self._jobs[job.name]
-            self._admission.leave(place, answered=status == "OK")
+            self._admission.release(reservation, answered=status == "OK")
             self._meter.add("respin_jobs_ended_total", status)
-            if job.stopped_by is not None and status == "CANCELLED":
-                self._meter.add("respin_cancellations_total", job.stopped_by)
+            if job.cancelled_by is not None and status == "CANCELLED":
+                self._meter.add("respin_cancellations_total", job.cancelled_by)
 
-    def _looks(self) -> list[Callable[[], None]]:
-        """What the watch does next: look for each job's caller, and now and then bring the metrics up to date."""
+    def _polls(self) -> list[Callable[[], None]]:
+        """Return what the poller calls next: a poll of each job, and every half second an update of the metrics."""
         with self._lock:
-            looks: list[Callable[[], None]] = [job.look for job in self._jobs.values()]
+            polls: list[Callable[[], None]] = [job.poll for job in self._jobs.values()]
         if time.monotonic() - self._published_s > PUBLISH_S:
             self._published_s = time.monotonic()
-            looks.append(self._publish)
-        return looks
+            polls.append(self._publish)
+        return polls
 
     def _publish(self) -> None:
-        jobs, pixels = self._admission.here
+        jobs, pixels = self._admission.load
         self._meter.set("respin_jobs", jobs)
         self._meter.set("respin_photo_pixels", pixels)
-        for unet, (started, waiting) in self._schedulers.samples().items():
+        for unet, (started, waiting) in self._batchers.count_samples().items():
             self._meter.set("respin_samples_started", started, unet)
             self._meter.set("respin_samples_waiting", waiting, unet)
         self._meter.publish()
 
     def _answer_message(self, parameters: Mapping[str, str]) -> bytes:
-        """Whether the job that a message speaks of is at work; if told so, it is made to stop."""
+        """Answer a message: cancel the job or not, and return whether it is running."""
         with self._lock:
             job = self._jobs.get(parameters.get("cancel") or parameters["alive"])
         if job is None:
             return UNKNOWN
         if "cancel" in parameters:
-            job.stop("caller", "the caller cancelled or went away")
-        return AT_WORK
+            job.cancel("caller", "the caller cancelled or disconnected")
+        return RUNNING
 
 
 def _networks(kind: str, version: Path, sizes: Sizes) -> Networks:
-    """The networks that the profile names: models of this server, or sessions in this process."""
+    """Return the networks of the profile: models of this server, or sessions in this process."""
     if kind == "triton":
         from respin_ensemble.networks.triton import TritonNetworks  # noqa: PLC0415
 

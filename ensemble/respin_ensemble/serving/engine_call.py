@@ -1,11 +1,14 @@
-"""A job in the engine, as another process of the same server sees it.
+"""Call the engine from another process of the same server.
 
-Traps of Triton 2.51 shape it. An error that follows data is lost on BLS, so errors arrive as the output `status`. BLS
-cannot cancel, so that is a message. When the engine's process dies, the iterator of its answers blocks for ever: it is
-read by a thread of its own, and the engine is asked now and then whether it still knows the job. Responses that come
-while their iterator is still being made can be lost, so a job answers with one.
-And an iterator whose last reference is Triton's own is destroyed by a thread that does not hold the interpreter's lock,
-which corrupts the process's memory: each is kept here until Triton has let go of it.
+Triton 2.51 has several traps that this module works around:
+
+* An error that follows data is lost on BLS, so errors arrive as the output `status`.
+* BLS cannot cancel a request, so cancelling is a message of its own.
+* If the engine's process dies, the iterator of its responses blocks forever. It is read in a thread of its own, and the
+  engine is asked from time to time whether it still knows the job.
+* Responses that arrive while their iterator is being created can be lost, so a job answers with a single one.
+* An iterator whose last reference is Triton's own is destroyed by a thread that does not hold the GIL, which corrupts
+  memory. This module keeps a reference until Triton has released its own.
 """
 
 from __future__ import annotations
@@ -25,38 +28,37 @@ from respin.errors import Busy, InternalError, InvalidInput, RespinError
 from respin.specs import Array
 from respin_ensemble.serving.replies import error_from_status
 
-LOOK_S = 1.0
-"""How long the engine may be silent before it is asked whether it still knows the job."""
+ALIVE_TIMEOUT_S = 1.0
+"""How long the engine may be silent before it is asked whether it still knows the job, seconds."""
 
-AT_WORK, UNKNOWN = b"at_work", b"unknown"
-"""The engine's two answers, as its `stage`."""
+RUNNING, UNKNOWN = b"running", b"unknown"
+"""The engine's answers to a message about a job, as its output `stage`."""
 
-Answer = Mapping[str, Array]
+Outputs = Mapping[str, Array]
 
-KEPT_S = 2.0
-"""How long an iterator is kept once it is at its end; Triton lets go of it within milliseconds."""
+KEEP_S = 2.0
+"""How long a finished iterator is kept, seconds; Triton releases it within milliseconds."""
 
 _LOCK = threading.Lock()
 _KEPT: deque[tuple[float, object]] = deque()
 
 
 class EngineCall:
-    """One job, from `answer` on.
+    """One job in the engine.
 
     Args:
-        arrays: the request's inputs by name.
-        outputs: which of the engine's outputs to ask for.
-        timeout_us: that the caller gave the request, microseconds; 0 = any number.
-        is_gone: whether the caller has gone.
+        arrays: inputs of the request by name.
+        outputs: outputs of the engine to request.
+        timeout_us: timeout of the caller's request, microseconds; 0 = none.
+        is_cancelled: returns whether the caller cancelled or disconnected.
     """
 
     def __init__(
-        self, arrays: Mapping[str, Array], outputs: tuple[str, ...], timeout_us: int, is_gone: Callable[[], bool]
+        self, arrays: Mapping[str, Array], outputs: tuple[str, ...], timeout_us: int, is_cancelled: Callable[[], bool]
     ) -> None:
-        """Prepare the job; nothing is asked yet."""
         self._job = uuid.uuid4().hex
-        self._is_gone = is_gone
-        self._told = False
+        self._is_cancelled = is_cancelled
+        self._cancel_sent = False
         self._request = pb_utils.InferenceRequest(
             model_name=ROTATE_OBJECT_STREAM.name,
             requested_output_names=[*outputs, "status"],
@@ -64,52 +66,52 @@ class EngineCall:
             parameters={"job": self._job, "in_band": "1"},
             timeout=timeout_us,
         )
-        self._answers: queue.SimpleQueue[Answer | RespinError] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[Outputs | RespinError] = queue.SimpleQueue()
 
-    def look(self) -> None:
-        """Tell the engine if the caller has gone: it ends the job in its own words. Called again and again."""
-        if not self._told and self._is_gone():
-            self._told = True
-            _tell_engine({"cancel": self._job})
+    def poll(self) -> None:
+        """Cancel the job in the engine if the caller has disconnected; called periodically."""
+        if not self._cancel_sent and self._is_cancelled():
+            self._cancel_sent = True
+            _send_message({"cancel": self._job})
 
-    def answer(self) -> Answer:
-        """Run the job and wait for its outputs.
+    def run(self) -> Outputs:
+        """Run the job and return its outputs.
 
         Raises:
-            Busy: the engine died under the job; the same request may be sent again.
-            RespinError: what the engine said.
+            Busy: the engine's process died; the same request may be sent again.
+            RespinError: the job failed in the engine.
         """
-        threading.Thread(target=self._read, name="engine answers", daemon=True).start()
-        while not (answer := self._next()):
+        threading.Thread(target=self._read, name="engine responses", daemon=True).start()
+        while not (outputs := self._wait()):
             pass
-        if isinstance(answer, RespinError):
-            raise answer
-        return answer
+        if isinstance(outputs, RespinError):
+            raise outputs
+        return outputs
 
-    def _next(self) -> Answer | RespinError:
-        """The answer; an empty one where the engine was silent but is at work."""
+    def _wait(self) -> Outputs | RespinError:
+        """Wait for the outputs; they are empty if the engine has not answered yet but is still running the job."""
         try:
-            return self._answers.get(timeout=LOOK_S)
+            return self._received.get(timeout=ALIVE_TIMEOUT_S)
         except queue.Empty:
-            if _tell_engine({"alive": self._job}) == AT_WORK:
+            if _send_message({"alive": self._job}) == RUNNING:
                 return {}
         try:
-            # It may have ended between the two questions, its last answer still under way.
-            return self._answers.get(timeout=LOOK_S)
+            # The job may have ended between the timeout and the message, with its response still in transit.
+            return self._received.get(timeout=ALIVE_TIMEOUT_S)
         except queue.Empty:
             return Busy("the engine was restarted while it worked on this request; send it again")
 
     def _read(self) -> None:
         try:
             for response in _responses(self._request):
-                self._answers.put(_answer_from_response(response))
-        except Exception as error:  # a thread's last words must reach the one who waits
-            self._answers.put(InternalError(f"the engine cannot be asked ({error})"))
+                self._received.put(_outputs_from_response(response))
+        except Exception as error:  # an error in this thread must reach the thread that waits
+            self._received.put(InternalError(f"the engine cannot be called ({error})"))
 
 
 def _responses(request: pb_utils.InferenceRequest) -> Iterator[pb_utils.InferenceResponse]:
-    """Make a decoupled call; its responses, which may be waited for beside those of others."""
-    # This waits for the first response: no lock may be held.
+    """Make a decoupled call and yield its responses."""
+    # This blocks until the first response: no lock may be held.
     responses = request.exec(decoupled=True)
     try:
         yield from responses
@@ -117,26 +119,26 @@ def _responses(request: pb_utils.InferenceRequest) -> Iterator[pb_utils.Inferenc
         with _LOCK:
             now_s = time.monotonic()
             _KEPT.append((now_s, responses))
-            while now_s - _KEPT[0][0] > KEPT_S:
+            while now_s - _KEPT[0][0] > KEEP_S:
                 _KEPT.popleft()
 
 
-def _answer_from_response(response: pb_utils.InferenceResponse) -> Answer | RespinError:
+def _outputs_from_response(response: pb_utils.InferenceResponse) -> Outputs | RespinError:
     if response.has_error():
-        # Triton's own refusal: nothing of the engine's arrives like this.
+        # An error of Triton's own: those of the engine arrive as `status`.
         error = response.error()
-        refused = error.code() == pb_utils.TritonError.INVALID_ARG
-        return (InvalidInput if refused else InternalError)(error.message())
-    answer = {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}
-    return error_from_status(answer["status"]) if "status" in answer else answer
+        is_invalid = error.code() == pb_utils.TritonError.INVALID_ARG
+        return (InvalidInput if is_invalid else InternalError)(error.message())
+    outputs = {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}
+    return error_from_status(outputs["status"]) if "status" in outputs else outputs
 
 
-def _tell_engine(parameters: dict[str, str]) -> bytes:
-    """Send a message that is no job; the engine's answer, or `UNKNOWN` where none comes."""
+def _send_message(parameters: dict[str, str]) -> bytes:
+    """Send a message about a job and return the engine's answer; `UNKNOWN` if the call fails."""
     request = pb_utils.InferenceRequest(
         model_name=ROTATE_OBJECT_STREAM.name,
         requested_output_names=["stage"],
-        # Triton insists on the required inputs; the engine does not look at them.
+        # Triton requires the required inputs; the engine ignores them.
         inputs=[
             pb_utils.Tensor(spec.name, np.array([b""], np.object_))
             for spec in ROTATE_OBJECT_STREAM.inputs

@@ -21,7 +21,7 @@ Arrays = Mapping[str, Array]
 
 
 class OnnxNetwork:
-    """Serves whichever network its folder in the model repository is named after."""
+    """Serves the network that its folder in the model repository is named after."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load `model.onnx` from the version folder."""
@@ -32,35 +32,35 @@ class OnnxNetwork:
         self._session = CpuSession(path, self._spec, threads)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
-        """Answer requests in as few runs as their shapes allow; one that fails, fails alone."""
-        asked = [read_inputs(request) for request in requests]
+        """Answer requests in as few runs as their shapes allow; a failure affects only the request that caused it."""
+        inputs = [read_inputs(request) for request in requests]
         responses: dict[int, pb_utils.InferenceResponse] = {}
-        by_shape = sorted(range(len(asked)), key=lambda index: _shapes(asked[index]))
-        for _, group in groupby(by_shape, key=lambda index: _shapes(asked[index])):
+        by_shape = sorted(range(len(inputs)), key=lambda index: _shapes(inputs[index]))
+        for _, group in groupby(by_shape, key=lambda index: _shapes(inputs[index])):
             members = list(group)
-            responses.update(zip(members, self._answer([asked[index] for index in members]), strict=True))
-        return [responses[index] for index in range(len(asked))]
+            responses.update(zip(members, self._answer([inputs[index] for index in members]), strict=True))
+        return [responses[index] for index in range(len(inputs))]
 
-    def _answer(self, asked: list[Arrays]) -> list[pb_utils.InferenceResponse]:
-        """Run requests of one shape together; on failure each by itself."""
+    def _answer(self, inputs: list[Arrays]) -> list[pb_utils.InferenceResponse]:
+        """Run requests of one shape together; if that fails, each alone."""
         try:
-            answers = self._run_together(asked)
+            answers = self._run_together(inputs)
         except RespinError as error:
-            if len(asked) == 1:
+            if len(inputs) == 1:
                 return [error_response(error_for_caller(error))]
-            return [self._answer([alone])[0] for alone in asked]
+            return [self._answer([alone])[0] for alone in inputs]
         return [pb_utils.InferenceResponse(tensors(self._spec, answer)) for answer in answers]
 
-    def _run_together(self, asked: list[Arrays]) -> list[dict[str, Array]]:
+    def _run_together(self, inputs: list[Arrays]) -> list[dict[str, Array]]:
         names = [spec.name for spec in self._spec.inputs]
-        stacked = {name: np.concatenate([arrays[name] for arrays in asked]) for name in names}
+        stacked = {name: np.concatenate([arrays[name] for arrays in inputs]) for name in names}
         self._spec.check_inputs(stacked)
         outputs = self._session(stacked)
-        ends = np.cumsum([len(arrays[names[0]]) for arrays in asked])[:-1]
+        ends = np.cumsum([len(arrays[names[0]]) for arrays in inputs])[:-1]
         pieces = {name: np.split(array, ends) for name, array in outputs.items()}
-        return [{name: pieces[name][index] for name in outputs} for index in range(len(asked))]
+        return [{name: pieces[name][index] for name in outputs} for index in range(len(inputs))]
 
 
 def _shapes(arrays: Arrays) -> list[tuple[Any, ...]]:
-    """What requests must share to be run together: the shape of one sample of each input."""
+    """Return what requests must have in common to run together: the shape of one sample of each input."""
     return [(name, array.shape[1:]) for name, array in sorted(arrays.items())]

@@ -1,4 +1,4 @@
-"""Errors and results in Triton's terms."""
+"""Conversions between Triton's requests and responses and our values and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CODES = {
     "NOT_FOUND": "NOT_FOUND",
     "UNAVAILABLE": "UNAVAILABLE",
     "CANCELLED": "CANCELLED",
-    # What a network is fed by hand is its caller's to mend.
+    # A caller that calls a network directly is responsible for its inputs.
     "FAILED_PRECONDITION": "INVALID_ARG",
 }
 
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 def error_for_caller(error: Exception) -> RespinError:
-    """What the caller may know of an error.
+    """Return the error that the caller receives.
 
-    Our own errors are written for the caller. Anything else is a bug: its traceback goes to the log under a reference,
-    and the caller gets the reference, no paths and no code.
+    Errors of our own classes are written for the caller. Anything else is a bug: the traceback is logged under a
+    reference, and the caller receives the reference, but no paths and no code.
     """
     if isinstance(error, RespinError) and not isinstance(error, InternalError):
         return error
@@ -40,42 +40,42 @@ def error_for_caller(error: Exception) -> RespinError:
     _log.error("job failed, reference %s", reference, exc_info=error)
     if isinstance(error, InternalError) and "/" not in str(error):
         return error
-    return InternalError(f"the server failed at this job; its log tells more under reference {reference}")
+    return InternalError(f"the server failed at this job; its log has the details under reference {reference}")
 
 
 def error_response(error: RespinError) -> pb_utils.InferenceResponse:
-    """An error as Triton's own, with the gRPC status of its class."""
+    """Convert an error to a Triton response with the gRPC status of its class."""
     code = getattr(pb_utils.TritonError, _CODES.get(error.grpc_code, "INTERNAL"))
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
 
 
 def status_from_error(error: RespinError) -> Array:
-    """An error as the value of the `status` output.
+    """Convert an error to a value of the output `status`.
 
-    A caller within the server needs it there: an error that follows data is lost on BLS, or hangs it (Triton 2.51).
+    Callers within the server need it there: an error that follows data is lost on BLS, or hangs it (Triton 2.51).
     """
     return np.array([json.dumps({"code": error.grpc_code, "message": str(error)}).encode()], np.object_)
 
 
 def error_from_status(status: Array) -> RespinError:
-    """The inverse of `status_from_error`."""
-    told = json.loads(bytes(status[0]))
-    return BY_GRPC_CODE[told["code"]](told["message"])
+    """Convert a value of the output `status` to an error: the inverse of `status_from_error`."""
+    fields = json.loads(bytes(status[0]))
+    return BY_GRPC_CODE[fields["code"]](fields["message"])
 
 
 def read_inputs(request: pb_utils.InferenceRequest) -> dict[str, Array]:
-    """Every input that the request carries, copied: Triton reuses the memory once `execute` returns."""
+    """Return copies of all inputs of a request: Triton reuses the memory once `execute` returns."""
     return {tensor.name(): tensor.as_numpy().copy() for tensor in request.inputs()}
 
 
 def read_parameters(request: pb_utils.InferenceRequest, known: tuple[str, ...], spec: ModelSpec) -> dict[str, str]:
-    """The request's parameters.
+    """Return the parameters of a request.
 
     Raises:
-        InvalidInput: one that the model does not know; a typing error must not pass unseen.
+        InvalidInput: the model does not know a parameter; a typing error must not go unnoticed.
     """
     parameters: dict[str, str] = json.loads(request.parameters() or "{}")
-    # Triton's own front ends add parameters that begin with its name.
+    # Triton's own frontends add parameters with this prefix.
     ours = {name: value for name, value in parameters.items() if not name.startswith("triton_")}
     if unknown := sorted(set(ours) - set(known)):
         raise InvalidInput(
@@ -86,11 +86,11 @@ def read_parameters(request: pb_utils.InferenceRequest, known: tuple[str, ...], 
 
 
 def tensors(spec: ModelSpec, values: Mapping[str, Array | bytes | str | float]) -> list[pb_utils.Tensor]:
-    """Results as the output tensors of a contract.
+    """Convert results to the output tensors of a contract.
 
     Args:
-        spec: the job.
-        values: by output name; a single value becomes a tensor of one element.
+        spec: contract of the job.
+        values: results by output name; a single value becomes a tensor of one element.
     """
     dtypes = {output.name: output.dtype.numpy for output in spec.outputs}
     made = []

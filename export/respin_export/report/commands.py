@@ -76,7 +76,7 @@ def parity(
     write_rows(results, Row, rows)
     write_section(page, SECTION, parity_text(rows))
     plot_parity(rows, plot)
-    refuse_broken(measured)
+    check_gates(measured)
 
 
 def measure(
@@ -127,7 +127,7 @@ def measure(
     return [replace(row, date=here.date, versions=here.versions) for row in rows]
 
 
-def refuse_broken(rows: Sequence[Row]) -> None:
+def check_gates(rows: Sequence[Row]) -> None:
     """Refuse rows beyond their gates.
 
     Raises:

@@ -110,13 +110,13 @@ def fetch(
     """
     _require("httpx2")
     # The export extra brings what these import.
-    from respin_export.weights.download import Patience  # noqa: PLC0415
+    from respin_export.weights.download import RetryPolicy  # noqa: PLC0415
     from respin_export.weights.fetch import Fetcher, Source  # noqa: PLC0415
 
     hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
     origin = Source(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
     with _bars(quiet) as progress:
-        for sentence in Fetcher(weights, origin, progress, Patience(tries=tries)).fetch(_chosen(names)):
+        for sentence in Fetcher(weights, origin, progress, RetryPolicy(tries=tries)).fetch(_chosen(names)):
             typer.echo(sentence)
 
 

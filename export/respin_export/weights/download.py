@@ -38,7 +38,7 @@ def free_bytes(folder: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often and how long to wait for a server.
 
     Args:
@@ -55,7 +55,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Arrived:
+class DownloadInfo:
     """What the server said of a file that is there in full.
 
     Args:
@@ -84,7 +84,7 @@ class Download:
         url: of the file.
         part: where to put it. Beside it, `<part>.json` says which version of the file the part is of.
         headers: to send along.
-        patience: with the server.
+        retry: with the server.
         report: of progress.
         room: bytes free where `part` lies.
     """
@@ -93,11 +93,11 @@ class Download:
     url: str
     part: Path
     headers: Mapping[str, str] = field(default_factory=dict)
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     report: Report = lambda done, total: None
     room: Callable[[Path], int] = free_bytes
 
-    def run(self) -> Arrived:
+    def run(self) -> DownloadInfo:
         """Bring the file.
 
         Raises:
@@ -118,19 +118,19 @@ class Download:
             self._wait(failures, later)
 
     def _wait(self, failures: int, later: _Later) -> None:
-        patience = self.patience
+        retry = self.retry
         wait_s = later.wait_s
         if wait_s is None:
-            wait_s = min(patience.first_wait_s * 2 ** (failures - 1), patience.longest_wait_s)
-        if failures >= patience.tries or wait_s > patience.longest_wait_s:
+            wait_s = min(retry.first_wait_s * 2 ** (failures - 1), retry.longest_wait_s)
+        if failures >= retry.tries or wait_s > retry.longest_wait_s:
             asked = f" and asks to wait {wait_s:.0f} s" if later.wait_s is not None else ""
             raise Busy(
                 f"{self.url} does not come ({later}{asked}; tries without progress: {failures}); "
                 "what has come is kept: run the same command again later, or name another source with --mirror"
             )
-        patience.sleep(wait_s)
+        retry.sleep(wait_s)
 
-    def _attempt(self, kept: int) -> Arrived:
+    def _attempt(self, kept: int) -> DownloadInfo:
         headers = {**self.headers, "Accept-Encoding": "identity"}
         if kept:
             headers |= {"Range": f"bytes={kept}-", "If-Range": self._validator()}
@@ -230,13 +230,13 @@ def _notes(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _said(response: httpx2.Response) -> Arrived:
+def _said(response: httpx2.Response) -> DownloadInfo:
     for answer in (*response.history, response):
         etag = answer.headers.get("X-Linked-Etag", "").removeprefix("W/").strip('"')
         if len(etag) == SHA256_DIGITS:
             size = answer.headers.get("X-Linked-Size")
-            return Arrived(int(size) if size is not None else None, etag)
-    return Arrived()
+            return DownloadInfo(int(size) if size is not None else None, etag)
+    return DownloadInfo()
 
 
 def _retry_after_s(response: httpx2.Response) -> float | None:

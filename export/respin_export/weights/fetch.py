@@ -16,7 +16,7 @@ from rich.progress import Progress
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import sha256_of
 from respin_export.weights.catalogue import DEFAULT_HUB, SHA256_DIGITS, Chosen, WeightFile
-from respin_export.weights.download import Arrived, Download, Patience, discard, free_bytes, settle
+from respin_export.weights.download import Download, DownloadInfo, RetryPolicy, discard, free_bytes, settle
 from respin_export.weights.verify import RECEIPTS, check, read_receipts
 
 TIMEOUT = httpx2.Timeout(30.0)  # 30 s without a byte, or to connect; a whole file may take hours
@@ -65,14 +65,14 @@ class Fetcher:
         weights: the weights folder.
         source: where from.
         progress: shows one bar a file.
-        patience: with servers.
+        retry: with servers.
         room: bytes free where a folder lies.
     """
 
     weights: Path
     source: Source
     progress: Progress
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     room: Callable[[Path], int] = free_bytes
 
     def fetch(self, wanted: Sequence[Chosen]) -> list[str]:
@@ -127,7 +127,7 @@ class Fetcher:
         part = _part(path)
         part.parent.mkdir(parents=True, exist_ok=True)
         if self.source.folder is not None:
-            url, arrived = self._copy(self.source.folder, chosen, file, part), Arrived()
+            url, arrived = self._copy(self.source.folder, chosen, file, part), DownloadInfo()
         else:
             url = self.source.url(chosen, file)
             arrived = self._download(client, url, part)
@@ -147,14 +147,14 @@ class Fetcher:
             "no SHA-256 is published for it" if against is None else f"agrees with {against}"
         )
 
-    def _download(self, client: httpx2.Client, url: str, part: Path) -> Arrived:
+    def _download(self, client: httpx2.Client, url: str, part: Path) -> DownloadInfo:
         task = self.progress.add_task(part.stem, total=None)
         return Download(
             client,
             url,
             part,
             headers=self.source.headers(url),
-            patience=self.patience,
+            retry=self.retry,
             report=lambda done, total: self.progress.update(task, completed=done, total=total),
             room=self.room,
         ).run()
@@ -194,14 +194,14 @@ def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def _with_told(file: WeightFile, arrived: Arrived) -> WeightFile:
+def _with_told(file: WeightFile, arrived: DownloadInfo) -> WeightFile:
     """What is known of a file, filled up with what the Hub told of it."""
     if file.sha256 is not None or arrived.sha256 is None:
         return file
     return replace(file, size_bytes=arrived.size_bytes, size_is_exact=True, sha256=arrived.sha256)
 
 
-def _checked_against(file: WeightFile, arrived: Arrived) -> str | None:
+def _checked_against(file: WeightFile, arrived: DownloadInfo) -> str | None:
     if file.sha256 is not None:
         return _known(file)
     return None if arrived.sha256 is None else "the SHA-256 that the Hub gave with it"

@@ -1,4 +1,4 @@
-"""This network on ONNX Runtime; its contract says the rest."""
+"""This network on ONNX Runtime, configured by its contract."""
 
 from respin_ensemble.serving.network import OnnxNetwork as TritonPythonModel
 

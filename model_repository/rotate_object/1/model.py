@@ -1,5 +1,5 @@
-"""A unary front to the engine; its contract says the rest."""
+"""A unary proxy of the engine, configured by its contract."""
 
-from respin_ensemble.serving.front import Front as TritonPythonModel
+from respin_ensemble.serving.unary_proxy import UnaryProxy as TritonPythonModel
 
 __all__ = ["TritonPythonModel"]

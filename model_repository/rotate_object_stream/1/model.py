@@ -1,4 +1,4 @@
-"""The engine: the one process that holds the story."""
+"""The engine: its process runs all jobs."""
 
 from respin_ensemble.serving.engine import Engine as TritonPythonModel
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from respin.bundled import bundled
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
-from respin_ensemble.server.assemble import assemble
-from respin_ensemble.server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.assemble import assemble
+from respin_server.launcher import EmbeddedTriton, ServerOptions
 
 PROBE_CONFIG = """
 name: "probe"

@@ -12,7 +12,7 @@ from mini_server import serve
 
 from respin.errors import Busy, Cancelled, DeadlineExceeded, InvalidInput
 from respin_client import Client
-from respin_ensemble.server.stubs import living_instances
+from respin_server.stubs import living_instances
 
 pytestmark = [pytest.mark.triton, pytest.mark.soak]
 

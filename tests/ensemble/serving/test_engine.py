@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from respin.contracts import NETWORKS, SEGMENT_OBJECT
 from respin.errors import Busy
 from respin_client import Client
-from respin_ensemble.metrics import FAMILIES
+from respin_ensemble.metrics import METRIC_FAMILIES
 
 pytestmark = pytest.mark.triton
 
@@ -120,7 +120,7 @@ def ask(triton_client, model, request, *, timeout_us, outputs=("image",)):
 def test_a_deadline_that_no_job_can_keep_is_refused_at_once(cpu_client, cpu_triton_client, cpu_server, turn):
     cpu_client.rotate_object(turn(azimuth=(10.0,)))
     before = executions(cpu_triton_client)
-    with pytest.raises(InferenceServerException, match=r"INVALID_ARGUMENT.* the deadline is 0.01 s away"):
+    with pytest.raises(InferenceServerException, match=r"INVALID_ARGUMENT.* the deadline is in 0.01 s"):
         ask(cpu_triton_client, "rotate_object", turn(azimuth=(10.0,), steps=250), timeout_us=10_000)
     assert executions(cpu_triton_client) == before
     eventually(cpu_server, 'respin_rejections_total{reason="deadline"}', lambda value: value >= 1)
@@ -139,7 +139,7 @@ def test_the_metrics_port_has_every_family_with_its_kind(cpu_client, cpu_server,
     with urllib.request.urlopen(f"http://{cpu_server.endpoints['metrics']}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     shown = dict(re.findall(r"# TYPE (respin_\w+) (\w+)", text))
-    known = {family.name: family.kind for family in FAMILIES.values()}
+    known = {family.name: family.kind for family in METRIC_FAMILIES.values()}
     # A counter shows itself when it first counts.
     may_be_missing = {name for name in known if re.search("failures|evictions|rejections|cancellations", name)}
     assert shown == {name: kind for name, kind in known.items() if name in shown}
@@ -153,7 +153,7 @@ def test_a_busy_servers_refusal_says_when_to_try_again(tmp_path, turn):
         with Client(str(server.endpoints["gRPC"]), retries=0) as client:
             stream = client.stream(turn(azimuth=(80.0,), steps=60))
             next(stream)
-            with pytest.raises(Busy, match=r"1 jobs are here already, .*; try again in \d+\.\d s"):
+            with pytest.raises(Busy, match=r"the server has 1 jobs; the limit is 1\. Retry in \d+\.\d s"):
                 client.segment_object(turn())
             stream.close()
         eventually(server, 'respin_rejections_total{reason="jobs"}', lambda value: value == 1)

@@ -12,8 +12,8 @@ from mini_server import serve
 from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin.model_set import MANIFEST
 from respin_client import Client
-from respin_ensemble.server.stubs import living_instances
-from respin_ensemble.server.supervisor import Supervisor
+from respin_server.stubs import living_instances
+from respin_server.supervisor import Supervisor
 
 pytestmark = pytest.mark.triton
 
@@ -52,7 +52,7 @@ def test_one_job_too_many_is_refused_at_once_and_the_others_go_on(tmp_path, turn
     with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
         stream = client.stream(turn(azimuth=(80.0,), steps=20))
         next(stream)
-        with pytest.raises(Busy, match="1 jobs are here already"):
+        with pytest.raises(Busy, match="the server has 1 jobs"):
             client.segment_object(turn())
         assert [event for event in stream if event.image]
         assert client.segment_object(turn()).mask

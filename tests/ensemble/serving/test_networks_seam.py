@@ -13,13 +13,14 @@ from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, VAE_DEC
 from respin.errors import ContractMismatch, InternalError
 from respin.geometry import Box
 from respin.model_set import ModelSet
-from respin_ensemble.inpainting import Painting, fill, text_contexts
+from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_ensemble.novel_view import Moves, condition_of, turn
-from respin_ensemble.sampling import Guidance, Sample, StepSchedulers, start
-from respin_ensemble.segmentation import object_mask
-from respin_ensemble.super_resolution import enlarge
+from respin_ensemble.sampling import Guidance, SamplingParams, start
+from respin_ensemble.stages.inpainting import InpaintParams, fill, text_contexts
+from respin_ensemble.stages.novel_view import CameraProjection, encode_condition, turn
+from respin_ensemble.stages.segmentation import object_mask
+from respin_ensemble.stages.super_resolution import enlarge
 from respin_export.example import example_inputs, example_lengths
 
 pytestmark = pytest.mark.triton
@@ -126,11 +127,11 @@ def test_a_mask_is_the_same_over_both(networks, in_process):
 
 def test_a_turn_is_the_same_over_both(networks, in_process):
     def turned(each):
-        condition = condition_of(each, np.full((each.sizes.view_side,) * 2 + (3,), 128, np.uint8))
-        contexts = Moves(each).contexts(condition, [(80, 0), (-40, 10)])
-        options = {"sampler": "ddim", "steps": 3, "guidance": Guidance(3.0), "eta": 1.0, "seed": 1}
-        with StepSchedulers(each) as schedulers:
-            return dict(turn(each, schedulers.stepper(), condition, contexts, **options, on_step=no_report))
+        condition = encode_condition(each, np.full((each.sizes.view_side,) * 2 + (3,), 128, np.uint8))
+        contexts = CameraProjection(each).contexts(condition, [(80, 0), (-40, 10)])
+        sampling = SamplingParams("ddim", 3, Guidance(3.0), eta=1.0)
+        with StepBatchers(each) as batchers:
+            return dict(turn(each, batchers.run, condition, contexts, sampling=sampling, seed=1, on_step=no_report))
 
     ours, theirs = turned(networks), turned(in_process)
     assert sorted(ours) == sorted(theirs) == [0, 1]
@@ -141,13 +142,13 @@ def test_a_turn_is_the_same_over_both(networks, in_process):
 def test_a_background_is_the_same_over_both(networks, in_process):
     hole = np.zeros((96, 128), np.bool_)
     hole[30:60, 40:80] = True
-    painting = Painting("a table", "cup", sampler="ddim", steps=2, guidance=Guidance(7.5), grown_px=20, seed=1)
+    params = InpaintParams("a table", "cup", SamplingParams("ddim", 2, Guidance(7.5)), grown_px=20, seed=1)
 
     def filled(each):
         contexts = text_contexts(each, "a table", "cup")
-        with StepSchedulers(each) as schedulers:
-            patch = fill(each, schedulers.stepper(), photo(), hole, painting, contexts=contexts, on_step=no_report)
-        return patch.laid_into(photo()).astype(int)
+        with StepBatchers(each) as batchers:
+            patch = fill(each, batchers.run, photo(), hole, params, contexts=contexts, on_step=no_report)
+        return patch.paste_into(photo()).astype(int)
 
     assert np.abs(filled(networks) - filled(in_process)).max() <= 1
 
@@ -155,22 +156,15 @@ def test_a_background_is_the_same_over_both(networks, in_process):
 def test_latents_are_the_same_alone_and_in_a_mixed_batch_at_other_steps(networks):
     def sample(seed, steps):
         inputs = example_inputs(ZERO123_UNET, networks.sizes, batch=1, lengths={}, seed=seed)
-        trajectory, calls = start(
-            "ddim",
-            inputs["latents"][0],
-            steps,
-            Guidance(3.0),
-            family="zero123",
-            eta=1.0,
-            generator=np.random.default_rng(seed),
-        )
         conditions = {name: inputs[name][0] for name in ("context", "image_latents")}
-        return Sample(trajectory, calls, inputs["latents"][0].shape, conditions)
+        params = SamplingParams("ddim", steps, Guidance(3.0), eta=1.0)
+        generator = np.random.default_rng(seed)
+        return start(params, inputs["latents"][0], conditions, family="zero123", generator=generator)
 
     def driven(samples):
         finished = {}
-        with StepSchedulers(networks) as schedulers:
-            for group in schedulers.stepper()(ZERO123_UNET, samples, no_report):
+        with StepBatchers(networks) as batchers:
+            for group in batchers.run(ZERO123_UNET, samples, no_report):
                 finished.update(group)
         return finished
 

@@ -14,7 +14,7 @@ import torch
 from reference_files import ORIGINALS, REFERENCE, tensors
 
 from respin_ensemble.sampling.ddim import ddim_step
-from respin_ensemble.sampling.schedules import zero123_schedule
+from respin_ensemble.sampling.noise_schedules import zero123_schedule
 from respin_export.checkpoints import load_network
 from respin_export.errors import ExportMismatch
 from respin_export.originals import edsr, grounding_dino, sam, zero123

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from respin.scenes import HELD_OUT_SEEDS, KINDS, TRAINING_SEEDS
-from respin_ensemble.tokens import caption_tokens
+from respin_ensemble.stages.tokenization import caption_tokens
 from respin_ensemble.vocabularies import BERT_PIECES, vocabulary_lines
 from respin_export.mini.grounding_dino import (
     PIECES,

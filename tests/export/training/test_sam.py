@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from respin.geometry import Size, bounding_box, fit_longest_side
-from respin_ensemble.segmentation import prepare_image
+from respin_ensemble.stages.segmentation import prepare_image
 from respin_export.training.composites import draw_composite, draw_texture
 from respin_export.training.loop import fit
 from respin_export.training.sam import (

@@ -1,0 +1,64 @@
+"""The step batchers of both UNets."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from types import TracebackType
+
+from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.specs import ModelSpec
+from respin_ensemble.batching.step_batcher import Capacity, StepBatcher
+from respin_ensemble.batching.stepper import CancellationToken, OnStep
+from respin_ensemble.metrics import Meter
+from respin_ensemble.networks import Networks
+from respin_ensemble.sampling.trajectory import Latents, Sample
+
+UNETS = (ZERO123_UNET, INPAINT_UNET)
+
+
+class StepBatchers:
+    """One step batcher per UNet; a context manager that stops their threads.
+
+    Args:
+        networks: the networks of the set.
+        capacity: limits of each batcher; None = the default.
+        meter: receives the measurements of every call.
+    """
+
+    def __init__(self, networks: Networks, *, capacity: Capacity | None = None, meter: Meter | None = None) -> None:
+        self._by_unet = {unet.name: StepBatcher(networks, unet, capacity=capacity, meter=meter) for unet in UNETS}
+
+    def __getitem__(self, unet: ModelSpec) -> StepBatcher:
+        """Return the batcher of one UNet."""
+        return self._by_unet[unet.name]
+
+    def __enter__(self) -> StepBatchers:
+        """Return the batchers, which are already running."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the batchers."""
+        self.close()
+
+    def run(
+        self,
+        unet: ModelSpec,
+        samples: Sequence[Sample],
+        on_step: OnStep,
+        *,
+        priority: int = 0,
+        cancellation: CancellationToken | None = None,
+    ) -> Generator[dict[int, Latents]]:
+        """Run a job's samples through one UNet: see `StepBatcher.run`."""
+        return self[unet].run(samples, on_step, priority=priority, cancellation=cancellation)
+
+    def count_samples(self) -> dict[str, tuple[int, int]]:
+        """Return the numbers of samples in progress and waiting, by UNet."""
+        return {name: batcher.count_samples() for name, batcher in self._by_unet.items()}
+
+    def close(self) -> None:
+        """Fail all samples in progress and stop the threads."""
+        for batcher in self._by_unet.values():
+            batcher.close()

@@ -1,0 +1,1 @@
+"""Pixels: files to arrays and back, the tensor forms that the networks take, and masks."""

@@ -1,1 +1,0 @@
-"""The embedded Triton: lay out what it serves, launch it, watch it, stop it."""

@@ -1,0 +1,82 @@
+"""Paste the turned object into the background."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from respin.geometry import Box, Placement, Size, blend, bounding_box, cut, lay, widened
+from respin_ensemble.imaging.masks import soften
+from respin_ensemble.imaging.tensors import LANCZOS, Alpha, Mask, Picture
+
+EDGE_PX = 4
+"""Margin around the object's mask when its view is cropped, for the softened edge."""
+
+
+def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placement, box: Box, fit: str) -> Picture:
+    """Put the turned object where the old one stood.
+
+    Args:
+        background: (H, W, 3) uint8; pixels that the object does not cover stay unchanged.
+        view: (side, side, 3) uint8: the object from its new side.
+        view_mask: (side, side) bool with at least one true pixel.
+        square: the square of the photo that the view replaces.
+        box: the object's old box, px of the photo; the new object has the same centre.
+        fit: "view" keeps Zero123's scale, so the view covers its square again; "box" fits the object into its old box.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    shape = bounding_box(view_mask)
+    scale = square.width / view.shape[1] if fit == "view" else min(box.width / shape.width, box.height / shape.height)
+    # Only the object's part of the view is scaled: a view may be far larger than the photo.
+    around = widened(shape, EDGE_PX, Size.of(view))
+    mask = cut(view_mask, around, fill=0)
+    place = paste_place(mask, scale, box.centre)
+    return compose(background, cut(view, around, fill=255), soften(mask), place)
+
+
+def paste_place(mask: Mask, scale: float, centre: tuple[float, float]) -> Placement:
+    """Return where to paste a scaled view so that its object is centred on `centre`.
+
+    Args:
+        mask: (h, w) bool: the object in its view.
+        scale: photo pixels per view pixel.
+        centre: (x, y) px of the photo.
+    """
+    middle_x, middle_y = bounding_box(mask).box.centre
+    height, width = mask.shape
+    return Placement(
+        left=round(centre[0] - middle_x * scale),
+        top=round(centre[1] - middle_y * scale),
+        width=max(1, round(width * scale)),
+        height=max(1, round(height * scale)),
+    )
+
+
+def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) -> Picture:
+    """Paste a view into the background.
+
+    Args:
+        background: (H, W, 3) uint8; pixels under transparent parts of the view stay unchanged.
+        view: (h, w, 3) uint8.
+        alpha: (h, w) float32, 0..1.
+        place: where the view goes; parts outside the photo are cropped.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    scaled, opacity = resize_with_alpha(view, alpha, place.size)
+    below = cut(background, place, fill=0)
+    return lay(background, blend(below, scaled, opacity), place)
+
+
+def resize_with_alpha(view: Picture, alpha: Alpha, size: Size) -> tuple[Picture, Alpha]:
+    """Resize colours and opacity together with LANCZOS.
+
+    Pillow premultiplies the colours by the opacity, so transparent pixels do not bleed into the edge.
+    """
+    rgba = cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)])
+    scaled = np.asarray(Image.fromarray(rgba).resize((size.width, size.height), LANCZOS))
+    return scaled[..., :3], scaled[..., 3].astype(np.float32) / 255

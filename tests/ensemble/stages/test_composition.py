@@ -1,0 +1,66 @@
+"""The turned object back in its room."""
+
+import numpy as np
+
+from respin.geometry import Box, Placement
+from respin_ensemble.stages.composition import compose, paste
+
+
+def photo_of(height=120, width=160):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+class TestComposition:
+    def paste(self, view_mask, fit="view"):
+        background = photo_of()
+        view = np.zeros((256, 256, 3), np.uint8)
+        square, box = Placement(40, 20, 64, 64), Box(50, 30, 90, 80)
+        return background, paste(background, view, view_mask, square=square, box=box, fit=fit)
+
+    def view_mask(self):
+        mask = np.zeros((256, 256), np.bool_)
+        mask[64:192, 96:160] = True
+        return mask
+
+    def changed(self, before, after):
+        where = (before != after).any(axis=2)
+        rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+        return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+    def test_the_view_keeps_its_scale_and_its_middle_lies_on_the_box(self):
+        before, after = self.paste(self.view_mask())
+        np.testing.assert_allclose(self.changed(before, after), (62, 39, 78, 71), atol=2)
+        assert (after[55, 70] == 0).all()
+
+    def test_fitted_into_the_box_the_object_fills_one_side_of_it(self):
+        before, after = self.paste(self.view_mask(), fit="box")
+        np.testing.assert_allclose(self.changed(before, after), (57.5, 30, 82.5, 80), atol=2)
+
+    def test_pixels_away_from_the_object_are_bit_identical(self):
+        before, after = self.paste(self.view_mask())
+        np.testing.assert_array_equal(after[:, :58], before[:, :58])
+        np.testing.assert_array_equal(after[76:], before[76:])
+
+    def test_an_object_that_leaves_the_photo_is_clipped(self):
+        background = photo_of()
+        mask = self.view_mask()
+        square = Placement(0, 0, 200, 200)
+        after = paste(
+            background, np.zeros((256, 256, 3), np.uint8), mask, square=square, box=Box(0, 0, 10, 10), fit="view"
+        )
+        assert after.shape == background.shape
+        assert (after[5, 5] == 0).all()
+
+    def test_a_tiny_shape_fitted_into_a_large_box_stays_within_bounds(self):
+        mask = np.zeros((256, 256), np.bool_)
+        mask[100:108, 100:108] = True
+        before, after = self.paste(mask, fit="box")
+        assert after.shape == before.shape
+
+    def test_transparent_pixels_bleed_no_colour_into_the_edge(self):
+        view = np.zeros((64, 64, 3), np.uint8)
+        view[:, 32:] = (255, 0, 0)
+        alpha = np.zeros((64, 64), np.float32)
+        alpha[:, 32:] = 1
+        pasted = compose(np.full((32, 32, 3), 255, np.uint8), view, alpha, Placement(0, 0, 32, 32))
+        assert (pasted[:, :, 0] == 255).all(), "black would show as less red"

@@ -1,0 +1,59 @@
+"""Which regions are swept, and which are another launcher's."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from respin_server.shared_memory import region_prefix, sweep, sweep_leftovers
+
+
+@pytest.fixture
+def dead_pid():
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+def region(folder, prefix):
+    path = folder / f"{prefix}1bc963fe-11fb-4951-bfa0-7b6c3f7cbc47"
+    path.write_bytes(b"")
+    return path
+
+
+def test_a_servers_regions_are_swept_and_its_neighbours_stay(tmp_path):
+    mine, neighbours = region_prefix(), region_prefix()
+    gone, kept = region(tmp_path, mine), region(tmp_path, neighbours)
+    sweep(mine, tmp_path)
+    assert not gone.exists()
+    assert kept.exists()
+
+
+def test_a_dead_launchers_regions_are_left_over(tmp_path, dead_pid):
+    left = region(tmp_path, region_prefix().replace(str(os.getpid()), str(dead_pid), 1))
+    sweep_leftovers(tmp_path)
+    assert not left.exists()
+
+
+def test_a_living_launchers_regions_are_not(tmp_path):
+    mine = region(tmp_path, region_prefix())
+    # Process 1 always lives, and often belongs to someone else.
+    another = region(tmp_path, region_prefix().replace(str(os.getpid()), "1", 1))
+    sweep_leftovers(tmp_path)
+    assert mine.exists()
+    assert another.exists()
+
+
+def test_a_launcher_of_another_container_is_not_judged(tmp_path, dead_pid):
+    other = region(tmp_path, f"respin_{dead_pid}_1_0a1b2c3d_")
+    sweep_leftovers(tmp_path)
+    assert other.exists()
+
+
+def test_other_programs_regions_are_not_ours(tmp_path):
+    others = [tmp_path / name for name in ("triton_python_backend_1", "respin_notes", "respin_12_pictures")]
+    for path in others:
+        path.write_bytes(b"")
+    sweep_leftovers(tmp_path)
+    assert all(path.exists() for path in others)
