@@ -4,7 +4,7 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo demo-sheet scenes-sheet test soak lint parity parity-full gpu-check bench-gpu mini config clean
+.PHONY: help demo demo-sheet scenes-sheet test soak lint parity parity-full gpu-check bench-gpu mini quality config clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -59,8 +59,12 @@ gpu-check: $(TEST)/.installed  ## what only a GPU can show: engines run, FP16 on
 bench-gpu: $(if $(BENCH_PYTHON),,$(TEST)/.installed)  ## full-size networks and jobs on this machine's GPU: docs/benchmarks.md; goes on where it ended
 	PYTHONPATH=src:client:export:ensemble:server:benchmarks $(or $(BENCH_PYTHON),$(TEST)/bin/python) -m respin_benchmarks.in_process --device cuda --budget-s 540 --page docs/benchmarks.md
 
-mini: $(TEST)/.installed  ## build the mini set again: models/mini
-	$(TEST)/bin/python -m respin_export.mini
+mini: $(TEST)/.installed  ## train the mini set from nothing (four hours on two cores) and export it: models/mini
+	$(TEST)/bin/respin train all
+	$(TEST)/bin/python -m respin_export.mini --runs build/training --keep
+
+quality: $(TEST)/.installed  ## measure the mini set on 200 held-out scenes: docs/quality.md
+	$(TEST)/bin/respin quality --set mini --scenes 200 --page docs/quality.md
 
 config: $(TEST)/.installed  ## render every config.pbtxt again from the contracts
 	$(TEST)/bin/python -m respin.pbtxt

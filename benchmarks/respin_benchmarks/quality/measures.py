@@ -20,7 +20,7 @@ class Measure:
         stage: that it judges.
         title: in words.
         unit: one of `FORMATS`.
-        target: that the mean has to reach; None if there is none (issue 13 has the list).
+        target: that the mean has to reach; None if there is none.
         baselines: what else is measured the same way: the figure by its title.
         less_is_better: whether the target is an upper limit.
     """

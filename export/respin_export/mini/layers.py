@@ -12,7 +12,7 @@ class FoldedEmbedding(nn.Embedding):
     """Token embedding that lets far-apart ids share a row.
 
     The contracts' ids are those of the full vocabularies (BERT 30522, CLIP 49408), which even 64 wide would be most
-    of the set; untrained rows mean nothing, so sharing them costs nothing.
+    of the set; the text tower is not trained, so sharing rows costs nothing.
     """
 
     def __init__(self, width: int) -> None:
