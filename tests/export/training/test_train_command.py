@@ -1,0 +1,43 @@
+"""`respin train`: what it refuses, in what order it trains, and where it starts from."""
+
+import pytest
+
+from respin.errors import InvalidInput, RespinError
+from respin_export.training import commands, loop
+from respin_export.training.commands import NEEDS, NETWORKS, train
+from respin_export.training.recipes import RECIPES, TRAINED
+
+
+def test_every_run_has_a_recipe_and_comes_after_the_one_that_it_needs():
+    assert list(RECIPES) == list(NETWORKS)
+    waves = commands._waves(NETWORKS)
+    place = {name: index for index, wave in enumerate(waves) for name in wave}
+    assert all(place[name] > place[needed] for name, needed in NEEDS.items())
+    assert {run for run, _ in TRAINED.values()} <= set(NETWORKS)
+
+
+def test_an_unknown_network_is_refused_with_those_that_there_are(tmp_path):
+    with pytest.raises(InvalidInput, match="no network 'resnet' to train; choose one of vae"):
+        train("resnet", output=tmp_path)
+
+
+def test_weights_to_start_from_are_copied_once(tmp_path):
+    kept, runs = tmp_path / "kept", tmp_path / "runs"
+    (kept / "edsr").mkdir(parents=True)
+    (kept / "edsr" / loop.WEIGHTS).write_bytes(b"kept")
+    commands._take_weights(kept, runs)
+    assert (runs / "edsr" / loop.WEIGHTS).read_bytes() == b"kept"
+    (runs / "edsr" / loop.WEIGHTS).write_bytes(b"trained on")
+    commands._take_weights(kept, runs)
+    assert (runs / "edsr" / loop.WEIGHTS).read_bytes() == b"trained on"
+    with pytest.raises(InvalidInput, match="no runs with a"):
+        commands._take_weights(tmp_path / "empty", runs)
+
+
+def test_the_names_of_the_files_are_those_of_the_loop():
+    assert (commands.CHECKPOINT, commands.WEIGHTS) == (loop.CHECKPOINT, loop.WEIGHTS)
+
+
+def test_a_network_whose_vae_is_not_trained_says_so(tmp_path):
+    with pytest.raises(RespinError, match=r"zero123: no weights.*train vae_decoder first"):
+        commands._train("zero123", tmp_path, {}, lambda _: None)
