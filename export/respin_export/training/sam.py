@@ -35,7 +35,7 @@ TARGET_SIDE = SIZES.sam_side // 2
 
 HELD_PHOTOS, HELD_VIEWS = 96, 32
 
-SCHEDULE = Schedule(steps=1500, batch=16, learning_rate=1.5e-3, warmup=150, decay=1.0, evaluate_every=200)
+SCHEDULE = Schedule(steps=2400, batch=16, learning_rate=1.5e-3, warmup=150, decay=1.0, evaluate_every=150)
 
 Frame = tuple[Array, Array, NDArray[np.float64]]
 """A picture (H, W, 3) uint8, the mask (H, W) bool of its object, and the object's box (4,) px."""
