@@ -27,7 +27,7 @@ class TinyWeights:
         return path
 
     def load(self, network):
-        from respin_export.mini.networks import build
+        from respin_export.small import build
 
         return build(network, seed=int(self.find(network).read_text()))
 

@@ -10,12 +10,12 @@ import torch
 import typer
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
-from tiny_vae import VAE
 from typer.testing import CliRunner
 
 from respin.errors import InvalidInput
 from respin_export.export_command import export
 from respin_export.published import PublishedWeights, checkpoint_record
+from respin_export.small import VAE
 
 
 def command(*arguments):

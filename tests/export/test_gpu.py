@@ -12,10 +12,10 @@ from respin.contracts import NETWORKS
 from respin.onnx_runtime import onnxruntime
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import inputs_without_amplification, relative_l2
-from respin_export.mini.networks import build
 from respin_export.mini.sizes import SIZES
 from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
+from respin_export.small import build
 from respin_export.tensorrt.builder import EngineTask, build_engine
 from respin_export.tensorrt.engine_module import EngineModule
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities

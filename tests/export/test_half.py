@@ -14,9 +14,9 @@ from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
 from respin_export.half import Cast, Float32Norm, in_half
 from respin_export.half_parity import compare_fp16, inputs_without_amplification, relative_l2
-from respin_export.mini.networks import build
 from respin_export.mini.sizes import SIZES
 from respin_export.parity import graph_outputs, module_outputs
+from respin_export.small import build
 from respin_export.to_onnx import ExportOptions, export_network
 
 EDSR, GROUNDING_DINO = NETWORKS["edsr"], NETWORKS["grounding_dino"]

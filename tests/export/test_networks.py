@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from tiny_vae import VAE
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.grounding_dino.modeling_grounding_dino import (
@@ -14,7 +13,6 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 
 from respin.contracts import NETWORKS
 from respin_export.example import example_inputs
-from respin_export.mini.networks import build
 from respin_export.mini.sizes import SIZES
 from respin_export.networks.edsr import Edsr, FoldedTail
 from respin_export.networks.folding import OneTokenAttention, folded
@@ -22,6 +20,7 @@ from respin_export.networks.grounding_dino import inverse_sigmoid
 from respin_export.networks.sam import PositionsInKeys, positions_in_keys
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
+from respin_export.small import VAE, build
 
 
 class StubUNet(nn.Module):
@@ -52,7 +51,7 @@ def test_guidance_of_one_is_the_conditional_prediction_of_zero123():
 def test_without_guidance_zero123_sees_neither_the_object_nor_the_camera():
     inputs = tensors("zero123_unet") | {"guidance": torch.zeros(2, 1)}
     noise = Zero123UNet(StubUNet())(**inputs)
-    blind = inputs | {"context": torch.randn(2, 1, 768), "image_latents": torch.randn(2, 4, 32, 32)}
+    blind = inputs | {"context": torch.randn(2, 1, 768), "image_latents": torch.randn_like(inputs["image_latents"])}
     torch.testing.assert_close(Zero123UNet(StubUNet())(**blind), noise)
     weight = inputs["timestep"][:, 0, None, None, None] / 1000
     torch.testing.assert_close(noise, inputs["latents"] + weight)

@@ -24,7 +24,7 @@ from respin.geometry import Box, Fit, Size, blend, cut, fit_longest_side, fit_wi
 from respin.request import RotationRequest
 from respin_benchmarks.in_process.torch_networks import TorchNetworks, halved
 from respin_benchmarks.in_process.weights import Weights
-from respin_ensemble.imaging.masks import dilate, feather_inside
+from respin_ensemble.imaging.masks import dilate, drop_specks, feather_inside
 from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.pipeline.scene import segment_view
 from respin_ensemble.stages.composition import paste
@@ -99,7 +99,7 @@ class Baseline:
         """
         if request.box is None:
             raise ValueError("the baseline takes the object's box from the request; send one")
-        mask = self.mask(photo, request.box)
+        mask = drop_specks(self.mask(photo, request.box))
         picture, square = object_on_white(photo, mask, side=self.sizes.view_side, object_share=self.sizes.object_share)
         view = self.enlarged(self.view(picture, request))
         if view_mask is None:

@@ -49,6 +49,29 @@ def soften(mask: Mask, sigma_px: float = 1.0) -> Alpha:
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma_px).clip(0, 1)
 
 
+def drop_specks(mask: Mask, min_share: float = 0.02) -> Mask:
+    """Remove the connected shapes of a mask that are far smaller than its largest one.
+
+    A speck beside the object would widen its bounding box, from which the scale of the novel view and the place of the
+    turned object are taken.
+
+    Args:
+        mask: (H, W) bool.
+        min_share: area that a shape needs to stay, as a share of the largest shape's.
+
+    Returns:
+        (H, W) bool.
+    """
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    if len(areas) <= 2:
+        return mask
+    kept = areas >= min_share * areas[1:].max()
+    # The background is no shape.
+    kept[0] = False
+    return np.asarray(kept[labels])
+
+
 def largest_shape_on_white(view: Picture) -> Mask:
     """Return the largest connected shape of a view that is not near-white; all false if there is none."""
     red, green, blue = cv2.split(view)

@@ -11,7 +11,7 @@ from respin.errors import InternalError, InvalidInput, ObjectNotFound
 from respin.geometry import Box, Size, bounding_box
 from respin.request import RotationRequest
 from respin_ensemble.imaging.codec import Photo, decode_photo, encode_cut_out, encode_mask, encode_picture
-from respin_ensemble.imaging.masks import largest_shape_on_white
+from respin_ensemble.imaging.masks import drop_specks, largest_shape_on_white
 from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.cache import digest
@@ -72,7 +72,7 @@ def _outline_object(context: JobContext, photo: Picture, request: RotationReques
         found = _detection_from_box(request, Size.of(photo)) or _find(networks, photo, request)
     report(JobEvent("segmentation"))
     with context.stage("segmentation"):
-        mask = object_mask(networks, photo, found.box, choice=request.mask_choice)
+        mask = drop_specks(object_mask(networks, photo, found.box, choice=request.mask_choice))
     if not mask.any():
         raise ObjectNotFound(
             f"no shape of a '{request.class_name}' in its box {_format(found.box)}; "
@@ -99,7 +99,7 @@ def segment_view(networks: Networks, view: Picture, request: RotationRequest) ->
     """
     try:
         found = _find(networks, view, request)
-        mask = object_mask(networks, view, found.box, choice=request.mask_choice)
+        mask = drop_specks(object_mask(networks, view, found.box, choice=request.mask_choice))
     except ObjectNotFound:
         mask = np.zeros(view.shape[:2], np.bool_)
     if _has_shape(mask):

@@ -24,13 +24,13 @@ from respin_export.checkpoints import load_network, sizes_of
 from respin_export.deviation import Deviation, Measurement, NamedArrays
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
-from respin_export.mini.networks import build
 from respin_export.mini.sizes import SIZES as MINI
 from respin_export.originals.case import Case
 from respin_export.originals.cases import cases_of
 from respin_export.originals.reference import Reference
 from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, named, run_graph
 from respin_export.report.rows import LINKS, Row
+from respin_export.small import build
 from respin_export.to_onnx import ExportOptions, Precision, export_network
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from respin_ensemble.imaging.masks import dilate, feather_inside, largest_shape_on_white, soften
+from respin_ensemble.imaging.masks import dilate, drop_specks, feather_inside, largest_shape_on_white, soften
 
 
 def one_pixel(size=120, at=60):
@@ -66,3 +66,16 @@ def test_the_largest_shape_on_white_is_found_by_its_colour():
 
 def test_a_blank_view_has_no_shape():
     assert not largest_shape_on_white(np.full((20, 20, 3), 252, np.uint8)).any()
+
+
+def test_specks_beside_a_shape_are_dropped_and_its_parts_stay():
+    mask = np.zeros((60, 60), np.bool_)
+    mask[10:40, 10:40] = True
+    parts = mask.copy()
+    parts[45:50, 10:20] = True
+    speckled = parts.copy()
+    speckled[2, 50:53] = True
+    speckled[55, 55] = True
+    np.testing.assert_array_equal(drop_specks(speckled), parts)
+    np.testing.assert_array_equal(drop_specks(mask), mask)
+    assert not drop_specks(np.zeros((8, 8), np.bool_)).any()
