@@ -125,7 +125,7 @@ class InpaintTask:
     decoder: MiniVaeDecoder
     name: str = "inpainting"
     schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=10000, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
+        default_factory=lambda: Schedule(steps=3600, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
     )
 
     def __post_init__(self) -> None:

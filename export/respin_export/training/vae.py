@@ -128,7 +128,7 @@ class VaeDecoderTask(VaeTask):
     name: str = "vae_decoder"
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            steps=2000, batch=16, learning_rate=1.5e-3, weight_decay=1e-4, beta2=0.95, decay=1.0, evaluate_every=200
+            steps=2700, batch=16, learning_rate=1.5e-3, weight_decay=1e-4, beta2=0.95, decay=1.0, evaluate_every=200
         )
     )
     small_until: float = 0.4

@@ -75,7 +75,7 @@ class Zero123Task:
     decoder: MiniVaeDecoder
     name: str = "zero123"
     schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=16000, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
+        default_factory=lambda: Schedule(steps=5600, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
     )
 
     def __post_init__(self) -> None:
