@@ -13,12 +13,11 @@ import typer
 from PIL import Image, ImageOps
 
 from respin.errors import InvalidInput
-from respin.model_set import Sizes
 from respin.request import OPTIONS, RotationRequest
 from respin.scenes import Scene, render_scene
 from respin_client.contact_sheet import contact_sheet
-from respin_client.figures import VIEW_PX, figures
-from respin_client.files import RotationFiles, encoded, format_of, make_folder, check_writable, write
+from respin_client.figures import VIEW_PX, figures, mini_object_share
+from respin_client.files import RotationFiles, check_writable, encoded, format_of, make_folder, write
 from respin_client.flags import CONNECTION_FLAGS, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow, tell_box
 from respin_client.frames import Frames
@@ -27,8 +26,8 @@ from respin_client.scene import require_seeds
 from respin_client.spin import WEBP_QUALITY, follow_views
 from respin_client.turntable import arc, back_and_forth, webp
 
-DEMO_SEED = 1_000_077
-"""The scene of the demo: one object, held out from training."""
+DEMO_SEED = 1_000_099
+"""The scene of the demo: one object, held out from training; one of the better results (docs/quality.md has others)."""
 
 PHOTO_AZIMUTH = 40.0
 """Degrees by which the object of a given photo is turned; a rendered scene has its own turn."""
@@ -122,7 +121,7 @@ def _true_pictures(truth: Scene | None) -> list[tuple[str, Image.Image]]:
     """The photo with the object turned, and the object on white after the turn, by the stems of their files."""
     if truth is None:
         return []
-    view = truth.views(side=VIEW_PX, object_share=Sizes().object_share).after
+    view = truth.views(side=VIEW_PX, object_share=mini_object_share()).after
     return [("truth", Image.fromarray(truth.turned)), ("true_view", Image.fromarray(view))]
 
 

@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from respin.model_set import Sizes
+from respin.bundled import bundled
+from respin.model_set import ModelSet
 from respin.scenes import Scene
 from respin_client.results import Picture
 
 VIEW_PX = 256
 """Side at which novel views are compared, whatever the set's own side."""
+
+
+def mini_object_share() -> float:
+    """Return the share of a view that the mini set's object fills: rendered scenes are what that set knows."""
+    return ModelSet.load(bundled("models/mini")).sizes.object_share
 
 
 def figures(scene: Scene, made: Mapping[str, Picture]) -> list[str]:
@@ -29,7 +35,7 @@ def figures(scene: Scene, made: Mapping[str, Picture]) -> list[str]:
     mask = np.asarray(made["mask"].pil().convert("L")) > 127
     view = np.asarray(made["novel_view-0"].pil().convert("RGB").resize((VIEW_PX, VIEW_PX), Image.Resampling.BOX))
     background, composite = (np.asarray(made[name].pil().convert("RGB")) for name in ("background", "generated"))
-    views = scene.views(side=VIEW_PX, object_share=Sizes().object_share)
+    views = scene.views(side=VIEW_PX, object_share=mini_object_share())
     hole = scene.target.mask
     changed = hole | scene.turned_mask
     return [

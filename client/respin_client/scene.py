@@ -15,7 +15,7 @@ from respin.errors import InvalidInput
 from respin.model_set import Sizes
 from respin.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, Scene, SceneObject, ViewPair, render_scene
 from respin_client.contact_sheet import contact_sheet
-from respin_client.files import encoded, format_of, make_folder, check_writable, write
+from respin_client.files import check_writable, encoded, format_of, make_folder, write
 from respin_client.turntable import degrees
 
 VIEW_PX = 256

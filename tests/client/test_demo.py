@@ -15,7 +15,7 @@ from respin.request import OPTIONS, RotationRequest
 from respin.scenes import render_scene
 from respin_client.contact_sheet import CAPTION_PX, GAP_PX, TILE_PX
 from respin_client.demo import DEMO_SEED, PHOTO_AZIMUTH, SPIN_STEPS
-from respin_client.figures import VIEW_PX, figures, iou, psnr
+from respin_client.figures import VIEW_PX, figures, iou, mini_object_share, psnr
 from respin_client.results import Picture
 
 NOTE = "mini: trained on rendered scenes"
@@ -31,7 +31,7 @@ def png(pixels: np.ndarray) -> Picture:
 
 def perfect(scene) -> dict[str, Picture]:
     """The pictures of a job that makes no mistake, by the names of their files."""
-    view = scene.views(side=VIEW_PX, object_share=0.75).after
+    view = scene.views(side=VIEW_PX, object_share=mini_object_share()).after
     return {
         "mask": png(scene.target.mask.astype(np.uint8) * 255),
         "novel_view-0": png(view),
@@ -187,7 +187,7 @@ def test_figures_compare_each_picture_with_the_truth_and_with_doing_nothing(scen
 
 
 def test_a_view_of_any_side_is_compared_at_one_side(scene):
-    large = scene.views(side=4 * VIEW_PX, object_share=0.75).after
+    large = scene.views(side=4 * VIEW_PX, object_share=mini_object_share()).after
     line = figures(scene, {**perfect(scene), "novel_view-0": png(large)})[1]
     ours, alone = decibels(line)
     assert ours > 25 > alone
