@@ -35,7 +35,6 @@ from respin_export.training.detection_images import Example, Images, image_tenso
 from respin_export.training.detection_quality import Answer, Question, summary
 from respin_export.training.grounding_dino import TEXT_INPUTS, GroundingDinoTask, level_grid, load_trained
 from respin_export.training.grounding_dino_loss import (
-    Candidates,
     Truth,
     candidate_loss,
     iou_and_giou,
@@ -197,10 +196,9 @@ def test_images_without_objects_have_a_loss(truth):
     assert 0 < loss < torch.inf
 
 
-def test_no_candidate_is_of_two_objects(truth):
+def test_objects_in_one_place_have_a_loss(truth):
     overlapping = replace(truth, boxes=truth.boxes[:, :1].expand(-1, 2, -1))
     found = stage(overlapping, [[0.0, 0.0], [0.0, 0.0]])
-    assert isinstance(found, Candidates)
     assert torch.isfinite(candidate_loss(found, overlapping))
 
 
@@ -240,7 +238,8 @@ def test_two_steps_of_training_make_a_module_that_can_be_loaded(data, tmp_path):
     trained = fit(task, tmp_path)
     loaded = load_trained(tmp_path)
     for name, value in trained.state_dict().items():
-        torch.testing.assert_close(loaded.state_dict()[name], value)
+        stored = value.half().float() if value.is_floating_point() else value
+        torch.testing.assert_close(loaded.state_dict()[name], stored)
     assert (tmp_path / "curve.csv").read_text().startswith("step,samples,cpu_s,loss,score,found")
 
 
@@ -253,4 +252,5 @@ def test_the_same_seed_and_step_draw_the_same_batch(data):
         (len(batch["image"]), min(batch["image"].shape[2:]))
         for batch in (task.batch(1, np.random.default_rng(seed), 0.1) for seed in range(9))
     }
+    # Small images, twice as many, and from the beginning some of the served sizes.
     assert sides >= {(2, 128), (1, 224)}
