@@ -6,14 +6,12 @@ box is taken); schedules, guidance, conditioning and everything else about the n
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline
-from diffusers.configuration_utils import FrozenDict
+from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
 from diffusers.image_processor import VaeImageProcessor
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from respin.contracts import NETWORKS
 from respin.geometry import Box, Fit, Size, blend, cut, fit_longest_side, fit_within, lay
 from respin.request import RotationRequest
+from respin_benchmarks.baseline.library_parts import library_unet, library_vae
 from respin_benchmarks.in_process.torch_networks import TorchNetworks, halved
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.imaging.masks import dilate, drop_specks, feather_inside
@@ -71,7 +70,7 @@ class Baseline:
         self.sizes, self.device, self._watch = weights.sizes, device, watch
         self.dtype = torch.float16 if half else torch.float32
         self.networks: dict[str, Any] = {name: self._loaded(weights, name) for name in NETWORKS}
-        self.vae = _vae(self.networks["vae_encoder"], self.networks["vae_decoder"])
+        self.vae = library_vae(self.networks["vae_encoder"], self.networks["vae_decoder"])
         self._seam = TorchNetworks(self.networks, weights.sizes, device=device)
 
     def _loaded(self, weights: Weights, name: str) -> nn.Module:
@@ -132,7 +131,7 @@ class Baseline:
         image = torch.tensor(picture).permute(2, 0, 1)[None] / 255.0 * 2 - 1
         context = self._view_context(image, request).to(self.dtype)
         condition = self.vae.encode(image.to(self.device, self.dtype)).latent_dist.mode()
-        unet, scheduler = _library_unet(self.networks["zero123_unet"], request.guidance), ddim()
+        unet, scheduler = library_unet(self.networks["zero123_unet"], request.guidance), ddim()
         scheduler.set_timesteps(request.steps)
         stride = 1000 // request.steps
         timesteps = [level + 1 for level in range(0, 1000, stride)][:-1][::-1]
@@ -185,7 +184,7 @@ class Baseline:
             vae=self.vae,
             text_encoder=self.networks["clip_text"].model,
             tokenizer=None,
-            unet=_library_unet(self.networks["inpaint_unet"], request.background_guidance),
+            unet=library_unet(self.networks["inpaint_unet"], request.background_guidance),
             scheduler=ddim(),
             safety_checker=None,
             feature_extractor=None,
@@ -234,73 +233,6 @@ class Baseline:
     def _noise(self, generator: np.random.Generator, shape: Sequence[int]) -> Tensor:
         """(1, *shape) float32 of the generator's next numbers."""
         return torch.from_numpy(generator.standard_normal(shape, np.float32))[None].to(self.device)
-
-
-def _vae(encoder: nn.Module, decoder: nn.Module) -> AutoencoderKL:
-    """Both halves as the library's class: a small one of the same number of levels, with its parts replaced."""
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        norm_num_groups=4,
-        latent_channels=4,
-    ).eval()
-    vae.encoder, vae.quant_conv = _Moments(encoder), nn.Identity()
-    vae.decoder, vae.post_quant_conv = decoder, nn.Identity()
-    return vae
-
-
-class _Moments(nn.Module):
-    """Mean and log-variance in the one tensor that the library takes apart."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.cat(self.encoder(image), dim=1)
-
-
-def _library_unet(network: nn.Module, guidance: float) -> nn.Module:
-    """The UNet as the library's pipelines call it."""
-    unet = getattr(network, "unet", None)
-    return unet if isinstance(unet, nn.Module) else _GuidedInside(network, guidance)
-
-
-class _GuidedInside(nn.Module):
-    """A network that is told the guidance, in the place of a UNet that is called with both halves.
-
-    It returns its one prediction for each half, so that the pipeline's own formula leaves it as it is.
-    """
-
-    def __init__(self, network: nn.Module, guidance: float) -> None:
-        super().__init__()
-        self.network, self.guidance = network, guidance
-        channels = 9 if "mask" in inspect.signature(network.forward).parameters else 8
-        self.config = FrozenDict(in_channels=channels, sample_size=64, time_cond_proj_dim=None)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def forward(
-        self, sample: Tensor, timestep: Tensor | float, encoder_hidden_states: Tensor, **_options: Any
-    ) -> tuple[Tensor]:
-        half = len(sample) // 2
-        latents, condition = sample[half:, :4], sample[half:, 4:]
-        without, with_it = encoder_hidden_states.chunk(2)
-        step = torch.as_tensor(timestep, dtype=torch.float32).expand(half, 1)
-        guidance = torch.full((half, 1), self.guidance)
-        if condition.shape[1] == 4:
-            noise = self.network(latents, step, with_it, condition, guidance)
-        else:
-            contexts = torch.stack([with_it, without], dim=1)
-            noise = self.network(latents, step, contexts, condition[:, :1], condition[:, 1:], guidance)
-        return (torch.cat([noise, noise]),)
 
 
 def _uint8(image: Tensor) -> Picture:

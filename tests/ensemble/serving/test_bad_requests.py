@@ -42,7 +42,7 @@ BAD = {
     "10 kB name": ({"class_name": b"laptop " * 1500}, "class_name has 10500 characters; send 1 to 200"),
     "10 kB prompt": ({"background_prompt": b"table " * 1700}, "background_prompt has 10200 characters"),
     "name not UTF-8": ({"class_name": b"lap\xfftop"}, "class_name is not UTF-8"),
-    "only stop words": ({"class_name": b"the of and"}, "only words that name nothing"),
+    "only stop words": ({"class_name": b"the of and"}, "only words that name no object"),
     "NaN azimuth": ({"azimuth": [np.nan]}, "azimuth is nan"),
     "infinite polar": ({"polar": [np.inf]}, "polar is inf"),
     "polar out of range": ({"polar": [120.0]}, "polar is 120; send -90 to 90"),

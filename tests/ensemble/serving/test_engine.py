@@ -47,11 +47,11 @@ def test_other_angles_of_the_same_photo_skip_all_that_was_done_once(cpu_client, 
     before, hits = executions(cpu_triton_client), series(cpu_server)
     cpu_client.rotate_object(turn(azimuth=(20.0, 30.0), seed=77, background_steps=5))
     done = {name: count - before[name] for name, count in executions(cpu_triton_client).items()}
-    # A novel view is looked at with detector and segmenter, too: once each.
+    # A novel view is shown to the detector, too, which in this set knows no cup: the outline is taken by its colour.
     assert done == {
         "grounding_dino": 2,
-        "sam_encoder": 2,
-        "sam_decoder": 2,
+        "sam_encoder": 0,
+        "sam_decoder": 0,
         "clip_vision": 0,
         "zero123_unet": 2 * 3,
         "vae_encoder": 0,

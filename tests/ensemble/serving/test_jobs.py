@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from tritonclient import grpc as triton
 
+from respin.bundled import bundled
 from respin.contracts import JOBS
 from respin.errors import DeadlineExceeded
+from respin.model_set import ModelSet
 
 pytestmark = pytest.mark.triton
 
@@ -25,7 +27,8 @@ def test_one_photo_in_one_photo_out(client, turn, coffee_pixels):
     assert pixels(image).shape == coffee_pixels.shape
     assert pixels(result.mask).shape == coffee_pixels.shape[:2]
     assert pixels(result.cut_out).shape == (*coffee_pixels.shape[:2], 4)
-    assert pixels(result.novel_view[0]).shape == (1024, 1024, 3)
+    side = 4 * ModelSet.load(bundled("models/mini")).sizes.view_side
+    assert pixels(result.novel_view[0]).shape == (side, side, 3)
     assert pixels(result.background).shape == coffee_pixels.shape
     assert (result.box, result.score, result.phrase) == ((165.0, 12.0, 428.0, 312.0), 1.0, "")
 
