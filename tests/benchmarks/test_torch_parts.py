@@ -24,6 +24,7 @@ from respin_benchmarks.in_process.weights import MiniSet
 from respin_export.half_parity import deviations_fp16
 from respin_export.networks.sam import SamEncoder, sam_model
 from respin_export.parity import named
+from respin_export.small import build
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported
 
@@ -83,7 +84,7 @@ def test_sam_gives_the_same_and_takes_less_memory():
 
 
 def test_the_inpaintings_feed_forward_layers_sample_by_sample_give_the_same_noise():
-    network = MiniSet().load("inpaint_unet").eval()
+    network = build("inpaint_unet")
     inputs = {name: torch.tensor(array) for name, array in usual_inputs(INPAINT_UNET, MiniSet.sizes, 3).items()}
     rows = []
     for block in network.modules():
