@@ -6,7 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from respin.bundled import bundled
 from respin.contracts.networks import ZERO123_UNET
+from respin.model_set import ModelSet
 from respin.specs import Axis, ModelSpec
 from respin_ensemble.sampling import Guidance, Sample, SamplingParams, start
 
@@ -23,8 +25,9 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
         seed: of noise and conditions.
     """
     generator = np.random.default_rng(seed)
+    sizes = ModelSet.load(bundled("models/mini")).sizes
     shapes = {
-        each.name: tuple(length.usual if isinstance(length, Axis) else length for length in each.shape)
+        each.name: tuple(length.usual if isinstance(length, Axis) else length for length in sizes.shape(each.shape))
         for each in unet.inputs
     }
     # As a job's defaults: DDIM adds noise back to a view and none to a background.
