@@ -54,7 +54,6 @@ BENCHMARKS = {
     "overhead": Benchmark("overhead", "What the server adds to a job, against the same job in this process"),
     "perf": Benchmark("perf_analyzer.__main__", "perf_analyzer on every job and every network"),
     "startup": Benchmark("startup", "How fast the embedded server starts, and what it weighs"),
-    "history": Benchmark("history.__main__", "The ratios of every committed result, through time"),
     "compare": Benchmark("compare", "Whether one results file is slower than another, beyond the noise of both"),
 }
 

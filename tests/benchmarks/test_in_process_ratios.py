@@ -1,11 +1,12 @@
 """Ratios of jobs that were measured in turn: with their spread, and never across repeats."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from respin_benchmarks.in_process.job_cells import ratio_in_words, ratios
 from respin_benchmarks.in_process.page import page_of
-from respin_benchmarks.in_process.rows import JobRun
+from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.targets import check_targets
 from respin_export.report.table import read_rows
 
@@ -49,3 +50,38 @@ def test_an_aim_is_met_by_the_median_ratio():
 def test_what_was_not_measured_side_by_side_is_no_aim():
     later = [replace(run, repeat=9) for run in jobs(1.0)]
     assert not any("times faster" in line for line in check_targets([*scripts(4.0), *later], [], "cpu"))
+
+
+def networks_with(shares):
+    """Rows of two networks by the runtimes of a CPU; a runtime's time is that share of ONNX Runtime's."""
+    rows = read_rows(RESULTS / "networks_cpu.csv", NetworkRun)
+    some = [row for row in rows if row.runtime == "onnxruntime" and row.network in ("edsr", "clip_text")]
+    made = [
+        replace(row, runtime=runtime, call_ms=10 * shares[runtime][row.network]) for row in some for runtime in shares
+    ]
+    return [replace(row, device_ms=math.nan) for row in made]
+
+
+def fastest_lines(networks):
+    page = page_of([*scripts(4.0), *jobs(1.0)], networks, "cpu")
+    return [line for line in page.splitlines() if "runtimes at each network" in line]
+
+
+SLOW, SAME = {"edsr": 3, "clip_text": 3}, {"edsr": 1, "clip_text": 1}
+
+
+def test_the_page_tells_where_another_runtime_is_faster_and_by_how_much():
+    (line,) = fastest_lines(
+        networks_with({"torch eager": SLOW, "onnxruntime": SAME, "other": {"edsr": 0.6, "clip_text": 2}})
+    )
+    told = "1 of 2 rows; other takes less at `edsr` x 1 40%"
+    assert line == f"| `onnxruntime`: within 5% of the fastest of 3 runtimes at each network | {told} | **missed** |"
+
+
+def test_a_runtime_that_is_the_fastest_everywhere_has_met_it():
+    (line,) = fastest_lines(networks_with({"torch eager": SLOW, "onnxruntime": SAME, "other": SLOW}))
+    assert line == "| `onnxruntime`: within 5% of the fastest of 3 runtimes at each network | 2 of 2 rows | met |"
+
+
+def test_without_a_choice_of_runtimes_nothing_is_said_of_it():
+    assert fastest_lines(networks_with({"torch eager": SLOW, "onnxruntime": SAME})) == []

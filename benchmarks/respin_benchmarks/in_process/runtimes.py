@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput, RespinError
-from respin.model_set import ModelSet, Sizes
+from respin.model_set import ModelSet
 from respin.onnx_runtime import onnxruntime
-from respin_benchmarks.in_process.onnx_by_shape import onnx_by_shape
-from respin_benchmarks.in_process.openvino_networks import OpenVinoNetworks
 from respin_benchmarks.in_process.precompile import precompile
 from respin_benchmarks.in_process.resume import OutOfTime
 from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
-from respin_ensemble.networks.onnx import CpuSession, OnnxNetworks
+from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_export.export_set import Kept, Plan, export_set
 from respin_export.isolated import Done, Event
 from respin_export.published import PublishedWeights
@@ -32,15 +29,9 @@ from respin_export.tensorrt.flavours import Library, device_capability, target_c
 COMPILED = "torch compiled"
 TORCH: dict[str, Execution] = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
 ONNX = "onnxruntime"
-ONNX_ALL_CORES = "onnxruntime all cores"
-"""Each call on every core, as ONNX Runtime does by itself: what our own number of threads is measured against."""
-ONNX_BY_SHAPE = "onnxruntime by shape"
-"""A session for each shape of a network's inputs: what one that takes any shape is measured against."""
-OPENVINO = "openvino"
 TENSORRT = "tensorrt"
 """Engines of the flavour that is installed; PyTorch's CUDA graphs replay them."""
-CPU_ONLY = (ONNX_ALL_CORES, ONNX_BY_SHAPE, OPENVINO)
-RUNTIMES = (*TORCH, ONNX, *CPU_ONLY, TENSORRT)
+RUNTIMES = (*TORCH, ONNX, TENSORRT)
 
 Tell = Callable[[str], None]
 
@@ -48,7 +39,7 @@ Tell = Callable[[str], None]
 def default_runtimes(device: str) -> list[str]:
     """Those that are worth measuring here and installed."""
     if device == "cpu":
-        return ["torch eager", ONNX, *([OPENVINO] if has_openvino() else [])]
+        return ["torch eager", ONNX]
     others = {ONNX: has_cuda_provider, TENSORRT: has_tensorrt}
     return ["torch graphs", COMPILED, *(runtime for runtime, is_there in others.items() if is_there())]
 
@@ -56,11 +47,6 @@ def default_runtimes(device: str) -> list[str]:
 def has_cuda_provider() -> bool:
     """Whether ONNX Runtime was built for CUDA."""
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
-    return importlib.util.find_spec("openvino") is not None
 
 
 def has_tensorrt() -> bool:
@@ -119,19 +105,8 @@ def open_networks(
     if runtime == TENSORRT:
         return _of_engines(_engines(folder, names, work, tell, time_is_up), names)
     manifest = ModelSet.load(folder)
-    return _of_files(runtime, {name: manifest.file(folder, NETWORKS[name]) for name in names}, manifest.sizes, device)
-
-
-def _of_files(runtime: str, files: Mapping[str, Path], sizes: Sizes, device: str) -> BatchedNetworks:
-    """Networks that are loaded from ONNX files."""
-    if runtime == OPENVINO:
-        return OpenVinoNetworks(files, sizes)
-    if runtime == ONNX_ALL_CORES:
-        cores = len(os.sched_getaffinity(0))
-        return OnnxNetworks({name: CpuSession(path, NETWORKS[name], cores) for name, path in files.items()}, sizes)
-    if runtime == ONNX_BY_SHAPE:
-        return OnnxNetworks({name: onnx_by_shape(path, NETWORKS[name], sizes) for name, path in files.items()}, sizes)
-    return OnnxNetworks.from_files(files, sizes, device=device)
+    files = {name: manifest.file(folder, NETWORKS[name]) for name in names}
+    return OnnxNetworks.from_files(files, manifest.sizes, device=device)
 
 
 def _refuse(runtime: str, device: str) -> None:
@@ -140,14 +115,10 @@ def _refuse(runtime: str, device: str) -> None:
         raise InvalidInput(f"runtime is '{runtime}', one of {', '.join(RUNTIMES)} is wanted")
     if runtime == COMPILED and importlib.util.find_spec("triton") is None:
         raise InvalidInput(f"'{COMPILED}' needs the package triton, which CUDA builds of torch bring")
-    if runtime == OPENVINO and not has_openvino():
-        raise InvalidInput("'openvino' needs the package openvino; pip install 'respin[bench]'")
     if runtime == TENSORRT and device != "cuda":
         raise InvalidInput("'tensorrt' runs on an NVIDIA GPU alone; use --device cuda")
     if runtime == TENSORRT:
         _tensorrt()
-    if runtime in CPU_ONLY and device != "cpu":
-        raise InvalidInput(f"'{runtime}' is measured on a CPU only; use --device cpu")
 
 
 def _exported(

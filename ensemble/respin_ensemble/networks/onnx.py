@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -32,12 +31,9 @@ class CpuSession:
         spec: contract of the network.
         threads: threads per call; 0 = all cores if one sample keeps them busy (see `is_one_by_one`), else half of them,
             because the two UNets of a job run at the same time.
-        lengths: fixed lengths of free axes, by their names in the graph; axes that are missing stay free.
     """
 
-    def __init__(
-        self, path: Path, spec: ModelSpec, threads: int = 0, lengths: Mapping[str, int] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, path: Path, spec: ModelSpec, threads: int = 0) -> None:
         self._spec, self._one_by_one = spec, is_one_by_one(path, spec)
         cores = len(os.sched_getaffinity(0))
         half = max(1, cores // 2)
@@ -46,8 +42,6 @@ class CpuSession:
         # Ten networks share the cores: a thread pool that spins while it waits starves the others.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        for axis, length in lengths.items():
-            options.add_free_dimension_override_by_name(axis, length)
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._turns: AbstractContextManager[object] = nullcontext()
         if self._one_by_one:

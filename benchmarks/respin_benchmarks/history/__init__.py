@@ -1,1 +1,0 @@
-"""The ratio benchmarks through time."""
