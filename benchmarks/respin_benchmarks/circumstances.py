@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 
 from respin.errors import InvalidInput
-from respin_benchmarks.commit import commit_here
+from respin.report.circumstances import commit_here, cpu_name, versions_of
 from respin_benchmarks.gpu import MIB, open_gpu
-from respin_export.report.circumstances import cpu_name, versions_of
 
 VERSIONED = ("nvidia-pytriton", "onnxruntime", "numpy")
 """Packages whose versions stand in each row of a server's runs."""

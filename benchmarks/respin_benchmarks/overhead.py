@@ -22,17 +22,16 @@ from tritonclient.utils import InferenceServerException
 
 from respin.bundled import bundled
 from respin.contracts import ROTATE_OBJECT
+from respin.report.circumstances import Circumstances, commit_here
+from respin.report.markdown import check_section, write_section
+from respin.report.rows import read_rows, write_rows
 from respin.request import RotationRequest
 from respin_benchmarks.circumstances import noted
-from respin_benchmarks.commit import commit_here
 from respin_benchmarks.counts import count
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.in_process.engine import InProcessEngine, request_for_cup
 from respin_client import Client
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_export.report.circumstances import Circumstances
-from respin_export.report.page import check_section, write_section
-from respin_export.report.table import read_rows, write_rows
 
 SECTION = "overhead"
 AIM_SHARE, AIM_MS = 0.05, 20.0
@@ -100,7 +99,7 @@ def runs_of(*, steps: int, repeats: int, warm_ups: int = 2) -> Iterator[Overhead
         repeats: that are measured.
         warm_ups: that are not.
     """
-    here, commit = Circumstances.here(("nvidia-pytriton", "onnxruntime", "numpy")), commit_here()
+    here, commit = Circumstances.now(("nvidia-pytriton", "onnxruntime", "numpy")), commit_here()
     request = request_for_cup(steps=steps, background_steps=max(2, steps * 2 // 3))
     with (
         embedded(PROFILE) as server,
@@ -120,7 +119,7 @@ def runs_of(*, steps: int, repeats: int, warm_ups: int = 2) -> Iterator[Overhead
                 encoding_ms=_ms(outcome.pictures["background"]),
                 commit=commit,
                 date=here.date,
-                machine=f"{here.cores} cores of {here.cpu}",
+                machine=here.machine,
                 versions=here.versions,
             )
             if repeat >= 0:

@@ -18,12 +18,12 @@ from rich.progress import track
 
 from respin.bundled import bundled
 from respin.limits import DEFAULT_LIMITS
+from respin.report.circumstances import cpu_name
+from respin.report.rows import write_rows
 from respin.request import RotationRequest
 from respin_benchmarks.circumstances import noted
 from respin_benchmarks.embedded import SERVED_HERE, Processes, embedded
 from respin_client import Client
-from respin_export.report.circumstances import cpu_name
-from respin_export.report.table import write_rows
 
 CUP = (165.0, 12.0, 428.0, 312.0)
 BEGIN, END = "<!-- startup: begin -->", "<!-- startup: end -->"

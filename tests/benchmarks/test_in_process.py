@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from respin.report.markdown import with_section
+from respin.report.rows import read_rows
 from respin_benchmarks.circumstances import FILE, circumstances_in
 from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.machine import Ceilings, Machine
@@ -20,8 +22,6 @@ from respin_benchmarks.in_process.runtimes import open_networks
 from respin_benchmarks.in_process.weights import MiniSet
 from respin_export.isolated import Done
 from respin_export.published import PublishedWeights
-from respin_export.report.page import with_section
-from respin_export.report.table import read_rows
 
 ROOT = Path(__file__).parents[2]
 FEW = [

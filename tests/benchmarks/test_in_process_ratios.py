@@ -4,11 +4,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from respin.report.rows import read_rows
 from respin_benchmarks.in_process.job_cells import ratio_in_words, ratios
 from respin_benchmarks.in_process.page import page_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.targets import check_targets
-from respin_export.report.table import read_rows
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 USUAL = next(run for run in read_rows(RESULTS / "jobs_cpu.csv", JobRun) if run.way == "baseline")

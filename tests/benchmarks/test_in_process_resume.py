@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.in_process import precompile, session
 from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.report import jobs_file, networks_file
@@ -15,7 +16,6 @@ from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.torch_networks import COMPILED
 from respin_benchmarks.in_process.weights import MiniSet
 from respin_export.isolated import Done
-from respin_export.report.table import read_rows, write_rows
 
 SOME = read_rows(Path(__file__).parents[2] / "benchmarks/results/jobs_cpu.csv", JobRun)[0]
 MACHINE = SimpleNamespace(commit="bbb", name=SOME.machine, versions=SOME.versions)

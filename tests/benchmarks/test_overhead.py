@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from respin.report.markdown import with_section
+from respin.report.rows import read_rows
 from respin_benchmarks.in_process.engine import request_for_cup
 from respin_benchmarks.overhead import SECTION, OverheadRun, page_of, refused, runs_of
-from respin_export.report.page import with_section
-from respin_export.report.table import read_rows
 
 ROOT = Path(__file__).parents[2]
 ROW = OverheadRun(75, 0, 1000.0, 960.0, 6.0, 30.0, "abc", "2026-11-26", "a laptop", "numpy 1")

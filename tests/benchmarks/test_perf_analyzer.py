@@ -11,6 +11,8 @@ import pytest
 
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import InvalidInput
+from respin.report.markdown import with_section
+from respin.report.rows import read_rows
 from respin.request import RotationRequest
 from respin_benchmarks.perf_analyzer.__main__ import main
 from respin_benchmarks.perf_analyzer.binary import PerfAnalyzer, perf_analyzer
@@ -18,8 +20,6 @@ from respin_benchmarks.perf_analyzer.inputs import job_input, network_input
 from respin_benchmarks.perf_analyzer.page import SECTION, page_of
 from respin_benchmarks.perf_analyzer.runs import Load, PerfRun, Server, figures_of
 from respin_export.mini.sizes import SIZES
-from respin_export.report.page import with_section
-from respin_export.report.table import read_rows
 
 ROOT = Path(__file__).parents[2]
 

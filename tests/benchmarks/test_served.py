@@ -6,6 +6,8 @@ import pytest
 
 from respin.contracts import NETWORKS
 from respin.limits import DEFAULT_LIMITS, EngineLimits
+from respin.report.markdown import with_section
+from respin.report.rows import read_rows
 from respin_benchmarks.circumstances import FILE, circumstances_in
 from respin_benchmarks.commands import BENCHMARKS
 from respin_benchmarks.embedded import embedded
@@ -14,8 +16,6 @@ from respin_benchmarks.served.__main__ import main, parser
 from respin_benchmarks.served.page import SECTION
 from respin_benchmarks.served.report import LOAD, SPIN, STAGES, job_file, text_of
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun, batches_from_text
-from respin_export.report.page import with_section
-from respin_export.report.table import read_rows
 
 EMPTY_PAGE = f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n"
 NOWHERE = "127.0.0.1:1"

@@ -4,13 +4,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from respin.report.markdown import with_section
+from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.rows import JobRun
 from respin_benchmarks.served.page import SECTION, page_of, spread
 from respin_benchmarks.served.report import LOAD, SPIN, text_of, write_report
 from respin_benchmarks.served.rows import LoadRun, SpinRun
-from respin_export.report.page import with_section
-from respin_export.report.table import read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
 EMPTY_PAGE = f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n"

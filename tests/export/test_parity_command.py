@@ -16,16 +16,17 @@ from typer.testing import CliRunner
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
+from respin.report.markdown import with_section
+from respin.report.rows import read_rows
 from respin_export.errors import ExportMismatch
 from respin_export.isolated import Failed
 from respin_export.report.commands import check_gates, parity
 from respin_export.report.full_size import FullSize
-from respin_export.report.page import full_size_text, parity_text, with_section
-from respin_export.report.rows import LIMIT_MIB, LINKS, Cost, Row
-from respin_export.report.table import read_rows
+from respin_export.report.page import full_size_text, parity_text
+from respin_export.report.rows import LIMIT_MIB, LINKS, Cost, ParityRow
 
 ROOT = Path(__file__).parents[2]
-GOOD = Row("edsr", "original → module", "a picture", "upscaled", 1e-6, 2e-5, "share of the greatest magnitude")
+GOOD = ParityRow("edsr", "original → module", "a picture", "upscaled", 1e-6, 2e-5, "share of the greatest magnitude")
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def measure(tmp_path, page):
 def test_a_network_is_measured_link_by_link_and_told_in_table_page_and_picture(measure, tmp_path, page):
     result = measure("edsr")
     assert result.exit_code == 0, result.exception
-    rows = read_rows(tmp_path / "parity.csv", Row)
+    rows = read_rows(tmp_path / "parity.csv", ParityRow)
     assert {row.link for row in rows} == set(LINKS)
     assert all(row.passes for row in rows)
     assert len({row.case for row in rows if row.link.startswith("module")}) == 3, "several seeds and shapes"
@@ -69,7 +70,7 @@ def test_an_original_that_computes_something_else_breaks_its_gates_and_is_report
     result = measure("edsr", reference=tmp_path / "reference")
     assert isinstance(result.exception, ExportMismatch)
     assert "break their gates: edsr, original → module" in str(result.exception)
-    broken = [row for row in read_rows(tmp_path / "parity.csv", Row) if not row.passes]
+    broken = [row for row in read_rows(tmp_path / "parity.csv", ParityRow) if not row.passes]
     assert {row.link for row in broken} == {"original → module", "original → ONNX FP32", "original → ONNX FP16"}
     assert "**Broken gates:**" in page.read_text()
 
@@ -93,7 +94,11 @@ def test_a_page_without_the_section_is_refused_before_anything_is_measured(measu
 
 def test_nan_and_failures_pass_no_gate():
     check_gates([GOOD])
-    for bad in (replace(GOOD, error=math.nan), replace(GOOD, error=3e-5), Row.failed("edsr", LINKS[0], "a", "no file")):
+    for bad in (
+        replace(GOOD, error=math.nan),
+        replace(GOOD, error=3e-5),
+        ParityRow.failed("edsr", LINKS[0], "a", "no file"),
+    ):
         assert not bad.passes
         with pytest.raises(ExportMismatch, match="1 of 2 comparisons break their gates"):
             check_gates([GOOD, bad])
@@ -101,7 +106,7 @@ def test_nan_and_failures_pass_no_gate():
 
 def test_the_committed_report_is_the_committed_tables_and_covers_every_network_and_link():
     page = (ROOT / "docs/parity.md").read_text()
-    rows = read_rows(ROOT / "benchmarks/results/parity.csv", Row)
+    rows = read_rows(ROOT / "benchmarks/results/parity.csv", ParityRow)
     assert page == with_section(page, "parity", parity_text(rows)), "run `respin parity`"
     assert {row.network for row in rows} == set(NETWORKS)
     for network in NETWORKS:

@@ -16,6 +16,7 @@ import torch
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput, RespinError
+from respin.report.markdown import check_section
 from respin_benchmarks.circumstances import noted
 from respin_benchmarks.counts import count
 from respin_benchmarks.in_process.report import jobs_file, networks_file, section_name, text_of, write_report
@@ -23,7 +24,6 @@ from respin_benchmarks.in_process.runtimes import RUNTIMES, default_runtimes
 from respin_benchmarks.in_process.session import Session
 from respin_benchmarks.served.report import LOAD
 from respin_benchmarks.served.report import write_report as write_served
-from respin_export.report.page import check_section
 
 
 def parser() -> argparse.ArgumentParser:

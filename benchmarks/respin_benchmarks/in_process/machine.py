@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import torch
 
 from respin.errors import InvalidInput
-from respin_benchmarks.commit import commit_here
+from respin.report.circumstances import Circumstances
 from respin_benchmarks.gpu import MIB, open_gpu
-from respin_export.report.circumstances import Circumstances
 
-PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
+PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "numpy")
 GPU_PACKAGES = ("tensorrt", "tensorrt-rtx-cu13")
 TRIALS = 20
 
@@ -77,9 +76,11 @@ class Machine:
         if kind == "cuda" and not torch.cuda.is_available():
             raise InvalidInput("device 'cuda' is asked for and there is no NVIDIA GPU to be seen; use --device cpu")
         self.kind = kind
-        here = Circumstances.here(PACKAGES + GPU_PACKAGES if kind == "cuda" else PACKAGES)
-        self.name = torch.cuda.get_device_name() if kind == "cuda" else f"{here.cores} cores of {here.cpu}"
-        self.date, self.versions, self.commit = here.date, here.versions, commit_here()
+        here = Circumstances.now(
+            PACKAGES + GPU_PACKAGES if kind == "cuda" else PACKAGES,
+            torch.cuda.get_device_name() if kind == "cuda" else "",
+        )
+        self.name, self.date, self.versions, self.commit = here.machine, here.date, here.versions, here.commit
         # As anybody does whose shapes come again; for the baseline as well.
         torch.backends.cudnn.benchmark = kind == "cuda"
         self._gpu = open_gpu() if kind == "cuda" else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from respin.report.markdown import write_section
+from respin.report.rows import read_rows
 from respin_benchmarks.in_process.job_cells import latencies_of
 from respin_benchmarks.in_process.page import page_of
 from respin_benchmarks.in_process.plots import draw_jobs, draw_latencies, draw_limits
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
-from respin_export.report.page import write_section
-from respin_export.report.table import read_rows
 
 
 def section_name(device: str) -> str:

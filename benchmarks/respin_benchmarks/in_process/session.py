@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from respin.contracts import NETWORKS
+from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.in_process.engine import InProcessEngine, Outcome
 from respin_benchmarks.in_process.job_runs import Cell, Jobs, interleaved, released, usual_cells, warmed
@@ -23,7 +24,6 @@ from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
 from respin_benchmarks.in_process.runtimes import open_networks
 from respin_benchmarks.in_process.weights import Kind, Weights, weights_of
 from respin_ensemble.networks import BatchedNetworks
-from respin_export.report.table import read_rows, write_rows
 
 WORDS = {"set": "models/mini", "mini": "mini, random", "full": "full size, random"}
 

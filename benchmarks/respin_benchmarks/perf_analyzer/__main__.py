@@ -21,16 +21,15 @@ from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import RespinError
 from respin.model_set import ModelSet
+from respin.report.circumstances import Circumstances, commit_here
+from respin.report.markdown import check_section, write_section
+from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.circumstances import noted
-from respin_benchmarks.commit import commit_here
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.perf_analyzer.binary import perf_analyzer
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input, write_input
 from respin_benchmarks.perf_analyzer.page import SECTION, page_of
 from respin_benchmarks.perf_analyzer.runs import Load, PerfRun, Server, measured
-from respin_export.report.circumstances import Circumstances
-from respin_export.report.page import check_section, write_section
-from respin_export.report.table import read_rows, write_rows
 
 STREAM, UNARY = "rotate_object_stream", ("rotate_object", "segment_object")
 PACKAGES = ("nvidia-pytriton", "onnxruntime", "numpy")
@@ -77,7 +76,7 @@ def _server(options: argparse.Namespace) -> Iterator[Server]:
 
 def measure(options: argparse.Namespace) -> list[PerfRun]:
     """Run everything; rows are written as they come."""
-    program, here = perf_analyzer(options.program), Circumstances.here(PACKAGES)
+    program, here = perf_analyzer(options.program), Circumstances.now(PACKAGES)
     sizes = ModelSet.load(options.models).sizes
     rows: list[PerfRun] = []
     with tempfile.TemporaryDirectory() as name, _server(options) as server:
@@ -99,7 +98,7 @@ def measure(options: argparse.Namespace) -> list[PerfRun]:
                     weights=options.models.name,
                     commit=commit_here(),
                     date=here.date,
-                    machine=f"{here.cores} cores of {here.cpu}",
+                    machine=here.machine,
                     versions=here.versions,
                 )
             )

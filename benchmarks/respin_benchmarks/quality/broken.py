@@ -15,6 +15,7 @@ from rich.progress import track
 
 from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, SAM_DECODER, VAE_ENCODER, ZERO123_UNET
 from respin.model_set import Sizes
+from respin.report.markdown import write_section
 from respin.scenes import render_scene
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.quality.jobs import outputs_in_process, request_for
@@ -28,7 +29,6 @@ from respin_ensemble.networks import Networks
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.stages.detection import IMAGENET_MEAN, IMAGENET_STD
 from respin_ensemble.stages.vae import LATENT_SCALE
-from respin_export.report.page import write_section
 
 Alteration = tuple[ModelSpec, str, Callable[[Array], Array]]
 """A network, one of its inputs, and what makes the array that it gets from the one that its stage sends."""

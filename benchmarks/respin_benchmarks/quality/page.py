@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from respin.report.markdown import check_section
 from respin.scenes import KINDS
 from respin_benchmarks.quality.judge import DILATE_PX
 from respin_benchmarks.quality.measures import BY_GROUP, BY_NAME, MEASURES, Measure
 from respin_benchmarks.quality.rows import BIN_EDGES, SceneRow, azimuth_bin, mean_of
 from respin_benchmarks.quality.stages import CLASS_MEAN_OBJECTS, SAME_PLACE_IOU
-from respin_export.report.page import check_section
 
 SECTION = "quality"
 BROKEN_SECTION = "broken stages"

@@ -15,9 +15,10 @@ from rich.progress import track
 from respin.bundled import bundled
 from respin.errors import InternalError, InvalidInput, ObjectNotFound
 from respin.model_set import MANIFEST, ModelSet
+from respin.report.circumstances import commit_here
+from respin.report.markdown import write_section
 from respin.request import RotationRequest
 from respin.scenes import HELD_OUT_SEEDS, Scene, render_scene
-from respin_benchmarks.commit import commit_here
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.quality.jobs import JobOutputs, request_for, served_outputs
 from respin_benchmarks.quality.judge import ENLARGEMENT, composite_ceiling, judge_outputs
@@ -36,7 +37,6 @@ from respin_benchmarks.quality.stages import (
 from respin_client import Client
 from respin_ensemble.networks import Networks
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_export.report.page import write_section
 
 JOB_TIMEOUT_S = 600.0
 

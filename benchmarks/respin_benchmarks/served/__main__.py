@@ -17,6 +17,8 @@ from typing import Any
 from rich.progress import track
 
 from respin.errors import RespinError
+from respin.report.markdown import check_section
+from respin.report.rows import write_rows
 from respin.request import SAMPLERS
 from respin_benchmarks.circumstances import noted
 from respin_benchmarks.counts import count
@@ -29,8 +31,6 @@ from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 from respin_benchmarks.served.servers import Asked, Served, embedded_servers, running_server
 from respin_benchmarks.served.spin import spin_runs
 from respin_benchmarks.served.stages import job_of, stages_runs
-from respin_export.report.page import check_section
-from respin_export.report.table import write_rows
 
 FILES = {"stages": STAGES, "load": LOAD, "spin": SPIN}
 """What can be measured, by the file of its rows."""

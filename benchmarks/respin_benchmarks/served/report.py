@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from respin.report.markdown import write_section
+from respin.report.rows import read_rows
 from respin_benchmarks.in_process.job_cells import median
 from respin_benchmarks.in_process.report import jobs_file
 from respin_benchmarks.in_process.rows import Interval, JobRun
 from respin_benchmarks.served.page import SECTION, latencies_s, page_of
 from respin_benchmarks.served.plots import draw_batches, draw_job, draw_load
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
-from respin_export.report.page import write_section
-from respin_export.report.table import read_rows
 
 LOAD, SPIN, STAGES = "served_load.csv", "served_spin.csv", "served_stages.csv"
 

@@ -29,7 +29,7 @@ from respin_export.originals.case import Case
 from respin_export.originals.cases import cases_of
 from respin_export.originals.reference import Reference
 from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, named, run_graph
-from respin_export.report.rows import LINKS, Row
+from respin_export.report.rows import LINKS, ParityRow
 from respin_export.small import build
 from respin_export.to_onnx import ExportOptions, Precision, export_network
 
@@ -59,7 +59,7 @@ class Chain:
     weights: Path
     reference: Path
 
-    def __call__(self, on_stage: Callable[[str], None]) -> list[Row]:
+    def __call__(self, on_stage: Callable[[str], None]) -> list[ParityRow]:
         """Measure every link; a task of `run_isolated`."""
         on_stage("loading")
         reference, sizes = Reference(self.reference), sizes_of(self.weights)
@@ -132,7 +132,7 @@ def _probes(subject: _Subject, precision: str) -> Iterator[_Probe]:
         yield _Probe(name, inputs, named(subject.spec, module_outputs(subject.module, inputs)))
 
 
-def _module_rows(module: nn.Module, case: Case) -> list[Row]:
+def _module_rows(module: nn.Module, case: Case) -> list[ParityRow]:
     outputs = case.kept(module_outputs(module, case.inputs))
     return rows_of(case.network, LINKS[0], case.name, lambda: deviations_fp32(case.network, outputs, case.wanted))
 
@@ -151,13 +151,13 @@ class _Graph:
         export_network(self.subject.module, self.subject.spec, self.subject.sizes, self.path, options)
 
 
-def _graph_rows(graph: _Graph, probes: Sequence[_Probe]) -> Iterator[Row]:
+def _graph_rows(graph: _Graph, probes: Sequence[_Probe]) -> Iterator[ParityRow]:
     network, link = graph.subject.spec.name, f"module → ONNX {graph.precision.upper()}"
     measure: Measurement = deviations_fp16 if graph.precision == "fp16" else deviations_fp32
     try:
         graph.write()
     except RespinError as error:
-        yield Row.failed(network, link, "export", str(error))
+        yield ParityRow.failed(network, link, "export", str(error))
         return
     for case in graph.subject.cases:
         if graph.precision == "fp16" and _amplifies(case):
@@ -184,7 +184,7 @@ def _from_module(graph: _Graph, probe: _Probe, measure: Measurement) -> list[Dev
     return measure(graph.subject.spec.name, graph_outputs(graph.path, graph.subject.spec, probe.inputs), probe.wanted)
 
 
-def rows_of(network: str, link: str, case: str, measure: Callable[[], list[Deviation]]) -> list[Row]:
+def rows_of(network: str, link: str, case: str, measure: Callable[[], list[Deviation]]) -> list[ParityRow]:
     """Measure, and keep the refusal where there is nothing to measure.
 
     Args:
@@ -194,6 +194,8 @@ def rows_of(network: str, link: str, case: str, measure: Callable[[], list[Devia
         measure: the deviations, or a refusal.
     """
     try:
-        return [Row(network, link, case, each.output, each.error, each.allowed, each.measure) for each in measure()]
+        return [
+            ParityRow(network, link, case, each.output, each.error, each.allowed, each.measure) for each in measure()
+        ]
     except RespinError as error:
-        return [Row.failed(network, link, case, str(error))]
+        return [ParityRow.failed(network, link, case, str(error))]

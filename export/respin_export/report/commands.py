@@ -18,13 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
+from respin.report.circumstances import today, versions_text
+from respin.report.markdown import check_section, write_section
+from respin.report.rows import read_rows, write_rows
 from respin_export.errors import ExportMismatch
 from respin_export.isolated import Done, Event, Failed, Run, Stage, Task, run_isolated
-from respin_export.report.circumstances import Circumstances
-from respin_export.report.page import check_section, parity_text, write_section
+from respin_export.report.page import parity_text
 from respin_export.report.plot import check_plotting_installed, plot_parity
-from respin_export.report.rows import Row
-from respin_export.report.table import read_rows, write_rows
+from respin_export.report.rows import ParityRow
 
 PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime")
 SECTION = "parity"
@@ -71,9 +72,9 @@ def parity(
 
         measured = measure(chosen, reference, Path(weights), jobs=jobs, follow=follow)
     # What was measured before stays, but for these networks; the contracts' order throughout.
-    others = [row for row in read_rows(results, Row) if row.network not in chosen]
+    others = [row for row in read_rows(results, ParityRow) if row.network not in chosen]
     rows = sorted([*others, *measured], key=lambda row: list(NETWORKS).index(row.network))
-    write_rows(results, Row, rows)
+    write_rows(results, ParityRow, rows)
     write_section(page, SECTION, parity_text(rows))
     plot_parity(rows, plot)
     check_gates(measured)
@@ -87,7 +88,7 @@ def measure(
     jobs: int = 1,
     follow: Callable[[Event], None] = lambda _: None,
     run: Run = run_isolated,
-) -> list[Row]:
+) -> list[ParityRow]:
     """Measure the chain of some networks.
 
     Args:
@@ -110,8 +111,8 @@ def measure(
     from respin_export.report.weights import ReducedWeights  # noqa: PLC0415
 
     Reference(reference).check()
-    here = Circumstances.here(PACKAGES)
-    rows: list[Row] = []
+    date, versions = today(), versions_text(PACKAGES)
+    rows: list[ParityRow] = []
     written: dict[str, Task] = {"weights": ReducedWeights(weights, reference)}
     for event in run(written, 1):
         follow(event)
@@ -123,11 +124,11 @@ def measure(
         if isinstance(event, Done):
             rows += event.result
         elif isinstance(event, Failed):
-            rows.append(Row.failed(event.name, "", "", str(event.error)))
-    return [replace(row, date=here.date, versions=here.versions) for row in rows]
+            rows.append(ParityRow.failed(event.name, "", "", str(event.error)))
+    return [replace(row, date=date, versions=versions) for row in rows]
 
 
-def check_gates(rows: Sequence[Row]) -> None:
+def check_gates(rows: Sequence[ParityRow]) -> None:
     """Refuse rows beyond their gates.
 
     Raises:

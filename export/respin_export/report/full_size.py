@@ -26,13 +26,14 @@ from rich.progress import Progress
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
 from respin.model_set import ModelSet, NetworkFile
+from respin.report.circumstances import core_count, cpu_name, today, versions_text
+from respin.report.markdown import check_section, write_section
+from respin.report.rows import read_rows, write_rows
 from respin_export.export_set import Plan, export_set
 from respin_export.isolated import Done, Event, Failed, Run, run_isolated
 from respin_export.published import PublishedWeights
-from respin_export.report.circumstances import Circumstances
-from respin_export.report.page import check_section, full_size_text, write_section
+from respin_export.report.page import full_size_text
 from respin_export.report.rows import LIMIT_MIB, STEPS, Cost
-from respin_export.report.table import read_rows, write_rows
 from respin_export.tensorrt.engine_set import Build, EngineOptions, build_engines
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.process import build_in_own_process
@@ -90,19 +91,19 @@ class FullSize:
         Returns:
             the rows of all steps, in order.
         """
-        here = Circumstances.here(PACKAGES)
+        versions = versions_text(PACKAGES)
         # Another day is no reason to measure again, other tools are.
         done = {
             (row.network, row.step): row
             for row in read_rows(self.results, Cost)
-            if row.versions == here.versions and not row.failure
+            if row.versions == versions and not row.failure
         }
         for network, step in self._steps():
             if (network, step) in done:
                 self.tell(f"{network} {step}: measured before")
                 continue
             busy = round(os.getloadavg()[0], 2)
-            cost = replace(self._step(network, step, here), busy=busy)
+            cost = replace(self._step(network, step, versions), busy=busy)
             done[network, step] = cost
             write_rows(self.results, Cost, done.values())
             self.tell(sentence(cost))
@@ -115,8 +116,8 @@ class FullSize:
         for network in self.networks:
             yield from ((network, step) for step in STEPS)
 
-    def _step(self, network: str, step: str, here: Circumstances) -> Cost:
-        nothing = Cost(network, step, 0, 0, 0, "", "", math.nan, 0, here.date, here.cpu, here.cores, here.versions)
+    def _step(self, network: str, step: str, versions: str) -> Cost:
+        nothing = Cost(network, step, 0, 0, 0, "", "", math.nan, 0, today(), cpu_name(), core_count(), versions)
         if step == "weights":
             return self._synthesized(nothing)
         return self._engine(nothing) if step == "engine" else self._export(nothing)

@@ -1,54 +1,15 @@
-"""Sections of a page that a command writes again from its results."""
+"""The reports on parity and on full size as Markdown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from respin.errors import InvalidInput
-from respin_export.report.rows import LIMIT_MIB, LINKS, STEPS, Cost, Row
-
-
-def write_section(page: Path, name: str, text: str) -> None:
-    """Replace what stands between a page's two marks of a section.
-
-    Args:
-        page: a Markdown file with `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
-        name: of the section.
-        text: of whole lines.
-
-    Raises:
-        InvalidInput: the page has no such marks.
-    """
-    page.write_text(with_section(page.read_text(), name, text))
+from respin.report.markdown import table
+from respin_export.report.rows import LIMIT_MIB, LINKS, STEPS, Cost, ParityRow
 
 
-def check_section(page: Path, name: str) -> None:
-    """Make sure that a page can take a section, before anything is measured.
-
-    Raises:
-        InvalidInput: there is no page, or it has no marks of the section.
-    """
-    if not page.is_file():
-        raise InvalidInput(f"there is no page '{page}'; name one that exists, e.g. docs/parity.md")
-    with_section(page.read_text(), name, "")
-
-
-def with_section(page: str, name: str, text: str) -> str:
-    """A page's text with another section.
-
-    Raises:
-        InvalidInput: it has no marks of it.
-    """
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, found, rest = page.partition(begin)
-    if not found or end not in rest:
-        raise InvalidInput(f"the page has no section '{name}'; put {begin.strip()} and {end} where it belongs")
-    return f"{before}{begin}{text}{rest[rest.index(end) :]}"
-
-
-def parity_text(rows: Sequence[Row]) -> str:
+def parity_text(rows: Sequence[ParityRow]) -> str:
     """The table of the greatest error of each network and link.
 
     Args:
@@ -58,12 +19,8 @@ def parity_text(rows: Sequence[Row]) -> str:
     lines = [
         f"Measured {_spread(row.date for row in rows)} with {_spread(row.versions for row in rows)}.",
         "",
-        f"| network | {' | '.join(LINKS)} |",
-        f"|---|{'---|' * len(LINKS)}",
+        *table(("network", *LINKS), ([f"`{name}`", *_worst_by_link(rows, name)] for name in names)),
     ]
-    for name in names:
-        cells = (_worst([row for row in rows if (row.network, row.link) == (name, link)]) for link in LINKS)
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     broken = [f"* `{row.network}`, {row.link}, {row.case}: {_broken(row)}" for row in rows if not row.passes]
     held = f"All {len(rows)} comparisons pass their gates."
     return "\n".join([*lines, "", *(["**Broken gates:**", "", *broken] if broken else [held])]) + "\n"
@@ -73,7 +30,11 @@ def _spread(values: Iterable[str]) -> str:
     return " and ".join(sorted(set(values)))
 
 
-def _worst(rows: Sequence[Row]) -> str:
+def _worst_by_link(rows: Sequence[ParityRow], network: str) -> list[str]:
+    return [_worst([row for row in rows if (row.network, row.link) == (network, link)]) for link in LINKS]
+
+
+def _worst(rows: Sequence[ParityRow]) -> str:
     """The error nearest to its gate, or beyond it."""
     if not rows:
         return ""
@@ -84,12 +45,12 @@ def _worst(rows: Sequence[Row]) -> str:
     return text if worst.passes else f"**{text}**"
 
 
-def pixels(row: Row) -> str:
+def pixels(row: ParityRow) -> str:
     """A share of the image's sides as pixels of GroundingDINO's 1200."""
     return f"{row.error * 1200:.2g} px"
 
 
-def _broken(row: Row) -> str:
+def _broken(row: ParityRow) -> str:
     return row.failure or f"'{row.output}' {row.error:.2e}, allowed {row.allowed:.1e} ({row.measure})"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from respin.errors import InvalidInput
-from respin_export.report.rows import LINKS, Row
+from respin_export.report.rows import LINKS, ParityRow
 
 PASSING, BROKEN = "#1f6f8b", "#c0392b"
 LEAST = 1e-8
@@ -25,7 +25,7 @@ def check_plotting_installed() -> None:
         raise InvalidInput("the plots need matplotlib, which is not installed; pip install 'respin[report]'")
 
 
-def plot_parity(rows: Sequence[Row], path: Path) -> None:
+def plot_parity(rows: Sequence[ParityRow], path: Path) -> None:
     """Draw one panel a link, one line a network, one dot an error; a bar marks the gate.
 
     Args:
@@ -46,7 +46,7 @@ def plot_parity(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def _draw(panel: Any, link: str, rows: Sequence[Row], networks: Sequence[str]) -> None:
+def _draw(panel: Any, link: str, rows: Sequence[ParityRow], networks: Sequence[str]) -> None:
     panel.set_title(link.replace("→", "to"), fontsize=10)
     panel.set_xscale("log")
     panel.set_xlim(LEAST / 2, 1)

@@ -16,7 +16,7 @@ LINKS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ParityRow:
     """One deviation in one link.
 
     Args:
@@ -44,7 +44,7 @@ class Row:
     versions: str = ""
 
     @classmethod
-    def failed(cls, network: str, link: str, case: str, failure: str) -> Row:
+    def failed(cls, network: str, link: str, case: str, failure: str) -> ParityRow:
         """A row for what could not be measured."""
         return cls(network, link, case, "", math.nan, math.nan, "", failure)
 
@@ -76,7 +76,7 @@ class Cost:
         failure: why it came to nothing; empty where it did not.
         scratch_mib: of an engine, what it takes of a GPU beside its weights, as TensorRT's builder says; NaN elsewhere.
         busy: what else ran on the machine when the step began: its load average over one minute.
-        date: see `Circumstances`, as all below.
+        date: of the measurement; then the machine and the versions.
         cpu: the processor.
         cores: of it.
         versions: of the tools.
