@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from respin.specs import Array
 
+_BLENDED_PX = 2**18
+"""Pixels that `blend` works on at a time."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -181,9 +184,16 @@ def blend(below: NDArray[np.uint8], above: NDArray[np.uint8], alpha: NDArray[np.
     Returns:
         (H, W, 3).
     """
-    weight = alpha[..., None]
-    mixed = below + weight * (above.astype(np.float32) - below)
-    return np.where(weight > 0, np.clip(np.rint(mixed), 0, 255), below).astype(np.uint8)
+    blended = np.empty_like(below)
+    height, width = alpha.shape
+    # Row by row a pixel takes 50 bytes; a whole photo at once would take gigabytes.
+    rows = max(1, _BLENDED_PX // max(1, width))
+    for top in range(0, height, rows):
+        band = slice(top, top + rows)
+        weight = alpha[band, :, None]
+        mixed = below[band] + weight * (above[band].astype(np.float32) - below[band])
+        blended[band] = np.where(weight > 0, np.clip(np.rint(mixed), 0, 255), below[band])
+    return blended
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,15 @@ def test_the_inpainting_keeps_the_photos_proportions(size):
     assert max(frame.padded.height - frame.fitted.height, frame.padded.width - frame.fitted.width) < 64
 
 
+def test_a_large_picture_is_blended_in_bands_to_the_same_pixels():
+    random = np.random.default_rng(2)
+    below, above = random.integers(0, 256, (2, 700, 1000, 3), np.uint8)
+    alpha = random.random((700, 1000), np.float32) * (random.random((700, 1000)) > 0.5)
+    mixed = np.clip(np.rint(below + alpha[..., None] * (above.astype(np.float32) - below)), 0, 255)
+    at_once = np.where(alpha[..., None] > 0, mixed, below).astype(np.uint8)
+    np.testing.assert_array_equal(blend(below, above, alpha), at_once)
+
+
 @given(sizes)
 def test_blending_with_no_opacity_changes_no_pixel(size):
     below, above = picture_of(size), 255 - picture_of(size)

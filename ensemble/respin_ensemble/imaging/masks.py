@@ -24,7 +24,7 @@ def dilate(mask: Mask, dilate_px: int) -> Mask:
         return mask
     # cv2.dilate takes the maximum of pixels x - anchor .. x - anchor + side - 1; its default anchor is side // 2.
     kernel = np.ones((dilate_px, dilate_px), np.uint8)
-    return cv2.dilate(mask.astype(np.uint8), kernel).astype(np.bool_)
+    return cv2.dilate(mask.view(np.uint8), kernel).view(np.bool_)
 
 
 def feather_inside(mask: Mask, feather_px: float) -> Alpha:
@@ -37,11 +37,14 @@ def feather_inside(mask: Mask, feather_px: float) -> Alpha:
     if feather_px < 1:
         return mask.astype(np.float32)
     # The image border is not an edge of the hole: repeat it, so that only true edges fade.
-    padded = np.pad(mask.astype(np.uint8), 1, mode="edge")
+    if mask.all():
+        # A mask without an edge has no distance to one.
+        return np.ones(mask.shape, np.float32)
+    padded = np.pad(mask.view(np.uint8), 1, mode="edge")
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    # A mask without an edge has no distance to one.
-    opacity = np.where(mask.all(), 1.0, distance / feather_px) * mask
-    return np.clip(opacity, 0, 1).astype(np.float32)
+    opacity: Alpha = distance / np.float32(feather_px)
+    opacity *= mask
+    return np.clip(opacity, 0, 1, out=opacity)
 
 
 def soften(mask: Mask, sigma_px: float = 1.0) -> Alpha:
@@ -62,7 +65,7 @@ def drop_specks(mask: Mask, min_share: float = 0.02) -> Mask:
     Returns:
         (H, W) bool.
     """
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     areas = statistics[:, cv2.CC_STAT_AREA]
     if len(areas) <= 2:
         return mask

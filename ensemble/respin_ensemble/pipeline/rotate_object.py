@@ -31,6 +31,9 @@ MAX_FINISHING = 4
 """Views of one job that are enlarged, cut out, pasted and encoded at the same time: the CPU works on some while a
 network works on others, and a server that batches gets more samples per call."""
 
+MAX_FINISHING_PX = 16 * 10**6
+"""Limit on the pixels of these pictures together: each is as large as the photo, so a large photo has one at a time."""
+
 
 def rotate_object(context: JobContext, request: RotationRequest, report: Report) -> None:
     """Do what a request asks for, and report every result as soon as it is available.
@@ -58,7 +61,10 @@ def _turn_object(context: JobContext, scene: SegmentedPhoto, request: RotationRe
         Notes for the caller, in the order of the views.
     """
     sizes = context.networks.sizes
-    finishing = ThreadPoolExecutor(min(request.views, MAX_FINISHING), thread_name_prefix="view")
+    finishing = ThreadPoolExecutor(
+        views_at_once(request.views, scene.mask.size),
+        thread_name_prefix="view",
+    )
     # The threads are the job's own, because they wait for the background, another part of the same job.
     with finishing, TaskGroup(context.cancellation) as group:
         context = replace(context, cancellation=group.cancellation)
@@ -71,6 +77,11 @@ def _turn_object(context: JobContext, scene: SegmentedPhoto, request: RotationRe
         with closing(sample_views(context, picture, request, report)) as views:
             finished = {index: group.start(finishing, partial(finish, index, small)) for index, small in views}
     return [note for index in sorted(finished) for note in finished[index].result()]
+
+
+def views_at_once(views: int, pixels: int) -> int:
+    """Return how many views of a photo of so many pixels are finished at the same time."""
+    return max(1, min(views, MAX_FINISHING, MAX_FINISHING_PX // pixels))
 
 
 def paint_background(context: JobContext, scene: SegmentedPhoto, request: RotationRequest, report: Report) -> Picture:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from respin.geometry import Box, Placement, Size, blend, bounding_box, cut, lay, widened
+from respin.geometry import Box, Placement, Size, blend, bounding_box, cut, widened
 from respin_ensemble.imaging.masks import soften
 from respin_ensemble.imaging.tensors import LANCZOS, Alpha, Mask, Picture
 
 EDGE_PX = 4
 """Margin around the object's mask when its view is cropped, for the softened edge."""
+
+STRIP_PX = 2**20
+"""Pixels that are resized and blended at a time."""
 
 
 def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placement, box: Box, fit: str) -> Picture:
@@ -67,16 +73,49 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
     Returns:
         (H, W, 3) uint8.
     """
-    scaled, opacity = resize_with_alpha(view, alpha, place.size)
-    below = cut(background, place, fill=0)
-    return lay(background, blend(below, scaled, opacity), place)
+    composed = background.copy()
+    size = Size.of(background)
+    rows, _ = place.within(size)
+    inner_rows, inner_columns = place.inner(size)
+    rgba = cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)])
+    for strip, scaled in resize_in_strips(rgba, place.size, inner_rows, inner_columns):
+        target = rows, slice(strip.start + place.left, strip.stop + place.left)
+        opacity = scaled[..., 3].astype(np.float32) / 255
+        composed[target] = blend(composed[target], scaled[..., :3], opacity)
+    return composed
 
 
-def resize_with_alpha(view: Picture, alpha: Alpha, size: Size) -> tuple[Picture, Alpha]:
-    """Resize colours and opacity together with LANCZOS.
+def resize_in_strips(
+    rgba: NDArray[np.uint8], size: Size, rows: slice, columns: slice
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Resize colours and opacity together with LANCZOS, one strip of columns after another.
+
+    The pixels are those of `Image.resize` for the whole picture. When it enlarges, it resizes the rows first, then the
+    columns, each with 8 bits; the columns of the second pass do not depend on each other. A view may be enlarged far
+    beyond the photo, so the whole is never in memory.
 
     Pillow premultiplies the colours by the opacity, so transparent pixels do not bleed into the edge.
+
+    Args:
+        rgba: (h, w, 4) uint8.
+        size: size to which it is resized.
+        rows: rows of the resized picture to return.
+        columns: its columns to return.
+
+    Yields:
+        The columns of a strip, and its pixels, (rows, columns, 4) uint8.
     """
-    rgba = cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)])
-    scaled = np.asarray(Image.fromarray(rgba).resize((size.width, size.height), LANCZOS))
-    return scaled[..., :3], scaled[..., 3].astype(np.float32) / 255
+    height = rgba.shape[0]
+    image = Image.fromarray(rgba)
+    if size.height <= height:
+        # Smaller than the view, and Pillow may resize the columns first.
+        whole = np.asarray(image.resize((size.width, size.height), LANCZOS))
+        yield columns, whole[rows, columns]
+        return
+    wide = image.convert("RGBa").resize((size.width, height), LANCZOS)
+    width = max(1, STRIP_PX // size.height)
+    for left in range(columns.start, columns.stop, width):
+        right = min(columns.stop, left + width)
+        strip = wide.crop((left, 0, right, height)).resize((right - left, size.height), LANCZOS)
+        part = strip.crop((0, rows.start, right - left, rows.stop)).convert("RGBA")
+        yield slice(left, right), np.asarray(part)

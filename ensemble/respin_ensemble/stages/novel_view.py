@@ -40,6 +40,9 @@ NOISE_STREAM = 0
 CAMERA_NUMBERS = 4
 """Length of the encoding of a camera move (`camera_shift`)."""
 
+BAND_PX = 2**20
+"""Pixels that are cut and resized at a time."""
+
 CUBIC = -0.75
 """The parameter of PyTorch's bicubic kernel (Keys 1981)."""
 
@@ -58,9 +61,26 @@ def object_on_white(photo: Picture, mask: Mask, *, side: int, object_share: floa
     Returns:
         (side, side, 3) uint8, and the square of the photo that it shows.
     """
-    square = square_around(bounding_box(mask), object_share)
-    alone = np.where(mask[..., None], photo, np.uint8(255))
-    return resize(cut(alone, square, fill=255), Size(side, side), LANCZOS), square
+    inner = bounding_box(mask)
+    square = square_around(inner, object_share)
+    part = inner.within(Size.of(mask))
+    alone = np.where(mask[part][..., None], photo[part], np.uint8(255))
+    moved = Placement(square.left - inner.left, square.top - inner.top, square.width, square.height)
+    return _resize_cut(alone, moved, Size(side, side)), square
+
+
+def _resize_cut(picture: Picture, place: Placement, size: Size) -> Picture:
+    """Return a rectangle, white where it leaves the picture, resized with LANCZOS.
+
+    The rectangle may be far larger than the picture, so it is cut in bands of rows. The pixels are those of one resize:
+    Pillow resizes the rows first, which do not depend on each other, then the columns, each with 8 bits.
+    """
+    rows = max(1, BAND_PX // place.width)
+    bands = []
+    for top in range(0, place.height, rows):
+        band = Placement(place.left, place.top + top, place.width, min(rows, place.height - top))
+        bands.append(resize(cut(picture, band, fill=255), Size(band.height, size.width), LANCZOS))
+    return resize(np.concatenate(bands), size, LANCZOS)
 
 
 @dataclass(frozen=True, eq=False)

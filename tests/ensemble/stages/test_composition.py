@@ -1,8 +1,11 @@
 """The turned object back in its room."""
 
 import numpy as np
+import pytest
+from PIL import Image
 
-from respin.geometry import Box, Placement
+from respin.geometry import Box, Placement, cut, lay
+from respin_ensemble.stages import composition
 from respin_ensemble.stages.composition import compose, paste
 
 
@@ -64,3 +67,51 @@ class TestComposition:
         alpha[:, 32:] = 1
         pasted = compose(np.full((32, 32, 3), 255, np.uint8), view, alpha, Placement(0, 0, 32, 32))
         assert (pasted[:, :, 0] == 255).all(), "black would show as less red"
+
+
+class TestPastingInStrips:
+    """What lands in the photo is computed in strips; its pixels are those of resizing the whole view at once."""
+
+    def compose_at_once(self, background, view, alpha, place):
+        rgba = np.dstack([view, np.rint(alpha * 255).astype(np.uint8)])
+        scaled = np.asarray(Image.fromarray(rgba).resize((place.width, place.height), Image.Resampling.LANCZOS))
+        below = cut(background, place, fill=0)
+        weight = scaled[..., 3:].astype(np.float32) / 255
+        mixed = below + weight * (scaled[..., :3].astype(np.float32) - below)
+        blended = np.where(weight > 0, np.clip(np.rint(mixed), 0, 255), below).astype(np.uint8)
+        return lay(background, blended, place)
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            Placement(10, 20, 100, 80),
+            Placement(-333, -97, 700, 411),
+            Placement(-40, 30, 90, 64),
+            Placement(50, -30, 72, 200),
+            Placement(12, 9, 72, 64),
+            Placement(100, 70, 75, 66),
+            Placement(140, -10, 30, 27),
+        ],
+        ids=["inside", "larger than the photo", "same height", "same width", "unchanged", "past two edges", "smaller"],
+    )
+    def test_gives_the_same_pixels(self, monkeypatch, place):
+        monkeypatch.setattr(composition, "STRIP_PX", 3000)
+        random = np.random.default_rng(1)
+        view = random.integers(0, 256, (64, 72, 3), np.uint8)
+        alpha = random.random((64, 72), np.float32) * (random.random((64, 72)) > 0.3)
+        expected = self.compose_at_once(photo_of(), view, alpha, place)
+        np.testing.assert_array_equal(compose(photo_of(), view, alpha, place), expected)
+
+    def test_the_enlarged_view_is_never_whole_in_memory(self, monkeypatch):
+        areas = []
+        resize = Image.Image.resize
+
+        def counting(image, size, *arguments):
+            areas.append(size[0] * size[1])
+            return resize(image, size, *arguments)
+
+        monkeypatch.setattr(Image.Image, "resize", counting)
+        view, place = np.zeros((64, 64, 3), np.uint8), Placement(-5000, -5000, 10000, 10000)
+        compose(photo_of(), view, np.ones((64, 64), np.float32), place)
+        assert sum(areas) > 0
+        assert max(areas) <= composition.STRIP_PX

@@ -16,7 +16,7 @@ from respin_ensemble.sampling import Guidance, SamplingParams
 from respin_ensemble.stages import detection, segmentation
 from respin_ensemble.stages.detection import find_object, sigmoid
 from respin_ensemble.stages.inpainting import InpaintParams, crop_around, fill, text_contexts
-from respin_ensemble.stages.novel_view import CameraProjection, clip_image, encode_condition, object_on_white, turn
+from respin_ensemble.stages.novel_view import CameraProjection, clip_image, encode_condition, turn
 from respin_ensemble.stages.segmentation import mask_at, object_mask
 from respin_ensemble.stages.super_resolution import enlarge
 
@@ -96,24 +96,6 @@ class TestSegmentation:
 
 
 class TestNovelView:
-    def test_the_object_fills_its_share_of_a_white_square(self):
-        mask = np.zeros((120, 160), np.bool_)
-        mask[40:100, 50:90] = True
-        picture, square = object_on_white(np.zeros((120, 160, 3), np.uint8), mask, side=64, object_share=0.75)
-        assert square == Placement(30, 30, 80, 80)
-        assert (picture[0] == 255).all()
-        assert (picture[32, 32] == 0).all()
-        dark = (picture < 128).all(axis=2)
-        assert np.flatnonzero(dark.any(axis=1)).size == pytest.approx(48, abs=1)
-
-    def test_an_object_at_the_border_gets_white_where_the_photo_ends(self):
-        mask = np.zeros((60, 60), np.bool_)
-        mask[:30, :30] = True
-        picture, square = object_on_white(np.zeros((60, 60, 3), np.uint8), mask, side=64, object_share=0.75)
-        assert (square.left, square.top) == (-5, -5)
-        assert (picture[:5] > 250).all()
-        assert (picture[12:20, 12:20] < 5).all()
-
     def test_clip_sees_what_kornias_resize_would_show_it(self):
         image = np.random.default_rng(2).uniform(-1, 1, (3, 256, 256)).astype(np.float32)
         small = torch.nn.functional.interpolate(
