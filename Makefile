@@ -21,7 +21,7 @@ $(TEST)/.installed: pyproject.toml
 	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt,bench,test]'
 	touch $@
 
-RESPIN_DEMO = $(DEMO)/bin/respin serve --grpc-port 0 --http-port 0 --metrics-port 0 $(if $(MODELS),--models "$(MODELS)") -- \
+RESPIN_DEMO = $(DEMO)/bin/respin serve --grpc-port 0 --metrics-port 0 $(if $(MODELS),--models "$(MODELS)") -- \
   $(DEMO)/bin/respin demo --timeout-s 300 $(if $(PHOTO),--image "$(PHOTO)" --class-name "$(NAME)" $(if $(BOX),--box $(BOX)))
 
 demo: $(DEMO)/.installed  ## set up, start the embedded server, turn a rendered object; or PHOTO=FILE NAME=OBJECT [BOX="X0 Y0 X1 Y1"] [MODELS=SET]

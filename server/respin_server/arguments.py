@@ -30,12 +30,25 @@ def repository_arguments(options: ServerOptions, models: Sequence[str]) -> list[
     ]
 
 
-def network_arguments(options: ServerOptions, endpoints: Mapping[str, Endpoint], admin_key: str) -> list[str]:
-    """Return the options for endpoints, TLS and restricted APIs."""
+def network_arguments(
+    options: ServerOptions, endpoints: Mapping[str, Endpoint], http_socket: Path, admin_key: str
+) -> list[str]:
+    """Return the options for endpoints, TLS and restricted APIs.
+
+    Args:
+        options: options of the server.
+        endpoints: endpoints by service; without "HTTP", the HTTP API listens on a Unix socket only.
+        http_socket: path of that socket.
+        admin_key: the key that opens the restricted APIs.
+    """
     arguments = []
     for service, flag in (("gRPC", "grpc"), ("HTTP", "http"), ("metrics", "metrics")):
-        endpoint = endpoints[service]
-        arguments += [f"--{flag}-address", endpoint.host, f"--{flag}-port", str(endpoint.port)]
+        if service in endpoints:
+            endpoint = endpoints[service]
+            arguments += [f"--{flag}-address", endpoint.host, f"--{flag}-port", str(endpoint.port)]
+    if "HTTP" not in endpoints:
+        # A prefix of libevhtp, Triton's HTTP library; the port then has no meaning.
+        arguments += ["--http-address", f"unix:{http_socket}"]
     restriction = f"{_RESTRICTED_APIS}:{ADMIN_HEADER}={admin_key}"
     arguments += ["--grpc-restricted-protocol", restriction, "--http-restricted-api", restriction]
     if options.tls_certificate and options.tls_key:

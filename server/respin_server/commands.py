@@ -22,7 +22,9 @@ from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES
 from respin_server.assemble import Assembled
 from respin_server.assemble import assemble as assemble_repository
+from respin_server.leftovers import owned_prefix
 from respin_server.options import LOOPBACK, ServerOptions, check_embeddable, profile_by_name
+from respin_server.restarts import DEFAULT_RESTARTS
 from respin_server.wheel import SERVE_EXTRA_MISSING
 
 _PROFILES_HELP = "; ".join(f"{profile.name}: {profile.summary}" for profile in PROFILES.values())
@@ -58,7 +60,13 @@ def serve(
     limit: Limit = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 = all interfaces.")] = LOOPBACK,
     grpc_port: Annotated[int, Port] = 8001,
-    http_port: Annotated[int, Port] = 8000,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the HTTP API, on loopback; 0 picks a free one. Default: none. One malformed HTTP request "
+            "ends tritonserver, so open it to programs that you trust."
+        ),
+    ] = None,
     metrics_port: Annotated[int, Port] = 8002,
     admin_key_file: Annotated[
         Path | None, typer.Option(help="File with the key for the admin APIs. Default: they are closed.")
@@ -68,6 +76,9 @@ def serve(
         typer.Option(help="Append the server's log to this file. Default: a temporary file."),
     ] = None,
     exit_timeout_s: Annotated[int, typer.Option(help="Seconds that a stop waits for requests in flight.")] = 30,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="How often within ten minutes the server is restarted if it dies.")
+    ] = DEFAULT_RESTARTS,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; gRPC then uses TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     tls_client_ca: Annotated[
@@ -77,8 +88,9 @@ def serve(
 ) -> None:
     """Serve the networks and jobs on this machine with the embedded Triton.
 
-    Runs until Ctrl-C or SIGTERM; requests in flight may finish. A model whose process dies is reloaded. Exits with 0
-    when stopped, 1 if the server died, 2 if it could not be launched; with a COMMAND, with the command's code.
+    Runs until Ctrl-C or SIGTERM; requests in flight may finish. A network whose process dies is reloaded; if the server
+    or the process of a job dies, the server is restarted on the same ports. Exits with 0 when stopped, 1 if the server
+    died too often, 2 if it could not be launched; with a COMMAND, with the command's code.
 
     For example:
 
@@ -109,7 +121,7 @@ def serve(
         facts = {"profile": assembled.profile, "set": assembled.set_name}
         if assembled.notes:
             facts["note"] = "; ".join(assembled.notes)
-        _run(options, facts, command or [])
+        _run(options, facts, command or [], restarts)
 
 
 def assemble(
@@ -154,7 +166,7 @@ def _repository(
         return
     chosen = profile_by_name(profile or DEFAULT_PROFILE)
     check_embeddable(chosen)
-    with tempfile.TemporaryDirectory(prefix="respin-repository-") as folder:
+    with tempfile.TemporaryDirectory(prefix=owned_prefix()) as folder:
         repository = Path(folder) / "models"
         limits = EngineLimits.from_texts(limit or [])
         yield (
@@ -174,13 +186,13 @@ def _key_in(file: Path) -> str:
         raise InvalidInput(f"the admin key file '{file}' cannot be read ({error}); pass a text file") from None
 
 
-def _run(options: ServerOptions, facts: dict[str, str], command: list[str]) -> None:
+def _run(options: ServerOptions, facts: dict[str, str], command: list[str], restarts: int) -> None:
     if importlib.util.find_spec("psutil") is None:
         raise InternalError(SERVE_EXTRA_MISSING)
     # Needs the packages of the serve extra.
     from respin_server.foreground import Foreground  # noqa: PLC0415
 
-    foreground = Foreground(options, facts, Console(), command)
+    foreground = Foreground(options, facts, Console(), command, restarts=restarts)
     died = foreground.run()
     if died is not None:
         raise InternalError(died)

@@ -1,13 +1,16 @@
 """The launcher's own calls to its server: readiness, and reloading a model.
 
-They use HTTP, not gRPC: the HTTP port is reached over loopback and has no TLS, so these calls need no certificate.
+They use HTTP, not gRPC: HTTP has no TLS, so these calls need no certificate. It listens on a Unix socket in a folder of
+this user's, where no other program reaches it, unless the operator asks for a port.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote
 
 from respin.errors import Busy, InternalError
@@ -22,13 +25,13 @@ class Control:
     """Health and model-repository calls.
 
     Args:
-        endpoint: endpoint of the server's HTTP API.
+        endpoint: endpoint of the server's HTTP API, or its Unix socket.
         admin_key: the admin key that the server was started with.
         load_timeout_s: timeout for loading one model, seconds.
         health_timeout_s: timeout of a health call, seconds.
     """
 
-    endpoint: Endpoint
+    endpoint: Endpoint | Path
     admin_key: str = field(repr=False)
     load_timeout_s: float = 120.0
     health_timeout_s: float = 5.0
@@ -57,7 +60,7 @@ class Control:
 
     def _call(self, method: str, path: str, timeout_s: float) -> tuple[int, bytes]:
         # One connection per call: a stopping server waits for idle connections until its exit timeout.
-        connection = http.client.HTTPConnection(self.endpoint.reachable_host, self.endpoint.port, timeout=timeout_s)
+        connection = _connection(self.endpoint, timeout_s)
         try:
             connection.request(method, path, headers={ADMIN_HEADER: self.admin_key, "Connection": "close"})
             response = connection.getresponse()
@@ -66,6 +69,26 @@ class Control:
             raise Busy(f"the server at {self.endpoint} does not respond ({error!r})") from None
         finally:
             connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _connection(endpoint: Endpoint | Path, timeout_s: float) -> http.client.HTTPConnection:
+    if isinstance(endpoint, Path):
+        return _UnixConnection(endpoint, timeout_s)
+    return http.client.HTTPConnection(endpoint.reachable_host, endpoint.port, timeout=timeout_s)
 
 
 def _message(body: bytes) -> str:

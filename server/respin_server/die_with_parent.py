@@ -20,6 +20,8 @@ def main() -> None:
     # The launcher may have ended before the signal was requested.
     if os.getppid() != launcher_pid:
         sys.exit("the launcher has ended")
+    # Photos are in the regions in /dev/shm, and names of files in the log: for this user only.
+    os.umask(0o077)
     os.execv(command[0], command)
 
 

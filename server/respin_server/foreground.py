@@ -1,4 +1,4 @@
-"""Run a server in the foreground: report when it is ready, supervise it, stop it on SIGINT or SIGTERM.
+"""Run a server in the foreground: report when it is ready, supervise and restart it, stop it on SIGINT or SIGTERM.
 
 With a command, the server runs until the command ends.
 """
@@ -10,14 +10,16 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from rich.console import Console
 
-from respin.errors import InvalidInput
+from respin.errors import InternalError, InvalidInput
 from respin_server.launcher import EmbeddedTriton
 from respin_server.options import ServerOptions
+from respin_server.restarts import DEFAULT_RESTARTS, WINDOW_S, RestartPolicy
 from respin_server.supervisor import Supervisor, SupervisorEvent
 
 
@@ -34,22 +36,32 @@ class Foreground:
         console: where to print.
         command: program and arguments to run once the server is ready, with the server's address in RESPIN_URL; the
             server stops when it ends. Empty = none.
+        restarts: how often the server is restarted within ten minutes if it dies.
 
     Attributes:
         exit_code: exit code of the command; 0 without one.
     """
 
     def __init__(
-        self, options: ServerOptions, facts: dict[str, str], console: Console, command: Sequence[str] = ()
+        self,
+        options: ServerOptions,
+        facts: dict[str, str],
+        console: Console,
+        command: Sequence[str] = (),
+        *,
+        restarts: int = DEFAULT_RESTARTS,
     ) -> None:
         self.exit_code = 0
         self._command = command
         self._options = options
         self._facts = facts
         self._console = console
+        self._status = console.status("starting the server")
+        self._restarts = restarts
+        self._policy = RestartPolicy(restarts)
         self._wake = threading.Event()
         self._stop_asked = False
-        self._exit_report: str | None = None
+        self._last_event: SupervisorEvent | None = None
 
     def run(self) -> str | None:
         """Serve until asked to stop, or until the server fails.
@@ -63,29 +75,60 @@ class Foreground:
         """
         with self._signals(), contextlib.ExitStack() as stack:
             try:
-                triton = self._start(stack)
+                with self._status:
+                    triton = stack.enter_context(EmbeddedTriton(self._options, self._progress))
+                self._print_facts(triton)
+                with self._running_command(triton):
+                    failure = self._supervise(triton)
             except _StoppedEarly:
                 self._print("stopped before the server was ready")
                 return None
-            self._print_facts(triton)
-            with Supervisor(triton, self._on_event), self._running_command(triton):
-                self._wake.wait()
-                asked = self._stop_asked
-            if self._exit_report is not None and not triton.is_running():
-                self._exit_report = triton.exit_report()
             self._print(f"stopping; requests in flight have {self._options.exit_timeout_s} s to finish")
         self._print("stopped")
-        return None if asked else self._exit_report
+        return failure
 
-    def _start(self, stack: contextlib.ExitStack) -> EmbeddedTriton:
-        with self._console.status("starting the server") as status:
+    def _progress(self, loaded: int, models: int) -> None:
+        if self._stop_asked:
+            raise _StoppedEarly
+        self._status.update(f"loading models: {loaded} of {models}")
 
-            def progress(loaded: int, models: int) -> None:
-                if self._stop_asked:
-                    raise _StoppedEarly
-                status.update(f"loading models: {loaded} of {models}")
+    def _supervise(self, triton: EmbeddedTriton) -> str | None:
+        """Keep the server running until asked to stop, or until it fails; return why it failed."""
+        while True:
+            with Supervisor(triton, self._on_event):
+                self._wake.wait()
+            event = self._last_event
+            if self._stop_asked or event is None:
+                return None
+            if not event.needs_restart:
+                return event.message
+            if failure := self._restart(triton, event):
+                return failure
 
-            return stack.enter_context(EmbeddedTriton(self._options, progress))
+    def _restart(self, triton: EmbeddedTriton, event: SupervisorEvent) -> str | None:
+        """Restart the server until it is ready; return why it stays down."""
+        died, report = (triton.how_it_ended(), triton.exit_report()) if not triton.is_running() else (event.message, "")
+        while (delay_s := self._policy.next_delay_s(time.monotonic())) is not None:
+            self._last_event = None
+            if not self._stop_asked:
+                self._wake.clear()
+            when = f" in {delay_s:g} s" if delay_s else ""
+            self._print(
+                f"{died}; restarting the server{when} (at most {self._restarts} times in {WINDOW_S / 60:g} min)"
+            )
+            if self._wake.wait(delay_s) and self._stop_asked:
+                return None
+            try:
+                # By this thread: Linux kills the server with the thread that started it.
+                with self._status:
+                    triton.restart()
+            except InternalError as error:
+                report = str(error)
+                died = report.partition("\n")[0]
+                continue
+            self._print(f"ready again in {triton.ready_s:.1f} s")
+            return None
+        return f"{report or died}\nit was restarted {self._restarts} times in {WINDOW_S / 60:g} min and stays down"
 
     @contextlib.contextmanager
     def _running_command(self, triton: EmbeddedTriton) -> Iterator[None]:
@@ -131,7 +174,7 @@ class Foreground:
 
     def _on_event(self, event: SupervisorEvent) -> None:
         if event.is_final:
-            self._exit_report = event.message
+            self._last_event = event
             self._wake.set()
         else:
             self._print(event.message)

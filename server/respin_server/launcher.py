@@ -8,28 +8,34 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Set
 from pathlib import Path
 from types import TracebackType
 
+from respin.contracts import ROTATE_OBJECT_STREAM
+from respin.drain import DRAIN_FILE_VARIABLE
 from respin.errors import Busy, InternalError, InvalidInput
-from respin_server import die_with_parent
 from respin_server.arguments import network_arguments, process_arguments, repository_arguments
 from respin_server.control import Control
-from respin_server.options import ServerOptions
+from respin_server.leftovers import owned_prefix, restrict, sweep, sweep_leftovers, temporary_folder
+from respin_server.options import LOOPBACK, ServerOptions
 from respin_server.ports import Endpoint, pick_endpoints
+from respin_server.processes import Guard, end_group, launch
 from respin_server.server_log import errors_in, last_lines, loaded_models
-from respin_server.shared_memory import region_prefix, sweep, sweep_leftovers
-from respin_server.stubs import Instance, living_instances
+from respin_server.stubs import Instance, living_instances, stopped_instances
 from respin_server.wheel import TritonWheel
 
 __all__ = ["EmbeddedTriton", "Progress", "ServerOptions"]
 
 Progress = Callable[[int, int], None]
 """Called repeatedly while the server starts with the number of models loaded and the total number."""
+
+_DRAIN = "drain"
+"""Name of the file that asks the engine to finish its jobs."""
+
+_SOCKET = "http"
+"""Name of the Unix socket of the HTTP API."""
 
 _KILL_AFTER_S = 5.0
 _POLL_S = 0.05
@@ -46,7 +52,7 @@ class EmbeddedTriton:
 
     Attributes:
         models: names of the models that it loads.
-        endpoints: endpoints by service: "gRPC", "HTTP", "metrics"; set once started.
+        endpoints: endpoints by service: "gRPC", "metrics", and "HTTP" if asked for; set once started.
         log_file: log of the server; set once started.
         ready_s: duration of the start, seconds; set once ready.
 
@@ -62,10 +68,13 @@ class EmbeddedTriton:
         self.options = options
         self.models = model_names(options.repository)
         self.admin_key = options.admin_key or secrets.token_hex(16)
-        self.shm_prefix = region_prefix()
+        self.shm_prefix = owned_prefix()
         self._progress = progress
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._folder_fd: int | None = None
+        self._guard: Guard | None = None
+        self._was_ready = False
 
     def __enter__(self) -> EmbeddedTriton:
         """Start the server and wait until every model is ready."""
@@ -93,6 +102,10 @@ class EmbeddedTriton:
         """Return the model instances whose stub is running."""
         return living_instances(self.pid).keys()
 
+    def stopped_instances(self) -> Set[Instance]:
+        """Return the model instances whose stub was stopped by a signal, and may go on."""
+        return stopped_instances(self.pid)
+
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server reports the model as ready; it does so even if its stub has died.
 
@@ -109,13 +122,18 @@ class EmbeddedTriton:
             InternalError: the model cannot be loaded; it is then unloaded.
         """
         self._control().reload_model(model)
+        restrict(self.shm_prefix)
 
     def exit_report(self) -> str:
         """Return how the server ended, with the errors from its log."""
+        log = self._log()
+        return "\n".join([f"{self.how_it_ended()}; from its log:", *(errors_in(log) or last_lines(log))])
+
+    def how_it_ended(self) -> str:
+        """Return how the server ended, in a few words."""
         code = self._process.returncode if self._process else None
         ended = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-        log = self._log()
-        return "\n".join([f"tritonserver {ended}; from its log:", *(errors_in(log) or last_lines(log))])
+        return f"tritonserver {ended}"
 
     def start(self) -> None:
         """Launch the server and wait until every model is ready.
@@ -126,44 +144,58 @@ class EmbeddedTriton:
         """
         options = self.options
         wheel = TritonWheel.installed()
-        environment = wheel.environment()
         sweep_leftovers()
-        self.endpoints = pick_endpoints(
-            {
-                "gRPC": (options.host, options.grpc_port),
-                "HTTP": (options.plaintext_host, options.http_port),
-                "metrics": (options.plaintext_host, options.metrics_port),
-            }
-        )
-        self._folder = folder = Path(tempfile.mkdtemp(prefix="respin-server-"))
+        wanted = {"gRPC": (options.host, options.grpc_port), "metrics": (options.metrics_host, options.metrics_port)}
+        if options.http_port is not None:
+            wanted["HTTP"] = (LOOPBACK, options.http_port)
+        self.endpoints = pick_endpoints(wanted)
+        self._folder = folder = temporary_folder()
         try:
-            self._launch(wheel, environment, folder)
+            self._folder_fd = os.open(folder, os.O_RDONLY)
+            self.log_file = options.log_file or folder / "server.log"
+            self._guard = Guard(self.shm_prefix, folder)
+            wheel.link_backends(folder / "backends")
+            self._launch(wheel)
             self._await_ready()
         except BaseException:
             self.stop()
             raise
 
-    def _launch(self, wheel: TritonWheel, environment: dict[str, str], folder: Path) -> None:
-        wheel.link_backends(folder / "backends")
-        self.log_file = self.options.log_file or folder / "server.log"
-        arguments = [
-            *("--backend-directory", str(folder / "backends"), "--cache-directory", str(wheel.caches)),
+    def restart(self) -> None:
+        """Launch the server again on its endpoints: it has died, or holds calls that it will never answer.
+
+        Calls in flight end at once with the gRPC status UNAVAILABLE. After an error the server is not running, and may
+        be restarted again or stopped.
+
+        Raises:
+            InternalError: it ended early, or was not ready in time.
+        """
+        self._end_processes()
+        try:
+            self._launch(TritonWheel.installed())
+            self._await_ready()
+        except BaseException:
+            self._end_processes()
+            raise
+
+    def _launch(self, wheel: TritonWheel) -> None:
+        folder = self._own_folder()
+        # Triton refuses to listen on a socket that a server which died has left.
+        (folder / _SOCKET).unlink(missing_ok=True)
+        environment = {**wheel.environment(), DRAIN_FILE_VARIABLE: str(folder / _DRAIN)}
+        command = [
+            *(str(wheel.binary), "--backend-directory", str(folder / "backends")),
+            *("--cache-directory", str(wheel.caches)),
             *repository_arguments(self.options, self.models),
-            *network_arguments(self.options, self.endpoints, self.admin_key),
+            *network_arguments(self.options, self.endpoints, self._http_socket(), self.admin_key),
             *process_arguments(self.options, self.shm_prefix),
             *self.options.extra_arguments,
         ]
-        with self.log_file.open("ab") as log:
+        with open(self.log_file, "ab", opener=_private) as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(wheel.binary), *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal must reach the launcher only: a second signal would cut the shutdown short.
-                start_new_session=True,
-            )
+            self._process = launch(command, environment, log)
+        if self._guard is not None:
+            self._guard.watch(self._process.pid)
 
     def _await_ready(self) -> None:
         started_s = time.monotonic()
@@ -179,6 +211,8 @@ class EmbeddedTriton:
                 )
             time.sleep(_POLL_S)
         self.ready_s = time.monotonic() - started_s
+        self._was_ready = True
+        restrict(self.shm_prefix)
 
     def _is_ready(self) -> bool:
         if self._progress is not None:
@@ -189,7 +223,17 @@ class EmbeddedTriton:
             return False  # the server opens its ports when all models are loaded
 
     def _control(self) -> Control:
-        return Control(self.endpoints["HTTP"], self.admin_key, load_timeout_s=self.options.start_timeout_s)
+        endpoint = self.endpoints.get("HTTP") or self._http_socket()
+        return Control(endpoint, self.admin_key, load_timeout_s=self.options.start_timeout_s)
+
+    def _http_socket(self) -> Path:
+        # The path of a Unix socket has at most 107 characters, and that of the folder may be longer.
+        return Path(f"/proc/{os.getpid()}/fd/{self._folder_fd}/{_SOCKET}")
+
+    def _own_folder(self) -> Path:
+        if self._folder is None:
+            raise InternalError("the server has not been started; call start() first")
+        return self._folder
 
     def _log(self) -> str:
         with self.log_file.open("rb") as log:
@@ -198,21 +242,49 @@ class EmbeddedTriton:
 
     def stop(self) -> None:
         """Let requests in flight finish, stop the server and clean up; does nothing if it is not running."""
-        process, self._process = self._process, None
-        if process is not None:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                # After stubs have died, Triton sometimes hangs at the end of its exit timeout.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(self.options.exit_timeout_s + _KILL_AFTER_S)
-            # Stubs share the server's process group and may outlive it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        sweep(self.shm_prefix)
+        if self._process is not None and self.is_running():
+            deadline_s = time.monotonic() + self.options.exit_timeout_s
+            if self._was_ready:
+                self._drain(deadline_s)
+            self._process.send_signal(signal.SIGTERM)
+            # After stubs have died, Triton sometimes hangs at the end of its exit timeout.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, deadline_s - time.monotonic()) + _KILL_AFTER_S)
+        self._end_processes()
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+        if self._folder_fd is not None:
+            os.close(self._folder_fd)
+            self._folder_fd = None
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def _drain(self, deadline_s: float) -> None:
+        """Let the jobs in progress finish: once Triton is told to stop, it refuses the calls that they make."""
+        drain = self._own_folder() / _DRAIN
+        drain.touch()
+        while drain.exists() and time.monotonic() < deadline_s and self._engine_is_running():
+            time.sleep(_POLL_S)
+
+    def _engine_is_running(self) -> bool:
+        return any(instance.model == ROTATE_OBJECT_STREAM.name for instance in self.living_instances())
+
+    def _end_processes(self) -> None:
+        """Kill what is left of the server, and remove its regions."""
+        process, self._process = self._process, None
+        self._was_ready = False
+        if process is not None:
+            end_group(process)
+            if self._guard is not None:
+                self._guard.watch(0)
+        sweep(self.shm_prefix)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that, if it is new, only this user can read."""
+    return os.open(path, flags, 0o600)
 
 
 def model_names(repository: Path) -> tuple[str, ...]:

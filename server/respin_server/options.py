@@ -21,7 +21,8 @@ class ServerOptions:
         profile: value of `--model-config-name`.
         host: IPv4 address or host name to listen on; "0.0.0.0" = all interfaces.
         grpc_port: port of the gRPC API; 0 = a free one, as for the next two.
-        http_port: port of the HTTP API, which the launcher also uses to supervise the server.
+        http_port: port of the HTTP API, on loopback; None = none. A single malformed request over HTTP ends
+            tritonserver 2.51, so it is for programs on this machine that you trust.
         metrics_port: port of the Prometheus metrics.
         exit_timeout_s: how long a stop waits for requests in flight, seconds.
         start_timeout_s: timeout for loading all models, seconds; also of each reload.
@@ -30,7 +31,7 @@ class ServerOptions:
         log_file: the log is appended to it; None = a file that is deleted when the server stops.
         verbose: whether Triton logs every request.
         extra_arguments: further arguments of tritonserver.
-        tls_certificate: PEM file. If given, gRPC uses TLS, and HTTP and metrics, which cannot, listen on loopback only.
+        tls_certificate: PEM file. If given, gRPC uses TLS, and metrics, which cannot, listen on loopback only.
         tls_key: PEM file of the certificate's key.
         tls_client_ca: PEM file; if given, clients must present a certificate signed by it.
 
@@ -42,7 +43,7 @@ class ServerOptions:
     profile: str = DEFAULT_PROFILE
     host: str = LOOPBACK
     grpc_port: int = 8001
-    http_port: int = 8000
+    http_port: int | None = None
     metrics_port: int = 8002
     exit_timeout_s: int = 30
     start_timeout_s: float = 120.0
@@ -63,18 +64,20 @@ class ServerOptions:
             raise InvalidInput("the admin key must be 8 or more printable ASCII characters without blanks")
 
     @property
-    def plaintext_host(self) -> str:
-        """The host on which HTTP and metrics listen."""
+    def metrics_host(self) -> str:
+        """The host on which the metrics listen."""
         return LOOPBACK if self.tls_certificate else self.host
 
     def _check_ports(self) -> None:
-        ports = {"gRPC": self.grpc_port, "HTTP": self.http_port, "metrics": self.metrics_port}
+        ports = {"gRPC": self.grpc_port, "metrics": self.metrics_port}
+        if self.http_port is not None:
+            ports["HTTP"] = self.http_port
         for name, port in ports.items():
             if not 0 <= port <= 65535:
                 raise InvalidInput(f"{name} port is {port}; choose 1 to 65535, or 0 for a free one")
         chosen = [port for port in ports.values() if port]
         if len(set(chosen)) < len(chosen):
-            raise InvalidInput(f"ports {', '.join(map(str, ports.values()))} must be three different ones")
+            raise InvalidInput(f"ports {', '.join(map(str, ports.values()))} must be different ones")
         if self.exit_timeout_s < 0:
             raise InvalidInput(f"exit timeout is {self.exit_timeout_s} s; choose 0 or more")
 

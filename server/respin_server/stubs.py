@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,20 @@ class Instance(NamedTuple):
 
 def living_instances(server_pid: int) -> dict[Instance, int]:
     """Return the instances whose stub is running, with its process id."""
+    return {instance: process.pid for instance, process in _stubs(server_pid).items()}
+
+
+def stopped_instances(server_pid: int) -> set[Instance]:
+    """Return the instances whose stub was stopped by a signal (SIGSTOP, a debugger), and may go on."""
+    stopped = set()
+    for instance, process in _stubs(server_pid).items():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+                stopped.add(instance)
+    return stopped
+
+
+def _stubs(server_pid: int) -> dict[Instance, psutil.Process]:
     try:
         children = psutil.Process(server_pid).children()
     except psutil.NoSuchProcess:
@@ -33,5 +48,5 @@ def living_instances(server_pid: int) -> dict[Instance, int]:
         except psutil.NoSuchProcess:  # or its ZombieProcess: Triton does not reap a stub that was killed
             continue
         if arguments and arguments[0].endswith(STUB_NAME):
-            instances[Instance(Path(arguments[_MODEL_FILE]).parts[-3], arguments[_INSTANCE])] = child.pid
+            instances[Instance(Path(arguments[_MODEL_FILE]).parts[-3], arguments[_INSTANCE])] = child
     return instances

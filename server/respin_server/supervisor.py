@@ -1,6 +1,9 @@
 """Supervise the server's Python stubs, and reload the model of a stub that has died.
 
 Triton 2.51 neither restarts a dead stub nor reports its model as not ready; every request to it fails after a second.
+Requests that a stub had accepted and not answered are lost only with the jobs, which answer later: their callers would
+wait for ever, and Triton would neither free what they hold nor stop. So the death of a job's stub is reported as one
+that takes the whole server along.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
 
+from respin.contracts import JOBS
 from respin.errors import Busy, InternalError
 from respin_server.stubs import Instance
 
@@ -26,14 +30,21 @@ class SupervisorEvent:
         model: the model concerned; None = the whole server.
     """
 
-    kind: Literal["stub_died", "reloaded", "reload_failed", "gave_up", "server_died"]
+    kind: Literal[
+        "stub_died", "reloaded", "reload_failed", "gave_up", "server_died", "job_stub_died", "stopped", "continued"
+    ]
     message: str
     model: str | None = None
 
     @property
     def is_final(self) -> bool:
-        """Whether the server cannot recover."""
-        return self.kind in ("gave_up", "server_died")
+        """Whether the supervisor can do no more."""
+        return self.kind == "gave_up" or self.needs_restart
+
+    @property
+    def needs_restart(self) -> bool:
+        """Whether restarting the server is the remedy."""
+        return self.kind in ("server_died", "job_stub_died")
 
 
 class SupervisedServer(Protocol):
@@ -48,6 +59,9 @@ class SupervisedServer(Protocol):
 
     def living_instances(self) -> Set[Instance]:
         """Return the model instances whose stub is running."""
+
+    def stopped_instances(self) -> Set[Instance]:
+        """Return the model instances whose stub was stopped by a signal, and may go on."""
 
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server offers the model; raise Busy if it does not respond."""
@@ -80,7 +94,7 @@ class Supervisor:
         server: SupervisedServer,
         on_event: Callable[[SupervisorEvent], None],
         *,
-        period_s: float = 0.5,
+        period_s: float = 0.3,
         attempts: int = 5,
         backoff_s: float = 1.0,
     ) -> None:
@@ -91,6 +105,7 @@ class Supervisor:
         self._backoff_s = backoff_s
         self._expected: set[Instance] = set()
         self._suspects: set[str] = set()
+        self._stopped: Set[Instance] = frozenset()
         self._outages: dict[str, _Outage] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="respin-supervisor", daemon=True)
@@ -123,14 +138,29 @@ class Supervisor:
         if not self._server.is_running():
             self._on_event(SupervisorEvent("server_died", "tritonserver has died"))
             return False
+        self._note_stops()
         try:
             self._note_deaths()
         except Busy:
             return True  # it is exiting, or overloaded; the next poll decides
+        if lost := sorted(set(self._outages) & JOBS.keys()):
+            message = f"the process of '{lost[0]}' has died, and its callers with it"
+            self._on_event(SupervisorEvent("job_stub_died", message, lost[0]))
+            return False
         for model, outage in list(self._outages.items()):
             if outage.failures < self._attempts and now_s >= outage.retry_at_s:
                 self._reload(model, outage, now_s)
         return True
+
+    def _note_stops(self) -> None:
+        """Report stubs that were stopped and have been continued: they are not dead, and keep their requests."""
+        stopped = self._server.stopped_instances()
+        for model, name in sorted(stopped - self._stopped):
+            message = f"the process of '{name}' was stopped by a signal; continue it (kill -CONT) or kill it"
+            self._on_event(SupervisorEvent("stopped", message, model))
+        for model, name in sorted(self._stopped - stopped):
+            self._on_event(SupervisorEvent("continued", f"the process of '{name}' is no longer stopped", model))
+        self._stopped = stopped
 
     def _note_deaths(self) -> None:
         living = self._server.living_instances()
@@ -143,9 +173,9 @@ class Supervisor:
         for model in sorted((down & self._suspects) - set(self._outages)):
             if self._server.model_is_ready(model):
                 self._outages[model] = _Outage()
-                self._on_event(
-                    SupervisorEvent("stub_died", f"a stub of model '{model}' has died; reloading the model", model)
-                )
+                if model not in JOBS:
+                    message = f"a stub of model '{model}' has died; reloading the model"
+                    self._on_event(SupervisorEvent("stub_died", message, model))
             else:
                 self._forget(model)  # unloaded by an operator
         self._suspects = down

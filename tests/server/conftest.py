@@ -42,7 +42,7 @@ def embedded():
     """A server that is not started yet, on free ports, which stops as fast as it can."""
 
     def make(repository, progress=None, **options):
-        ports = {"grpc_port": 0, "http_port": 0, "metrics_port": 0}
+        ports = {"grpc_port": 0, "metrics_port": 0}
         return EmbeddedTriton(ServerOptions(repository, **{**ports, "exit_timeout_s": 5, **options}), progress)
 
     return make

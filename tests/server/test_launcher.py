@@ -1,5 +1,6 @@
 """The embedded server, from start to stop."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 from tritonclient import grpc as triton
 
 from respin.errors import InternalError, InvalidInput
-from respin_server.shared_memory import SHARED_MEMORY
+from respin_server.leftovers import SHARED_MEMORY
 from respin_server.stubs import living_instances
 
 pytestmark = pytest.mark.triton
@@ -28,7 +29,7 @@ def repository(tmp_path_factory, add_model):
 
 @pytest.fixture(scope="module")
 def server(repository, embedded):
-    with embedded(repository, admin_key=KEY) as running:
+    with embedded(repository, admin_key=KEY, http_port=0) as running:
         yield running
 
 
@@ -51,7 +52,7 @@ def test_a_started_server_answers(server, echoed):
 def test_two_servers_run_side_by_side(server, repository, embedded, echoed):
     with embedded(repository) as second:
         ports = [each.port for one in (server, second) for each in one.endpoints.values()]
-        assert len(set(ports)) == 6
+        assert len(set(ports)) == 5
         assert (echoed(server, 1.0), echoed(second, 2.0)) == (1.0, 2.0)
     assert echoed(server, 3.0) == 3.0
 
@@ -138,14 +139,14 @@ def test_progress_may_break_off_the_start(tmp_path, add_model, embedded):
     assert not server.is_running()
 
 
-@pytest.fixture
-def launcher(repository, tmp_path):
+@contextlib.contextmanager
+def another_launcher(repository, temporary):
     """Another process that has launched a server: (process, server's pid, shm prefix)."""
     script = """
 import sys, time
 from pathlib import Path
 from respin_server.launcher import EmbeddedTriton, ServerOptions
-server = EmbeddedTriton(ServerOptions(Path(sys.argv[1]), grpc_port=0, http_port=0, metrics_port=0))
+server = EmbeddedTriton(ServerOptions(Path(sys.argv[1]), grpc_port=0, metrics_port=0))
 server.start()
 print(server.pid, server.shm_prefix, flush=True)
 time.sleep(600)
@@ -154,24 +155,38 @@ time.sleep(600)
         [sys.executable, "-c", script, str(repository)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(temporary)},
     ) as process:
         pid, prefix = process.stdout.readline().split()
         yield process, int(pid), prefix
         process.kill()
 
 
-def test_the_server_and_its_stubs_die_with_their_launcher(launcher, is_gone, eventually):
-    process, pid, _ = launcher
+@pytest.fixture
+def launcher(repository, tmp_path):
+    with another_launcher(repository, tmp_path) as launched:
+        yield launched
+
+
+def test_a_killed_launcher_takes_its_processes_along_and_leaves_nothing(launcher, tmp_path, is_gone, eventually):
+    process, pid, prefix = launcher
     stubs = living_instances(pid).values()
-    assert stubs
+    # A stub that is stopped, or hangs, does not notice the end of its server.
+    for stub in stubs:
+        os.kill(stub, signal.SIGSTOP)
     process.kill()
     for each in (pid, *stubs):
         eventually(lambda each=each: is_gone(each), "the dead launcher's processes have ended")
+    eventually(lambda: not list(SHARED_MEMORY.glob(f"{prefix}*")), "its regions are gone")
+    eventually(lambda: not list(tmp_path.glob("respin_*")), "its temporary folder is gone")
 
 
-def test_what_a_dead_launcher_left_is_swept_by_the_next_one(launcher, repository, embedded, is_gone, eventually):
+def test_what_a_launcher_left_that_was_killed_with_its_guard_is_swept_by_the_next_one(
+    launcher, repository, tmp_path, is_gone, eventually
+):
     process, pid, prefix = launcher
+    guard = next(each for each in psutil.Process(process.pid).children() if "guard.py" in " ".join(each.cmdline()))
+    guard.kill()
     # A stub removes its own region when it sees its server gone, unless it dies first.
     for stub in living_instances(pid).values():
         os.kill(stub, signal.SIGKILL)
@@ -179,13 +194,46 @@ def test_what_a_dead_launcher_left_is_swept_by_the_next_one(launcher, repository
     process.wait()
     eventually(lambda: is_gone(pid), "the dead launcher's server has ended")
     assert list(SHARED_MEMORY.glob(f"{prefix}*"))
+    assert list(tmp_path.glob("respin_*"))
+    with another_launcher(repository, tmp_path):
+        assert not list(SHARED_MEMORY.glob(f"{prefix}*"))
+        assert len(list(tmp_path.glob("respin_*"))) == 1, "that of the new one"
 
-    def stop_here(loaded, models):
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        embedded(repository, stop_here).start()
-    assert not list(SHARED_MEMORY.glob(f"{prefix}*"))
+def test_regions_and_log_are_for_this_user_only(server):
+    for path in (*regions(server), server.log_file):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_http_is_closed_unless_a_port_is_asked_for(repository, embedded, echoed):
+    with embedded(repository) as server:
+        assert set(server.endpoints) == {"gRPC", "metrics"}
+        listening = [
+            each.laddr.port
+            for each in psutil.Process(server.pid).net_connections("inet")
+            if each.status == psutil.CONN_LISTEN
+        ]
+        assert sorted(listening) == sorted(endpoint.port for endpoint in server.endpoints.values())
+        server.reload_model("echo")
+        assert echoed(server, 8.0) == 8.0
+
+
+def test_http_listens_on_loopback_whatever_the_host(repository, embedded):
+    with embedded(repository, host="0.0.0.0", http_port=0) as server:
+        assert server.endpoints["HTTP"].host == "127.0.0.1"
+
+
+def test_a_restarted_server_answers_on_the_same_ports(repository, embedded, echoed, is_gone):
+    with embedded(repository) as server:
+        assert echoed(server, 1.0) == 1.0
+        # A stub of a reloaded model inherits the sockets of its server, and must not keep the port.
+        server.reload_model("echo")
+        before = [server.pid, *living_instances(server.pid).values()]
+        os.kill(server.pid, signal.SIGSEGV)
+        server.restart()
+        assert all(is_gone(pid) for pid in before)
+        assert len(regions(server)) == 1
+        assert echoed(server, 2.0) == 2.0
 
 
 def test_a_server_that_does_not_stop_is_killed(repository, embedded, is_gone, eventually):
@@ -211,7 +259,6 @@ def test_over_tls_grpc_is_encrypted_and_the_rest_stays_on_loopback(repository, e
     with embedded(repository, host="0.0.0.0", tls_certificate=certificate, tls_key=key) as server:
         assert {name: server.endpoints[name].host for name in server.endpoints} == {
             "gRPC": "0.0.0.0",
-            "HTTP": "127.0.0.1",
             "metrics": "127.0.0.1",
         }
         assert echoed(server, 5.0, ssl=True, root_certificates=str(certificate)) == 5.0

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 
 import psutil
 import pytest
+from tritonclient import grpc as triton
 
 from respin_client.command import main
 from respin_server.assemble import Assembled
@@ -20,7 +21,7 @@ from importlib.metadata import EntryPoint
 from respin_client.command import main
 main(sys.argv[1:], [EntryPoint("serve", "respin_server.commands:serve", "respin.commands")])
 """
-FREE_PORTS = ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0", "--exit-timeout-s", "5"]
+FREE_PORTS = ["--grpc-port", "0", "--metrics-port", "0", "--exit-timeout-s", "5"]
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def launched(served, tmp_path):
     """`respin serve` in a process of its own, not ready yet."""
     (tmp_path / "temporary").mkdir()
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, "serve", "--repository", str(served), *FREE_PORTS],
+        [sys.executable, "-c", RUN, "serve", "--repository", str(served), *FREE_PORTS, "--restarts", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -78,6 +79,7 @@ def test_it_says_what_it_serves_and_stops_when_asked(serving, tmp_path, number):
     facts = dict(line.split(maxsplit=1) for line in lines)
     assert lines[0].startswith("ready in ")
     assert facts["gRPC"].startswith("127.0.0.1:")
+    assert "HTTP" not in facts
     assert facts["profile"] == "cpu"
     assert facts["set"] == "tiny"
     assert facts["note"] == "tiny: knows echoes; edsr is not trained"
@@ -105,23 +107,56 @@ def test_it_stops_when_asked_before_it_is_ready(slow, launched, eventually):
     assert launched.returncode == 0
 
 
+def triton_of(process):
+    return next(each for each in psutil.Process(process.pid).children() if each.name() == "tritonserver")
+
+
 @pytest.mark.triton
-def test_it_keeps_the_models_alive_and_ends_when_the_server_dies(serving, tmp_path):
+def test_it_keeps_the_models_alive(serving):
     process, _ = serving
-    (server,) = psutil.Process(process.pid).children()
-    (stub,) = server.children()
+    (stub,) = triton_of(process).children()
     stub.kill()
     assert "'echo' has died" in process.stdout.readline()
     assert "'echo' is back" in process.stdout.readline()
-    server.kill()
+
+
+@pytest.mark.triton
+def test_a_server_that_dies_is_back_on_its_ports_until_it_has_died_too_often(serving, tmp_path, is_gone):
+    process, lines = serving
+    url = next(line.split()[1] for line in lines if line.startswith("gRPC"))
+    for signum in (signal.SIGKILL, signal.SIGSEGV):
+        server = triton_of(process)
+        stubs = server.children()
+        os.kill(server.pid, signum)
+        assert f"tritonserver was killed by signal {int(signum)}; restarting the server" in process.stdout.readline()
+        assert process.stdout.readline().startswith("ready again in ")
+        assert all(is_gone(each.pid) for each in (server, *stubs))
+        with triton.InferenceServerClient(url) as client:
+            assert client.is_model_ready("echo")
+    triton_of(process).kill()
     _, error = process.communicate(timeout=30)
     assert "tritonserver was killed by signal 9" in error
+    assert "restarted 2 times" in error
     assert "Traceback" not in error
     assert process.returncode == 1
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.triton
+def test_a_server_that_waits_for_its_next_restart_stops_when_asked(serving):
+    process, _ = serving
+    for _ in range(2):
+        triton_of(process).kill()
+        line = process.stdout.readline()
+        if " in 1 s" in line:
+            break
+        process.stdout.readline()
+    process.terminate()
+    out, error = process.communicate(timeout=30)
+    assert out.splitlines()[-1].startswith("stopped")
+    assert (error, process.returncode) == ("", 0)
+
+
 @pytest.mark.triton
 def test_a_command_runs_beside_the_server_and_ends_it_with_its_own_code(respin, served):
     asks = (
@@ -157,7 +192,7 @@ def test_the_callers_mistakes_end_it_with_2(respin, served, tmp_path):
         (["--repository", served, "--profile", "local"], "assembled already, for profile cpu"),
         (["--repository", served, "--models", tmp_path], "assembled already"),
         (["--repository", served, "--grpc-port", "70000"], "gRPC port is 70000; choose 1 to 65535"),
-        (["--repository", served, "--grpc-port", "8000"], "must be three different ones"),
+        (["--repository", served, "--grpc-port", "8002"], "must be different ones"),
         (["--repository", served, "--admin-key-file", tmp_path / "none"], "cannot be read"),
         (["--repository", served, "--log-file", tmp_path / "none" / "log"], "create it first"),
     ]:

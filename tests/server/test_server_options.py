@@ -19,7 +19,8 @@ from respin_server.ports import Endpoint, pick_endpoints
         ({"profile": "onnxruntime"}, "use the container"),
         ({"grpc_port": 70000}, "gRPC port is 70000; choose 1 to 65535"),
         ({"http_port": -1}, "HTTP port is -1"),
-        ({"grpc_port": 8000}, "ports 8000, 8000, 8002 must be three different ones"),
+        ({"grpc_port": 8002}, "ports 8002, 8002 must be different ones"),
+        ({"http_port": 8001}, "ports 8001, 8002, 8001 must be different ones"),
         ({"exit_timeout_s": -1}, "exit timeout is -1 s"),
         ({"admin_key": "short"}, "8 or more printable"),
         ({"admin_key": "with a blank"}, "without blanks"),
@@ -75,7 +76,7 @@ def test_the_command_line_says_what_the_options_say(tmp_path):
     endpoints = {name: Endpoint("127.0.0.1", port) for name, port in (("gRPC", 1), ("HTTP", 2), ("metrics", 3))}
     arguments = [
         *repository_arguments(options, ["a", "b"]),
-        *network_arguments(options, endpoints, "open-sesame"),
+        *network_arguments(options, endpoints, tmp_path / "http", "open-sesame"),
         *process_arguments(options, "respin_1_"),
     ]
     pairs = list(pairwise(arguments))

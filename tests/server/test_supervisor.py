@@ -21,6 +21,7 @@ class WoodenServer:
         self.running = True
         self.living = {SAM, EDSR}
         self.ready = {"sam", "edsr"}
+        self.stopped = set()
         self.reloads = []
         self.failure = None
 
@@ -29,6 +30,9 @@ class WoodenServer:
 
     def living_instances(self):
         return set(self.living)
+
+    def stopped_instances(self):
+        return set(self.stopped)
 
     def model_is_ready(self, model):
         return model in self.ready
@@ -184,6 +188,38 @@ def test_a_server_that_does_not_answer_is_asked_again(server, supervisor):
     assert server.reloads == []
     look(supervisor, times=1)
     assert server.reloads == ["sam"]
+
+
+def test_the_death_of_a_jobs_stub_is_the_servers_and_nothing_is_reloaded(server, supervisor, events):
+    engine = Instance("rotate_object_stream", "rotate_object_stream_0_0")
+    server.models = (*server.models, engine.model)
+    server.living |= {engine}
+    server.ready |= {engine.model}
+    look(supervisor, times=1)
+    server.living.discard(engine)
+    assert supervisor.poll(0.0)
+    assert not supervisor.poll(0.0)
+    assert kinds(events) == ["job_stub_died"]
+    assert events[0].needs_restart
+    assert server.reloads == []
+
+
+def test_a_jobs_model_that_an_operator_unloads_restarts_nothing(server, supervisor, events):
+    engine = Instance("rotate_object_stream", "rotate_object_stream_0_0")
+    server.models = (*server.models, engine.model)
+    look(supervisor, times=4)
+    assert events == []
+
+
+def test_a_stopped_stub_is_reported_and_left_alone(server, supervisor, events):
+    look(supervisor, times=1)
+    server.stopped = {SAM}
+    look(supervisor, times=9)
+    server.stopped = set()
+    look(supervisor, times=2)
+    assert kinds(events) == ["stopped", "continued"]
+    assert "kill -CONT" in events[0].message
+    assert server.reloads == []
 
 
 @pytest.mark.triton

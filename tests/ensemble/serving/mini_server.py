@@ -36,7 +36,6 @@ def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: i
         repository,
         profile,
         grpc_port=0,
-        http_port=0,
         metrics_port=0,
         exit_timeout_s=exit_timeout_s,
     )

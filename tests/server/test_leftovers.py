@@ -1,4 +1,4 @@
-"""Which regions are swept, and which are another launcher's."""
+"""Which regions and folders are swept, and which are another launcher's."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from respin_server.shared_memory import region_prefix, sweep, sweep_leftovers
+from respin_server.leftovers import owned_prefix, sweep, sweep_leftovers
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def region(folder, prefix):
 
 
 def test_a_servers_regions_are_swept_and_its_neighbours_stay(tmp_path):
-    mine, neighbours = region_prefix(), region_prefix()
+    mine, neighbours = owned_prefix(), owned_prefix()
     gone, kept = region(tmp_path, mine), region(tmp_path, neighbours)
     sweep(mine, tmp_path)
     assert not gone.exists()
@@ -31,15 +31,25 @@ def test_a_servers_regions_are_swept_and_its_neighbours_stay(tmp_path):
 
 
 def test_a_dead_launchers_regions_are_left_over(tmp_path, dead_pid):
-    left = region(tmp_path, region_prefix().replace(str(os.getpid()), str(dead_pid), 1))
+    left = region(tmp_path, owned_prefix().replace(str(os.getpid()), str(dead_pid), 1))
     sweep_leftovers(tmp_path)
     assert not left.exists()
 
 
+def test_a_dead_launchers_folders_are_left_over_and_a_living_ones_are_not(tmp_path, dead_pid):
+    left = tmp_path / owned_prefix().replace(str(os.getpid()), str(dead_pid), 1)
+    kept = tmp_path / owned_prefix()
+    for folder in (left, kept):
+        (folder / "backends").mkdir(parents=True)
+    sweep_leftovers(tmp_path)
+    assert not left.exists()
+    assert kept.exists()
+
+
 def test_a_living_launchers_regions_are_not(tmp_path):
-    mine = region(tmp_path, region_prefix())
+    mine = region(tmp_path, owned_prefix())
     # Process 1 always lives, and often belongs to someone else.
-    another = region(tmp_path, region_prefix().replace(str(os.getpid()), "1", 1))
+    another = region(tmp_path, owned_prefix().replace(str(os.getpid()), "1", 1))
     sweep_leftovers(tmp_path)
     assert mine.exists()
     assert another.exists()

@@ -1,0 +1,8 @@
+"""How a launcher lets the engine finish its jobs before it stops the server.
+
+Triton refuses the calls of a running job as soon as it has been told to stop, so the jobs have to be finished before.
+The launcher creates a file; the engine then takes no more jobs, and removes the file when none is left.
+"""
+
+DRAIN_FILE_VARIABLE = "RESPIN_DRAIN_FILE"
+"""Environment variable with the path of the file; unset = the server is stopped without it."""
