@@ -108,13 +108,13 @@ CLIP_VISION: Rules = (
 )
 """openai/CLIP's image tower -> transformers' CLIPVisionModelWithProjection; `proj` is to be transposed."""
 
-VAE_ATTENTION: Rules = (
-    (r"(attentions\.\d+)\.query\.", r"\1.to_q."),
-    (r"(attentions\.\d+)\.key\.", r"\1.to_k."),
-    (r"(attentions\.\d+)\.value\.", r"\1.to_v."),
-    (r"(attentions\.\d+)\.proj_attn\.", r"\1.to_out.0."),
+ATTENTION_OF_2022 = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Layers of the VAE's attention: diffusers' names of 2022 and its names of today."""
+
+VAE_ATTENTION: Rules = tuple(
+    (rf"(attentions\.\d+)\.{then}\.", rf"\1.{now}.") for then, now in ATTENTION_OF_2022.items()
 )
-"""The VAE's attention as diffusers named it in 2022, when the folders of Stable Diffusion 1.5 were written."""
+"""diffusers' VAE of 2022, when the folders of Stable Diffusion 1.5 were written -> diffusers' VAE of today."""
 
 _SEVERAL = re.compile(r"(.*)\{(.*)\}(.*)")
 

@@ -1,8 +1,12 @@
-"""Weights and inputs that the reference outputs were made with: each a fixed function of its name and shape.
+"""Weights and inputs made from names: random where training would have set them, computed where upstream computes them.
+
+`fill("conv_in.weight", (320, 4, 3, 3))` returns the same array on every machine. The reference outputs were computed
+with these arrays (the README.md of a reference folder lists them), and `respin weights synthesize` writes others of
+the same spread. For the reference,
 
     z = numpy.random.default_rng(zlib.crc32(name)).standard_normal(shape, dtype=float32)
 
-scaled by `_spread`; tables and schedules are computed. A reference folder's README.md says what is in it.
+is scaled so that activations stay finite through every network.
 """
 
 from __future__ import annotations
@@ -16,73 +20,91 @@ from pathlib import Path
 import numpy as np
 
 from respin.specs import Array
+from respin_export.networks.edsr import DIV2K_MEAN
 
-DIV2K_MEAN = np.array([0.4488, 0.4371, 0.4040], np.float32)
+CLIP_LOGIT_SCALE = 4.6052
+"""ln 100, the bound of CLIP's temperature."""
 
 _TOKENS = (
-    r"iou_token|mask_tokens|point_embeddings|not_a_point_embed|no_mask_embed|tgt_embed|level_embed|label_enc"
-    r"|class_embedding"
+    r"iou_token|mask_tokens|point_embeddings|not_a_point_embed|no_mask_embed|tgt_embed|query_position_embeddings"
+    r"|level_embed|label_enc|class_embedding"
 )
 _TABLES = (
-    r"positional_embedding|pos_embed|rel_pos_[hw]|relative_position_bias_table|position_embeddings"
-    r"|token_type_embeddings|word_embeddings|token_embedding"
+    r"positional_embedding|pos_embed|rel_pos_[hw]|relative_position_bias_table|position_embedding"
+    r"|token_type_embedding|word_embedding|token_embedding"
 )
+_APPLIED_FROM_THE_LEFT = r"(visual\.proj|text_projection|output_upscaling\.[03]\.weight)$"
+"""Matrices of `x @ P` and transposed convolutions: their first axis is that of the inputs."""
 
 
 def state_dict(layout: Path) -> dict[str, Array]:
-    """All tensors of a `layout.json`, by key."""
+    """Return all tensors of a `layout.json` by key, filled as for the reference outputs."""
     return {key: fill(key, tuple(shape)) for key, (shape, _) in json.loads(layout.read_text()).items()}
 
 
-def fill(key: str, shape: tuple[int, ...]) -> Array:
-    """The value of one key."""
-    # GroundingDINO's box heads are one, under several names.
+def fill(key: str, shape: tuple[int, ...], seed: int | None = None) -> Array:
+    """Return the value of one tensor: float32, or the dtype of a computed table.
+
+    Args:
+        key: name of the tensor in the authors' checkpoint.
+        shape: () for a scalar.
+        seed: another seed gives other random values; None gives those of the reference outputs.
+    """
+    # GroundingDINO's box heads are one module under several names.
     key = re.sub(r"^(transformer\.decoder\.)?bbox_embed\.\d+\.", "bbox_embed.0.", key.removeprefix("module."))
     computed = _computed(key, shape)
     if computed is not None:
         return computed
-    z = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape, dtype=np.float32)
-    return _spread(key, z)
+    name = zlib.crc32(key.encode())
+    # SFC64 is numpy's fastest generator; the published checkpoints have two thousand million values.
+    bits = np.random.PCG64(name) if seed is None else np.random.SFC64([seed, name])
+    z = np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
+    mean, spread = _mean_and_spread(key, shape)
+    z *= np.float32(spread)
+    z += np.float32(mean)
+    return z
 
 
 def _computed(key: str, shape: tuple[int, ...]) -> Array | None:
     if key.endswith("relative_position_index"):
         return _relative_positions(round(shape[0] ** 0.5))
+    if key.endswith("position_ids"):
+        return np.arange(shape[1], dtype=np.int64)[None]
+    mean = 255 * np.array(DIV2K_MEAN, np.float32)
     constants: dict[str, Callable[[], Array]] = {
-        "bert.embeddings.position_ids": lambda: np.arange(shape[1], dtype=np.int64)[None],
         "model_ema.num_updates": lambda: np.array(105000, np.int32),
         "model_ema.decay": lambda: np.array(0.9999, np.float32),
         "sub_mean.weight": lambda: np.eye(3, dtype=np.float32)[:, :, None, None],
         "add_mean.weight": lambda: np.eye(3, dtype=np.float32)[:, :, None, None],
-        "sub_mean.bias": lambda: (-255 * DIV2K_MEAN).astype(np.float32),
-        "add_mean.bias": lambda: (255 * DIV2K_MEAN).astype(np.float32),
+        "sub_mean.bias": lambda: -mean,
+        "add_mean.bias": lambda: mean,
     }
     if key in constants:
         return constants[key]()
     if key in _SCHEDULE:
         return _SCHEDULE[key]
-    return None if shape else np.array(4.6052, np.float32)
+    return None if shape else np.array(CLIP_LOGIT_SCALE, np.float32)
 
 
-def _spread(key: str, z: Array) -> Array:  # noqa: PLR0911 (one return a rule)
-    one = np.float32
-    if re.search(r"sampling_offsets.*bias$|positional_encoding_gaussian_matrix$", key):
-        return z
-    if key.endswith(("gamma_v", "gamma_l")):
-        return one(0.1) + one(0.02) * z
-    if re.search(_TOKENS, key):
-        return one(0.5) * z
-    if re.search(_TABLES, key) and "LayerNorm" not in key:
-        return one(0.1) * z
-    if re.search(r"visual\.proj$|text_projection$|output_upscaling\.[03]\.weight$", key):
-        return z * one(z.shape[0] ** -0.5)
-    if z.ndim >= 2:
-        return z * one(float(np.prod(z.shape[1:])) ** -0.5)
-    return one(1) + one(0.05) * z if key.endswith("weight") else one(0.01) * z
+def _mean_and_spread(key: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a tensor's random values."""
+    rules = (
+        (r"sampling_offsets.*bias$|positional_encoding_gaussian_matrix$", 0.0, 1.0),
+        (r"(gamma_[vl]|vision_param|text_param)$", 0.1, 0.02),
+        (_TOKENS, 0.0, 0.5),
+        (_TABLES, 0.0, 0.1),
+    )
+    for pattern, mean, spread in () if "LayerNorm" in key else rules:
+        if re.search(pattern, key):
+            return mean, spread
+    if len(shape) >= 2:
+        inputs = shape[0] if re.search(_APPLIED_FROM_THE_LEFT, key) else float(np.prod(shape[1:]))
+        return 0.0, inputs**-0.5
+    return (1.0, 0.05) if key.endswith("weight") else (0.0, 0.01)
 
 
 def _schedule() -> dict[str, Array]:
-    """The buffers of latent diffusion's noise schedule."""
+    """Return the buffers of latent diffusion's noise schedule (CompVis/latent-diffusion, `register_schedule`)."""
     betas = np.linspace(0.00085**0.5, 0.0120**0.5, 1000, dtype=np.float64) ** 2
     alphas = 1.0 - betas
     shares = np.cumprod(alphas)
@@ -109,14 +131,14 @@ _SCHEDULE = _schedule()
 
 
 def _relative_positions(window: int) -> Array:
-    """Swin's table index: (window^2, window^2) int64."""
+    """Return the index of Swin's bias for each pair of cells of a window, (window^2, window^2) int64."""
     cells = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij")).reshape(2, -1)
     shifts = (cells[:, :, None] - cells[:, None, :]).transpose(1, 2, 0) + (window - 1)
     return np.asarray(shifts[..., 0] * (2 * window - 1) + shifts[..., 1], np.int64)
 
 
 def image(name: str, height: int, width: int) -> Array:
-    """A test picture, (height, width, 3) uint8: smooth waves, blocks, and a little noise."""
+    """Return a test picture, (height, width, 3) uint8: smooth waves, blocks, and a little noise."""
     generator = np.random.default_rng(zlib.crc32(f"image:{name}".encode()))
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     picture = np.zeros((height, width, 3))
@@ -133,5 +155,5 @@ def image(name: str, height: int, width: int) -> Array:
 
 
 def noise(name: str, shape: tuple[int, ...]) -> Array:
-    """A standard normal array, float32."""
+    """Return a standard normal array, float32."""
     return np.random.default_rng(zlib.crc32(f"noise:{name}".encode())).standard_normal(shape, dtype=np.float32)

@@ -1,22 +1,18 @@
-"""The folders that diffusers and transformers read: configurations, and which tensors lie beside each.
+"""The folders that diffusers and transformers read: configurations, and the tensors beside each.
 
-Keys and shapes come from the libraries' own classes, built without memory, and are then given the names under which
-the published files have them.
+Names and shapes come from the libraries' own classes, built on the meta device, and are then given the names that the
+published files have.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tempfile
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors import safe_open
 from torch import nn
 from transformers import (
     BertConfig,
@@ -26,9 +22,10 @@ from transformers import (
     GroundingDinoForObjectDetection,
     SwinConfig,
 )
+from transformers.core_model_loading import revert_weight_conversion
 
-from respin_export.weights.layouts import QUERIES, Size
-from respin_export.weights.stored import Stored
+from respin_export.checkpoints import keys
+from respin_export.weights.layouts import QUERIES, Layout, Size
 
 _UNET_WIDTH = {"mini": 32, "full": 320}
 _VAE_WIDTH = {"mini": 32, "full": 128}
@@ -55,9 +52,6 @@ _GROUNDING_DINO: dict[str, dict[str, Any]] = {
         "own": {"encoder_layers": 6, "decoder_layers": 6, "encoder_ffn_dim": 2048, "decoder_ffn_dim": 2048},
     },
 }
-
-_ATTENTION_OF_2022 = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-"""The VAE's attention as files of 2022 name it; diffusers still renames it as it loads."""
 
 _SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -94,46 +88,45 @@ def inpaint_configs(size: Size) -> dict[str, str]:
     }
 
 
-def inpaint_tensors(size: Size, dtype: str) -> dict[str, list[Stored]]:
-    """The tensors of the inpainting pipeline, by sub-folder.
+def inpaint_tensors(size: Size, dtype: torch.dtype) -> dict[str, Layout]:
+    """Return the tensors of the inpainting pipeline, by sub-folder.
 
     Args:
         size: of all widths.
         dtype: of all floats.
     """
     return {
-        "unet": list(_tensors(_unet(size), dtype)),
-        "vae": [Stored(_name_of_2022(each.key), each.shape, dtype) for each in _tensors(_vae(size), dtype)],
+        "unet": _layout(_unet(size), dtype),
+        "vae": {_name_of_2022(key): tensor for key, tensor in _layout(_vae(size), dtype).items()},
         "text_encoder": text_tensors(size, dtype),
     }
 
 
-def text_tensors(size: Size, dtype: str = "float32") -> list[Stored]:
-    """CLIP's text encoder, as transformers named it up to version 4."""
+def text_tensors(size: Size, dtype: torch.dtype = torch.float32) -> Layout:
+    """Return the tensors of CLIP's text encoder, as transformers named them up to version 4."""
     model = _text_encoder(size)
-    positions = Stored("text_model.embeddings.position_ids", (1, model.config.max_position_embeddings), "int64")
-    return [positions] + [Stored(f"text_model.{each.key}", each.shape, dtype) for each in _tensors(model, dtype)]
+    positions = torch.empty((1, model.config.max_position_embeddings), dtype=torch.int64, device="meta")
+    tensors = {f"text_model.{key}": tensor for key, tensor in _layout(model, dtype).items()}
+    return {"text_model.embeddings.position_ids": positions} | tensors
 
 
 @cache
-def grounding_dino(size: Size) -> tuple[str, tuple[Stored, ...]]:
-    """GroundingDINO's config.json, and the tensors of its model.safetensors.
+def grounding_dino(size: Size) -> tuple[str, Layout]:
+    """Return GroundingDINO's config.json, and the tensors of its model.safetensors.
 
-    `save_pretrained` gives the tensors the published names. Two differences follow from the published file's size: it
-    still has Swin's index tables, which the library no longer stores, and lacks a LayerNorm that nothing uses.
+    Two differences from the library's names of today follow from the published file's size: it still has Swin's index
+    tables, which the library no longer stores, and lacks a LayerNorm that nothing uses.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        _grounding_dino(size).save_pretrained(folder)
-        config = (Path(folder) / "config.json").read_text()
-        with safe_open(Path(folder) / "model.safetensors", "numpy") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    tensors = [Stored(key, shape) for key, shape in shapes.items() if not _UNUSED_NORM.search(key)]
-    tables = [
-        Stored(key.replace("_bias_table", "_index"), (WINDOW**2, WINDOW**2), "int64")
-        for key in shapes
-        if key.endswith("relative_position_bias_table")
-    ]
-    return config, (*tensors, *tables)
+    with torch.device("meta"):
+        model = _grounding_dino(size)
+    tied = model.all_tied_weights_keys
+    published = revert_weight_conversion(model, {k: v for k, v in model.state_dict().items() if k not in tied})
+    tensors = {key: tensor for key, tensor in published.items() if not _UNUSED_NORM.search(key)}
+    for key in published:
+        if key.endswith("relative_position_bias_table"):
+            table = torch.empty((WINDOW**2, WINDOW**2), dtype=torch.int64, device="meta")
+            tensors[key.replace("_bias_table", "_index")] = table
+    return model.config.to_json_string(), tensors
 
 
 _UNUSED_NORM = re.compile(r"conv_encoder\.model\.swin\.layernorm\.")
@@ -180,12 +173,13 @@ def _text_encoder(size: Size) -> CLIPTextModel:
         return CLIPTextModel(CLIPTextConfig(vocab_size=49408, hidden_size=768, num_attention_heads=12, **_TEXT[size]))
 
 
-def _tensors(model: nn.Module, dtype: str) -> Iterator[Stored]:
-    for key, tensor in model.state_dict().items():
-        yield Stored(key, tuple(tensor.shape), dtype if tensor.is_floating_point() else "int64")
+def _layout(model: nn.Module, dtype: torch.dtype) -> Layout:
+    return {
+        key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in model.state_dict().items()
+    }
 
 
 def _name_of_2022(key: str) -> str:
-    for now, then in _ATTENTION_OF_2022.items():
-        key = re.sub(rf"(attentions\.0)\.{re.escape(now)}\.", rf"\1.{then}.", key)
+    for then, now in keys.ATTENTION_OF_2022.items():
+        key = key.replace(f"attentions.0.{now}.", f"attentions.0.{then}.")
     return key

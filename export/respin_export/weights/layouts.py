@@ -1,7 +1,8 @@
 """Which tensors each checkpoint file holds, at the published size and at a mini one.
 
-`layouts.json.xz` holds the keys and shapes of the upstream classes, {checkpoint: {size: {key: shape}}}; where a tensor
-is not float32, [shape, dtype]. "reduced" is the same class with small constructor arguments.
+A layout is a state dict of tensors on torch's meta device: names, shapes and dtypes without values. `layouts.json.xz`
+holds the names and shapes of the authors' classes, {checkpoint: {size: {name: shape}}}; where a tensor is not float32,
+[shape, dtype]. "reduced" is the same class with small constructor arguments.
 """
 
 from __future__ import annotations
@@ -9,37 +10,38 @@ from __future__ import annotations
 import json
 import lzma
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from respin_export.weights.stored import Stored
+import torch
+from torch import Tensor
 
 Size = Literal["mini", "full"]
+Layout = dict[str, Tensor]
 
 BERT_VOCABULARY = 30522
 QUERIES = 900
 
 _SAM_CHANNELS = 256
-"""Of SAM's embedding: the contract has them at every size."""
+"""Channels of SAM's embedding, which the contract fixes at every size."""
 
 _UNET = "model.diffusion_model."
 _VAE = "first_stage_model."
+_BOX_HEAD = re.compile(r"module\.(transformer\.decoder\.)?bbox_embed\.\d+\.(.*)")
 
 
-def upstream(checkpoint: str, size: str) -> list[Stored]:
-    """The tensors of an upstream class, in the order of its state dict.
+def upstream(checkpoint: str, size: str) -> Layout:
+    """Return the tensors of an authors' class, in the order of its state dict.
 
     Args:
         checkpoint: "grounding_dino", "sam", "zero123" or "edsr".
         size: "full" or "reduced"; EDSR has "baseline" too.
     """
-    return [
-        Stored(key, tuple(value[0]), value[1]) if value and isinstance(value[0], list) else Stored(key, tuple(value))
-        for key, value in _read()[checkpoint][size].items()
-    ]
+    return {
+        name: _meta(*value) if value and isinstance(value[0], list) else _meta(value)
+        for name, value in _read()[checkpoint][size].items()
+    }
 
 
 @cache
@@ -49,64 +51,51 @@ def _read() -> dict[str, dict[str, dict[str, Any]]]:
     return layouts
 
 
-def grounding_dino(size: Size) -> list[Stored]:
-    """The authors' file; mini has the contract's 900 queries and BERT's whole vocabulary, 64 wide.
+def _meta(shape: list[int] | tuple[int, ...], dtype: str = "float32") -> Tensor:
+    return torch.empty(shape, dtype=getattr(torch, dtype), device="meta")
+
+
+def grounding_dino(size: Size) -> Layout:
+    """Return the layout of the authors' file; mini has the contract's 900 queries and BERT's whole vocabulary.
 
     The box heads of all decoder layers are one module; with them stored once, the full file has the published size.
     """
-    if size == "full":
-        return [_with_shared_heads(tensor) for tensor in upstream("grounding_dino", "full")]
-    rows = {"transformer.tgt_embed.weight": QUERIES, "word_embeddings.weight": BERT_VOCABULARY}
-    return [_with_shared_heads(_with_rows(tensor, rows)) for tensor in upstream("grounding_dino", "reduced")]
+    tensors = upstream("grounding_dino", "full" if size == "full" else "reduced")
+    for name, rows in (("transformer.tgt_embed.weight", QUERIES), ("word_embeddings.weight", BERT_VOCABULARY)):
+        (key,) = (key for key in tensors if key.endswith(name))
+        tensors[key] = _meta((rows, *tensors[key].shape[1:]))
+    heads: Layout = {}
+    for key, tensor in tensors.items():
+        if match := _BOX_HEAD.fullmatch(key):
+            tensors[key] = heads.setdefault(match[2], tensor)
+    return tensors
 
 
-_BOX_HEAD = re.compile(r"module\.(transformer\.decoder\.)?bbox_embed\.\d+\.(.*)")
-
-
-def _with_shared_heads(tensor: Stored) -> Stored:
-    match = _BOX_HEAD.fullmatch(tensor.key)
-    return replace(tensor, shared=f"bbox_embed.{match[2]}") if match else tensor
-
-
-def _with_rows(tensor: Stored, rows: dict[str, int]) -> Stored:
-    for ending, count in rows.items():
-        if tensor.key.endswith(ending):
-            return replace(tensor, shape=(count, *tensor.shape[1:]))
-    return tensor
-
-
-def sam(size: Size) -> list[Stored]:
-    """The authors' file; mini is the reduced encoder with the full decoder, whose width the contract fixes."""
+def sam(size: Size) -> Layout:
+    """Return the layout of the authors' file; mini is the reduced encoder with the full decoder."""
     full = upstream("sam", "full")
     if size == "full":
         return full
-    encoder = [tensor for tensor in upstream("sam", "reduced") if tensor.key.startswith("image_encoder.")]
-    return [_with_wide_neck(tensor) for tensor in encoder] + [
-        tensor for tensor in full if not tensor.key.startswith("image_encoder.")
-    ]
+    encoder = {key: tensor for key, tensor in upstream("sam", "reduced").items() if key.startswith("image_encoder.")}
+    for key, tensor in encoder.items():
+        if key.startswith("image_encoder.neck."):
+            inputs = (_SAM_CHANNELS,) if key.endswith("neck.2.weight") else tensor.shape[1:2]
+            encoder[key] = _meta((_SAM_CHANNELS, *inputs, *tensor.shape[2:]))
+    return encoder | {key: tensor for key, tensor in full.items() if not key.startswith("image_encoder.")}
 
 
-def _with_wide_neck(tensor: Stored) -> Stored:
-    if not tensor.key.startswith("image_encoder.neck."):
-        return tensor
-    shape = (_SAM_CHANNELS, *tensor.shape[1:])
-    if tensor.key.endswith("neck.2.weight"):
-        shape = (_SAM_CHANNELS, _SAM_CHANNELS, *tensor.shape[2:])
-    return replace(tensor, shape=shape)
-
-
-def edsr(size: Size, variant: str) -> list[Stored]:
-    """The authors' file; mini is the same for both variants."""
+def edsr(size: Size, variant: str) -> Layout:
+    """Return the layout of the authors' file; mini is the same for both variants."""
     return upstream("edsr", "reduced" if size == "mini" else variant)
 
 
-def zero123(size: Size) -> list[Stored]:
-    """The state dict of the authors' Lightning checkpoint: UNet, its EMA, VAE, CLIP tower, projection, schedule."""
+def zero123(size: Size) -> Layout:
+    """Return the state dict of the authors' Lightning checkpoint: UNet, EMA, VAE, CLIP, projection, schedule."""
     return upstream("zero123", "full" if size == "full" else "reduced")
 
 
-def inpaint_ckpt(size: Size, text_encoder: Iterable[Stored]) -> list[Stored]:
-    """The state dict of the authors' single file, of the same classes as Zero123's, without EMA.
+def inpaint_ckpt(size: Size, text_encoder: Layout) -> Layout:
+    """Return the state dict of the authors' single file: the same classes as Zero123's, without EMA.
 
     That it has none follows from its size: 4 bytes for each value of UNet, VAE and text encoder.
 
@@ -114,34 +103,19 @@ def inpaint_ckpt(size: Size, text_encoder: Iterable[Stored]) -> list[Stored]:
         size: of all widths.
         text_encoder: its tensors, as transformers' checkpoints name them.
     """
-    return [*_latent_diffusion(size), *_prefixed(text_encoder, "cond_stage_model.transformer.")]
-
-
-def _latent_diffusion(size: Size) -> Iterator[Stored]:
-    for tensor in zero123(size):
-        if tensor.key == f"{_UNET}input_blocks.0.0.weight":
-            # Latents, mask and the masked image's latents, where Zero123 has two times latents.
-            yield replace(tensor, shape=(tensor.shape[0], 9, *tensor.shape[2:]))
-        elif tensor.key.startswith((_UNET, _VAE)) or "." not in tensor.key:
-            yield tensor
-
-
-def _prefixed(tensors: Iterable[Stored], prefix: str) -> Iterator[Stored]:
-    for tensor in tensors:
-        yield replace(tensor, key=prefix + tensor.key)
+    tensors = {key: tensor for key, tensor in zero123(size).items() if key.startswith((_UNET, _VAE)) or "." not in key}
+    first = f"{_UNET}input_blocks.0.0.weight"
+    # Latents, mask and the masked image's latents, where Zero123 has two times latents.
+    tensors[first] = _meta((tensors[first].shape[0], 9, *tensors[first].shape[2:]))
+    return tensors | {f"cond_stage_model.transformer.{key}": tensor for key, tensor in text_encoder.items()}
 
 
 def optimizer_state(size: Size) -> dict[str, Any]:
-    """Adam's state in Zero123's Lightning checkpoint: two moments for each parameter of the UNet and the projection."""
-    trained = [tensor for tensor in zero123(size) if tensor.key.startswith((_UNET, "cc_projection."))]
-    return {
-        "state": {
-            number: {
-                "step": 105_000,
-                "exp_avg": replace(tensor, key=f"{tensor.key}.exp_avg"),
-                "exp_avg_sq": replace(tensor, key=f"{tensor.key}.exp_avg_sq"),
-            }
-            for number, tensor in enumerate(trained)
-        },
-        "param_groups": [{"lr": 1e-4, "betas": (0.9, 0.999), "eps": 1e-8, "params": list(range(len(trained)))}],
-    }
+    """Return Adam's state in Zero123's file: two moments for each parameter of the UNet and the projection."""
+    trained = [tensor for key, tensor in zero123(size).items() if key.startswith((_UNET, "cc_projection."))]
+    moments = [
+        {"step": 105_000, "exp_avg": torch.empty_like(tensor), "exp_avg_sq": torch.empty_like(tensor)}
+        for tensor in trained
+    ]
+    group = {"lr": 1e-4, "betas": (0.9, 0.999), "eps": 1e-8, "params": list(range(len(trained)))}
+    return {"state": dict(enumerate(moments)), "param_groups": [group]}

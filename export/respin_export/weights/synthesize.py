@@ -3,67 +3,59 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import shutil
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress
+from safetensors.torch import save_file
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.serialization import set_default_mmap_options, skip_data
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from respin.errors import InvalidInput
 from respin.model_set import Sizes
+from respin_export.originals.fill import fill
 from respin_export.weights import hub_folders, layouts
 from respin_export.weights.catalogue import Chosen
 from respin_export.weights.download import free_bytes
-from respin_export.weights.fill import value_of
 from respin_export.weights.layouts import Size
-from respin_export.weights.stored import Stored, save_safetensors, save_torch, save_torch_legacy, unshared
 from respin_export.weights.verify import SYNTHESIZED
 
 SIZES_FILE = "sizes.json"
-"""Beside the checkpoints: the fields of `respin.model_set.Sizes`, where they are not the published ones."""
+"""File beside the checkpoints with the fields of `respin.model_set.Sizes`, where they are not the published ones."""
 
 MINI_SIZES = Sizes(sam_side=256, view_side=256, inpaint_side=256, detection_short_side=400, detection_long_side=667)
-"""What mini weights fix: SAM's positions are made for this side, the others are small to be quick."""
+"""Image sizes of mini weights: SAM's positions are made for this side, the others are small to be quick."""
 
 MINI_CONFIGS: dict[str, dict[str, Any]] = {
     "grounding_dino:original": {"bert": {"num_attention_heads": 4}},
     "edsr:full": {"res_scale": 0.1},
     "edsr:baseline": {"res_scale": 0.1},
 }
-"""config.json beside mini checkpoints: numbers that no tensor's shape tells, under the authors' names."""
+"""config.json beside mini checkpoints: numbers that do not follow from shapes, under the authors' names."""
 
-# As Lightning 1.4, which trained it (zero123/requirements.txt), writes them.
-_LIGHTNING = {"epoch": 0, "global_step": 105_000, "pytorch-lightning_version": "1.4.2"}
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file to write: what its tensors are, and how it is stored."""
-
-    path: Path
-    tensors: Sequence[Stored]
-    save: Callable[[Path, Callable[[Stored], Any]], None]
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all values."""
-        return sum(tensor.size_bytes for tensor in unshared(self.tensors))
+_LIGHTNING = {"epoch": 0, "global_step": 105_000, "pytorch-lightning_version": "1.4.2", "callbacks": {}}
+"""Entries of Lightning 1.4, which trained Zero123 (zero123/requirements.txt)."""
 
 
 @dataclass(frozen=True)
 class Synthesizer:
-    """Writes checkpoints.
+    """A writer of random checkpoints.
 
     Args:
         folder: the weights folder to make.
         size: "mini" or "full".
-        seed: of all values.
-        progress: shows one bar a file.
-        optimizer_state: whether Zero123's file has it, as the published one; nothing reads it.
-        room: bytes free where a folder lies.
+        seed: the same seed gives the same values.
+        progress: shows one bar for each file.
+        optimizer_state: write Adam's moments into Zero123's file, as in the published one; nothing reads them.
+        room: function from a folder to the free bytes of its file system.
     """
 
     folder: Path
@@ -74,20 +66,20 @@ class Synthesizer:
     room: Callable[[Path], int] = free_bytes
 
     def write(self, wanted: Sequence[Chosen]) -> list[Path]:
-        """Write checkpoints, each in place of what a run before made of it.
+        """Write checkpoints, each in place of its files from an earlier run.
 
         Returns:
             the files of weights.
 
         Raises:
-            InvalidInput: one is named twice, or the folder holds weights that were not made here, or has no room.
+            InvalidInput: one is named twice, or the folder holds weights of another origin, or has no room.
         """
         names = [chosen.checkpoint.name for chosen in wanted]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise InvalidInput(f"{twice[0]} is named twice; a weights folder holds one variant of each checkpoint")
-        self._require_own()
-        files = [file for chosen in wanted for file in self._files(chosen)]
-        self._require_room(sum(file.size_bytes for file in files))
+        self._check_folder()
+        files = {path: contents for chosen in wanted for path, contents in self._files(chosen).items()}
+        self._check_room(sum(_size_bytes(contents) for contents in files.values()))
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / SYNTHESIZED).write_text(json.dumps({"size": self.size, "seed": self.seed}) + "\n")
         if self.size == "mini":
@@ -97,11 +89,11 @@ class Synthesizer:
             for path, text in self._configs(chosen).items():
                 (target := self.folder / chosen.checkpoint.name / path).parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
-        for file in files:
-            self._write(file)
-        return [file.path for file in files]
+        for path, contents in files.items():
+            self._write(path, contents)
+        return list(files)
 
-    def _require_own(self) -> None:
+    def _check_folder(self) -> None:
         marker = self.folder / SYNTHESIZED
         if not marker.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
@@ -112,28 +104,34 @@ class Synthesizer:
         if (before := json.loads(marker.read_text())["size"]) != self.size:
             raise InvalidInput(f"'{self.folder}' holds weights of size {before}; name another folder for {self.size}")
 
-    def _require_room(self, needed: int) -> None:
+    def _check_room(self, needed: int) -> None:
         if needed > (room := self.room(self.folder)):
             raise InvalidInput(
-                f"{needed / 1e9:.1f} GB are to be written and {room / 1e9:.1f} GB are free for '{self.folder}'; "
+                f"the weights need {needed / 1e9:.1f} GB and '{self.folder}' has {room / 1e9:.1f} GB free; "
                 "make room, or name another folder"
             )
 
-    def _write(self, file: _File) -> None:
-        task = self.progress.add_task(file.path.name, total=file.size_bytes)
+    def _write(self, path: Path, contents: Any) -> None:
+        task = self.progress.add_task(path.name, total=_size_bytes(contents))
 
-        def value(tensor: Stored) -> Any:
-            values = value_of(tensor, self.seed)
-            self.progress.advance(task, tensor.size_bytes)
-            return values
+        def value(name: str, tensor: Tensor) -> Tensor:
+            self.progress.advance(task, tensor.nbytes)
+            return torch.from_numpy(fill(name, tuple(tensor.shape), self.seed)).to(tensor.dtype)
 
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        part = file.path.with_name(f"{file.path.name}.part")
-        file.save(part, value)
-        part.replace(file.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        if path.suffix == ".safetensors":
+            save_file({name: value(name, tensor) for name, tensor in contents.items()}, part, {"format": "pt"})
+        elif path.suffix == ".pt":
+            # By its date the published EDSR is older than torch 1.6, which brought the archive.
+            state = {name: value(name, tensor) for name, tensor in contents.items()}
+            torch.save(state, part, _use_new_zipfile_serialization=False)
+        else:
+            save_mapped(part, contents, value)
+        part.replace(path)
 
     def _configs(self, chosen: Chosen) -> dict[str, str]:
-        """The JSON files of a checkpoint by path: what its layout has, or what shapes alone cannot tell."""
+        """Return the JSON files of a checkpoint by path: those of its layout, or what does not follow from shapes."""
         if chosen.checkpoint.name == "inpaint" and chosen.variant.name != "ckpt":
             return hub_folders.inpaint_configs(self.size)
         if chosen.name == "grounding_dino:transformers":
@@ -141,57 +139,69 @@ class Synthesizer:
         beside = MINI_CONFIGS.get(chosen.name)
         return {"config.json": json.dumps(beside) + "\n"} if self.size == "mini" and beside else {}
 
-    def _files(self, chosen: Chosen) -> list[_File]:
+    def _files(self, chosen: Chosen) -> dict[Path, Any]:
         folder = self.folder / chosen.checkpoint.name
-        weights = [file.path for file in chosen.variant.files if file.is_weights]
+        paths = [file.path for file in chosen.variant.files if file.is_weights]
         if chosen.checkpoint.name == "inpaint" and chosen.variant.name != "ckpt":
-            dtype = "float16" if chosen.variant.name == "fp16" else "float32"
+            dtype = torch.float16 if chosen.variant.name == "fp16" else torch.float32
             tensors = hub_folders.inpaint_tensors(self.size, dtype)
-            return [_state_dict_file(folder / path, tensors[Path(path).parent.name]) for path in weights]
-        if chosen.name == "grounding_dino:transformers":
-            return [_state_dict_file(folder / weights[0], hub_folders.grounding_dino(self.size)[1])]
-        return [self._single_file(chosen, folder / weights[0])]
+            return {folder / path: tensors[Path(path).parent.name] for path in paths}
+        return {folder / paths[0]: self._contents(chosen)}
 
-    def _single_file(self, chosen: Chosen, path: Path) -> _File:
-        match chosen.checkpoint.name:
-            case "grounding_dino":
-                return _wrapped_file(path, layouts.grounding_dino(self.size), lambda state: {"model": state})
-            case "sam":
-                return _state_dict_file(path, layouts.sam(self.size))
-            case "edsr":
-                tensors = layouts.edsr(self.size, chosen.variant.name)
-                # By its date the published file is older than torch 1.6, which brought the archive.
-                return _File(path, tensors, lambda part, value: save_torch_legacy(part, tensors, value))
-            case "zero123":
-                return self._zero123_file(path)
+    def _contents(self, chosen: Chosen) -> Any:
+        match chosen.name:
+            case "grounding_dino:transformers":
+                return hub_folders.grounding_dino(self.size)[1]
+            case "grounding_dino:original":
+                return {"model": layouts.grounding_dino(self.size)}
+            case "inpaint:ckpt":
+                return {"state_dict": layouts.inpaint_ckpt(self.size, hub_folders.text_tensors(self.size))}
+            case "zero123:original":
+                optimizers = [layouts.optimizer_state(self.size)] if self.optimizer_state else []
+                return {**_LIGHTNING, "state_dict": layouts.zero123(self.size), "optimizer_states": optimizers}
+            case "sam:original":
+                return layouts.sam(self.size)
             case _:
-                tensors = layouts.inpaint_ckpt(self.size, hub_folders.text_tensors(self.size))
-                return _wrapped_file(path, tensors, lambda state: {"state_dict": state})
-
-    def _zero123_file(self, path: Path) -> _File:
-        optimizers = [layouts.optimizer_state(self.size)] if self.optimizer_state else []
-        moments = [
-            moment
-            for optimizer in optimizers
-            for each in optimizer["state"].values()
-            for moment in each.values()
-            if isinstance(moment, Stored)
-        ]
-        extras = {"callbacks": {}, "optimizer_states": optimizers, "lr_schedulers": []}
-        tensors = layouts.zero123(self.size)
-        file = _wrapped_file(path, tensors, lambda state: {**_LIGHTNING, "state_dict": state, **extras})
-        return _File(path, [*tensors, *moments], file.save)
+                return layouts.edsr(self.size, chosen.variant.name)
 
 
-def _wrapped_file(path: Path, tensors: Sequence[Stored], wrap: Callable[[OrderedDict[str, Stored]], object]) -> _File:
-    return _File(path, tensors, lambda part, value: save_torch(part, wrap(_state_dict(tensors)), value))
+def _size_bytes(contents: Any) -> int:
+    tensors = {id(leaf): leaf for leaf in tree_leaves(contents) if isinstance(leaf, Tensor)}
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
-def _state_dict_file(path: Path, tensors: Sequence[Stored]) -> _File:
-    if path.suffix == ".safetensors":
-        return _File(path, tensors, lambda part, value: save_safetensors(part, tensors, value))
-    return _wrapped_file(path, tensors, lambda state: state)
+def save_mapped(path: Path, contents: Any, value: Callable[[str, Tensor], Tensor]) -> None:
+    """Write a file for `torch.load` tensor by tensor, with no more memory than its largest one.
+
+    torch writes the file without values, which are then copied into a mapping of it.
+
+    Args:
+        path: of the file.
+        contents: dictionaries and lists with tensors of the meta device; one tensor under two names is stored once.
+        value: called with a tensor's name in its dictionary and the tensor; returns its values.
+    """
+    fakes: dict[int, Tensor] = {}
+    with FakeTensorMode():
+        empty = tree_map_only(
+            Tensor, lambda each: fakes.setdefault(id(each), torch.empty(each.shape, dtype=each.dtype)), contents
+        )
+    with skip_data(materialize_fake_tensors=True):
+        torch.save(empty, path)
+    with path.open("r+b") as file:
+        # A page of a mapping that finds no room on the disk ends the process.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    with set_default_mmap_options(mmap.MAP_SHARED):
+        mapped = torch.load(path, weights_only=True, mmap=True)
+    written = set()
+    for name, tensor in _named_tensors(mapped):
+        if tensor.data_ptr() not in written:
+            tensor.copy_(value(name, tensor))
+            written.add(tensor.data_ptr())
 
 
-def _state_dict(tensors: Iterable[Stored]) -> OrderedDict[str, Stored]:
-    return OrderedDict((tensor.key, tensor) for tensor in tensors)
+def _named_tensors(contents: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(contents, Tensor):
+        yield name, contents
+    elif isinstance(contents, dict | list):
+        for key, each in contents.items() if isinstance(contents, dict) else enumerate(contents):
+            yield from _named_tensors(each, str(key))
