@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound, RespinError
+from respin_client.batch.command import EXAMPLES as BATCH_EXAMPLES
+from respin_client.batch.command import batch
 from respin_client.contributed import GROUP, add_contributed
 from respin_client.demo import EXAMPLES as DEMO_EXAMPLES
 from respin_client.demo import demo
@@ -37,6 +39,7 @@ Examples:
   respin serve                                       start a server on this machine
   respin rotate --image laptop.jpg --class-name laptop --azimuth +80
   respin spin --image laptop.jpg --class-name laptop --views 12 --output spin.webp
+  respin batch photos --class-name laptop --azimuth 80 --output turned
   respin segment --image laptop.jpg --class-name laptop
 """
 
@@ -135,6 +138,7 @@ def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
     app.callback()(_before_any_command)
     app.command(epilog=ROTATE_EXAMPLES)(rotate)
     app.command(epilog=SPIN_EXAMPLES)(spin)
+    app.command(epilog=BATCH_EXAMPLES)(batch)
     app.command(epilog=SEGMENT_EXAMPLES)(segment)
     app.command(epilog=DEMO_EXAMPLES)(demo)
     app.command(epilog=SCENE_EXAMPLES)(scene)

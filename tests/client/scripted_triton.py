@@ -133,15 +133,15 @@ def message_from(arrays: Arrays):
     return message
 
 
-def serve(triton: ScriptedTriton, credentials: grpc.ServerCredentials | None = None) -> grpc.Server:
-    """Start a server on a free port, and tell `triton` which."""
+def serve(triton: ScriptedTriton, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> grpc.Server:
+    """Start a server on a port, 0 for a free one, and tell `triton` where it is."""
     longest = 128 * 2**20
     server = grpc.server(
         ThreadPoolExecutor(4),
         options=[("grpc.max_receive_message_length", longest), ("grpc.max_send_message_length", longest)],
     )
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
-    address = "127.0.0.1:0"
+    address = f"127.0.0.1:{port}"
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     triton.url = f"127.0.0.1:{port}"
     server.start()
