@@ -80,14 +80,11 @@ class Option:
         return encoded
 
     def from_array(self, name: str, array: Array) -> Any:
-        """Decode a wire tensor of the field called `name`; `check` still has to see the value.
+        """Decode a wire tensor of the field called `name`, whose shape `check_shape` has seen; `check` comes after.
 
         Raises:
-            InvalidInput: text that is not UTF-8, or another number of elements than the contract's.
+            InvalidInput: text that is not UTF-8.
         """
-        shape = _SHAPES.get(self.kind, (1,))
-        if isinstance(shape[0], int) and array.shape != shape:
-            raise InvalidInput(f"{name} has shape {list(array.shape)}; send shape {list(shape)}")
         if self.kind in ("angles", "box"):
             return tuple(map(_as_written, array.ravel()))
         value = array.ravel()[0]
@@ -96,6 +93,21 @@ class Option:
         if self.kind in ("text", "choice"):
             return _decoded(name, bytes(value))
         return int(value) if self.kind == "integer" else _as_written(value)
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Refuse a wire tensor by its shape, before its elements are read: there may be millions.
+
+        Raises:
+            InvalidInput: another number of elements, or of axes, than the contract's.
+        """
+        wanted = _SHAPES.get(self.kind, (1,))
+        if isinstance(wanted[0], int):
+            if shape != wanted:
+                raise InvalidInput(f"{name} has shape {list(shape)}; send shape {list(wanted)}")
+        elif len(shape) != 1:
+            raise InvalidInput(f"{name} has {len(shape)} axes; send one list of angles")
+        else:
+            _check_count(name, shape[0], wanted[0])
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that the field called `name` may not hold.
@@ -108,9 +120,9 @@ class Option:
             _check_surrogates(name, value)
         elif self.kind == "choice":
             if value not in self.choices:
-                raise InvalidInput(f"{name} is {value!r}; choose one of {', '.join(self.choices)}")
+                raise InvalidInput(f"{name} is {shortened(value)!r}; choose one of {', '.join(self.choices)}")
         elif self.kind in ("angles", "box"):
-            _check_count(name, value, _SHAPES[self.kind][0])
+            _check_count(name, len(value), _SHAPES[self.kind][0])
             for number in value:
                 self._check_number(name, number)
         else:
@@ -126,6 +138,12 @@ class Option:
             raise InvalidInput(f"{name} is {value}; send a finite number from {self.range_text}")
         if not self.smallest <= value <= self.largest:
             raise InvalidInput(f"{name} is {_plain(value)}; send {self.range_text}")
+
+
+def shortened(value: Any, length: int = 60) -> Any:
+    """Text short enough for a message, which gRPC carries in a header of a few KiB; other values as they are."""
+    is_long = isinstance(value, str) and len(value) > length
+    return f"{value[:length]}..." if is_long else value
 
 
 def _plain(number: float) -> str:
@@ -152,9 +170,9 @@ def _decoded(name: str, raw: bytes) -> str:
         ) from None
 
 
-def _check_count(name: str, values: Sequence[float], wanted: int | Axis) -> None:
+def _check_count(name: str, count: int, wanted: int | Axis) -> None:
     if isinstance(wanted, Axis):
-        if len(values) > wanted.largest:
-            raise InvalidInput(f"{name} has {len(values)} angles; send at most {wanted.largest} a request")
-    elif len(values) != wanted:
-        raise InvalidInput(f"{name} has {len(values)} numbers; send {wanted}")
+        if count > wanted.largest:
+            raise InvalidInput(f"{name} has {count} angles; send at most {wanted.largest} a request")
+    elif count != wanted:
+        raise InvalidInput(f"{name} has {count} numbers; send {wanted}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from respin.errors import InvalidInput
-from respin.options import MAX_VIEWS, Option
+from respin.options import MAX_VIEWS, Option, shortened
 from respin.specs import Array, TensorSpec
 
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -145,6 +145,18 @@ class RotationRequest:
         values = {name: getattr(self, name) for name in OPTIONS}
         return {name: OPTIONS[name].to_array(value) for name, value in values.items() if value is not None}
 
+    @staticmethod
+    def check_shapes(arrays: Mapping[str, Array]) -> None:
+        """Refuse wire tensors by their names and shapes, before their elements are read or copied.
+
+        Raises:
+            InvalidInput: a tensor is unknown, or of another shape than the contract's.
+        """
+        if unknown := sorted(set(arrays) - set(OPTIONS)):
+            raise InvalidInput(f"unknown input {shortened(unknown[0])!r}; the inputs are {', '.join(OPTIONS)}")
+        for name, array in arrays.items():
+            OPTIONS[name].check_shape(name, array.shape)
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> RotationRequest:
         """Read the wire tensors of a request; those left out take their defaults.
@@ -152,8 +164,7 @@ class RotationRequest:
         Raises:
             InvalidInput: a tensor is unknown or missing, or holds what it may not.
         """
-        if unknown := sorted(set(arrays) - set(OPTIONS)):
-            raise InvalidInput(f"unknown input {unknown[0]!r}; the inputs are {', '.join(OPTIONS)}")
+        cls.check_shapes(arrays)
         required = {name for name, option in OPTIONS.items() if option.required}
         if missing := sorted(required - set(arrays)):
             raise InvalidInput(f"{missing[0]} is missing; every request carries {' and '.join(sorted(required))}")

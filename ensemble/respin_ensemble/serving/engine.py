@@ -15,7 +15,7 @@ import triton_python_backend_utils as pb_utils
 
 from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
 from respin.contracts.networks import ZERO123_UNET
-from respin.errors import Busy, InvalidInput
+from respin.errors import Busy, InternalError
 from respin.limits import EngineLimits
 from respin.model_set import ModelSet, Sizes
 from respin.request import PRIORITIES, RotationRequest
@@ -28,7 +28,7 @@ from respin_ensemble.pipeline.context import Caches, JobContext
 from respin_ensemble.pipeline.rotate_object import rotate_object
 from respin_ensemble.serving.admission import Admission, Reservation
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
-from respin_ensemble.serving.engine_call import RUNNING, UNKNOWN
+from respin_ensemble.serving.engine_call import ALIVE, CANCEL, RUNNING, UNKNOWN
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.metrics import TritonMeter
 from respin_ensemble.serving.replies import (
@@ -39,11 +39,9 @@ from respin_ensemble.serving.replies import (
     tensors,
 )
 from respin_ensemble.serving.response_sender import ResponseSender
+from respin_ensemble.serving.tensor_guard import guard_tensors
 from respin_ensemble.stages.novel_view import CameraProjection
-
-PARAMETERS = ("job", "in_band", "cancel", "alive")
-"""Request parameters that the unary proxies use: a name for the job; errors as data; the job to cancel; the job whose
-status is asked for."""
+from respin_ensemble.stages.tokenization import check_class_name
 
 SWITCH_S = 0.001
 """How long a thread may hold the GIL while others wait, seconds: the step batchers must not wait for image encoding."""
@@ -57,6 +55,7 @@ class Engine:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the networks and start the threads."""
+        guard_tensors()
         sys.setswitchinterval(SWITCH_S)
         version = Path(args["model_repository"]) / args["model_version"]
         given = json.loads(args["model_config"])["parameters"]
@@ -91,22 +90,9 @@ class Engine:
         for request in requests:
             sender = ResponseSender(request.get_response_sender())
             try:
-                parameters = read_parameters(request, PARAMETERS, ROTATE_OBJECT_STREAM)
-            except InvalidInput as error:
-                sender.send_final(error_response(error))
-                continue
-            if "cancel" in parameters or "alive" in parameters:
-                # It carries data: an empty final response would hang the BLS caller (Triton 2.51).
-                answer = {"stage": self._answer_message(parameters)}
-                sender.send_final(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, answer)))
-                continue
-            job = Job(request, sender, parameters)
-            try:
-                self._admit(job, read_inputs(request))
-            except Exception as error:  # even a bug during admission must reach the caller as a response
-                rejection = error_for_caller(error)
-                self._meter.add("respin_jobs_ended_total", rejection.grpc_code)
-                job.fail(rejection)
+                self._accept(request, sender)
+            except Exception as error:  # a failure for one caller must not fail the requests beside it
+                sender.send_final(error_response(error_for_caller(error)))
 
     def finalize(self) -> None:
         """Cancel all jobs and wait for them."""
@@ -120,15 +106,31 @@ class Engine:
         self._poller.close()
         self._batchers.close()
 
+    def _accept(self, request: pb_utils.InferenceRequest, sender: ResponseSender) -> None:
+        parameters = read_parameters(request, ROTATE_OBJECT_STREAM)
+        if CANCEL in parameters or ALIVE in parameters:
+            # It carries data: an empty final response would hang the BLS caller (Triton 2.51).
+            answer = {"stage": self._answer_message(parameters)}
+            sender.send_final(pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, answer)))
+            return
+        job = Job(request, sender, parameters)
+        try:
+            self._admit(job, read_inputs(request, RotationRequest.check_shapes))
+        except Exception as error:  # even a bug during admission must reach the caller as a response
+            rejection = error_for_caller(error)
+            self._meter.add("respin_jobs_ended_total", rejection.grpc_code)
+            job.fail(rejection)
+
     def _admit(self, job: Job, arrays: dict[str, Array]) -> None:
         """Reject what can be rejected cheaply, before it occupies a worker."""
         request = RotationRequest.from_arrays(arrays)
+        check_class_name(request.class_name)
         pixels = count_pixels(request.image)
         with self._lock:
             if self._closing:
                 raise Busy("the server is stopping; send the request again")
             if job.name in self._jobs:
-                raise InvalidInput("a job with this name is running; omit the parameter 'job'")
+                raise InternalError("two jobs within the server have the same name")
             reservation = self._admission.admit(request, pixels, job.deadline_s)
             self._jobs[job.name] = job
         self._workers.submit(self._run, job, request, reservation)
@@ -175,10 +177,10 @@ class Engine:
     def _answer_message(self, parameters: Mapping[str, str]) -> bytes:
         """Answer a message: cancel the job or not, and return whether it is running."""
         with self._lock:
-            job = self._jobs.get(parameters.get("cancel") or parameters["alive"])
+            job = self._jobs.get(parameters.get(CANCEL) or parameters.get(ALIVE, ""))
         if job is None:
             return UNKNOWN
-        if "cancel" in parameters:
+        if CANCEL in parameters:
             job.cancel("caller", "the caller cancelled or disconnected")
         return RUNNING
 

@@ -26,10 +26,14 @@ import triton_python_backend_utils as pb_utils
 from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Busy, InternalError, InvalidInput, RespinError
 from respin.specs import Array
-from respin_ensemble.serving.replies import error_from_status
+from respin_ensemble.serving.replies import RESERVED, error_from_status
 
 ALIVE_TIMEOUT_S = 1.0
 """How long the engine may be silent before it is asked whether it still knows the job, seconds."""
+
+JOB, IN_BAND, CANCEL, ALIVE = (f"{RESERVED}respin_{name}" for name in ("job", "in_band", "cancel", "alive"))
+"""Parameters of calls within the server: a name for the job; errors as data; the job to cancel; the job whose status is
+asked for. Clients cannot send them."""
 
 RUNNING, UNKNOWN = b"running", b"unknown"
 """The engine's answers to a message about a job, as its output `stage`."""
@@ -63,7 +67,7 @@ class EngineCall:
             model_name=ROTATE_OBJECT_STREAM.name,
             requested_output_names=[*outputs, "status"],
             inputs=[pb_utils.Tensor(name, array) for name, array in arrays.items()],
-            parameters={"job": self._job, "in_band": "1"},
+            parameters={JOB: self._job, IN_BAND: "1"},
             timeout=timeout_us,
         )
         self._received: queue.SimpleQueue[Outputs | RespinError] = queue.SimpleQueue()
@@ -72,7 +76,7 @@ class EngineCall:
         """Cancel the job in the engine if the caller has disconnected; called periodically."""
         if not self._cancel_sent and self._is_cancelled():
             self._cancel_sent = True
-            _send_message({"cancel": self._job})
+            _send_message({CANCEL: self._job})
 
     def run(self) -> Outputs:
         """Run the job and return its outputs.
@@ -93,7 +97,7 @@ class EngineCall:
         try:
             return self._received.get(timeout=ALIVE_TIMEOUT_S)
         except queue.Empty:
-            if _send_message({"alive": self._job}) == RUNNING:
+            if _send_message({ALIVE: self._job}) == RUNNING:
                 return {}
         try:
             # The job may have ended between the timeout and the message, with its response still in transit.

@@ -14,8 +14,9 @@ from respin.errors import RespinError
 from respin.specs import Array
 from respin_ensemble.pipeline.cancellation import Cancellation
 from respin_ensemble.pipeline.events import JobEvent
+from respin_ensemble.serving.engine_call import IN_BAND, JOB
 from respin_ensemble.serving.progress_throttle import ProgressThrottle
-from respin_ensemble.serving.replies import error_response, status_from_error, tensors
+from respin_ensemble.serving.replies import error_response, read_timeout_us, status_from_error, tensors
 from respin_ensemble.serving.response_aggregator import ResponseAggregator
 from respin_ensemble.serving.response_sender import ResponseSender
 
@@ -29,13 +30,16 @@ class Job:
     Args:
         request: the request.
         sender: the way back to the caller.
-        parameters: parameters of the request, as in `respin_ensemble.serving.engine.PARAMETERS`.
+        parameters: parameters of the request, as `respin_ensemble.serving.engine_call` sends them.
 
     Attributes:
         name: name by which messages refer to the job.
         deadline_s: seconds from the request to its deadline, from Triton's request parameter `timeout`; None = none.
         cancellation: stops the job.
         cancelled_by: who or what cancelled the job, for the metrics; None if it was not cancelled.
+
+    Raises:
+        InvalidInput: the request's timeout is negative.
     """
 
     def __init__(
@@ -44,8 +48,8 @@ class Job:
         sender: ResponseSender,
         parameters: Mapping[str, str],
     ) -> None:
-        self.name = parameters.get("job") or uuid.uuid4().hex
-        self.deadline_s: float | None = (request.timeout() or 0) / 1e6 or None
+        self.name = parameters.get(JOB) or uuid.uuid4().hex
+        self.deadline_s: float | None = read_timeout_us(request) / 1e6 or None
         self.cancellation = Cancellation()
         self.cancelled_by: str | None = None
         self._lock = threading.Lock()
@@ -53,7 +57,7 @@ class Job:
         self._sender = sender
         self._wanted = set(request.requested_output_names())
         # Callers within the server get one response: several in quick succession corrupt their memory (Triton 2.51).
-        self._aggregator = ResponseAggregator(self._wanted) if "in_band" in parameters else None
+        self._aggregator = ResponseAggregator(self._wanted) if IN_BAND in parameters else None
         self._throttle = ProgressThrottle()
         self._last: JobEvent | None = None
 

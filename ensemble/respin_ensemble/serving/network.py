@@ -16,6 +16,7 @@ from respin.errors import RespinError
 from respin.specs import Array
 from respin_ensemble.networks.onnx import CpuSession
 from respin_ensemble.serving.replies import error_for_caller, error_response, read_inputs, tensors
+from respin_ensemble.serving.tensor_guard import guard_tensors
 
 Arrays = Mapping[str, Array]
 
@@ -25,6 +26,7 @@ class OnnxNetwork:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load `model.onnx` from the version folder."""
+        guard_tensors()
         self._spec = NETWORKS[args["model_name"]]
         parameters = json.loads(args["model_config"])["parameters"]
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
@@ -33,13 +35,18 @@ class OnnxNetwork:
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer requests in as few runs as their shapes allow; a failure affects only the request that caused it."""
-        inputs = [read_inputs(request) for request in requests]
+        inputs: dict[int, Arrays] = {}
         responses: dict[int, pb_utils.InferenceResponse] = {}
-        by_shape = sorted(range(len(inputs)), key=lambda index: _shapes(inputs[index]))
+        for index, request in enumerate(requests):
+            try:
+                inputs[index] = read_inputs(request, self._spec.check_inputs)
+            except RespinError as error:
+                responses[index] = error_response(error)
+        by_shape = sorted(inputs, key=lambda index: _shapes(inputs[index]))
         for _, group in groupby(by_shape, key=lambda index: _shapes(inputs[index])):
             members = list(group)
             responses.update(zip(members, self._answer([inputs[index] for index in members]), strict=True))
-        return [responses[index] for index in range(len(inputs))]
+        return [responses[index] for index in range(len(requests))]
 
     def _answer(self, inputs: list[Arrays]) -> list[pb_utils.InferenceResponse]:
         """Run requests of one shape together; if that fails, each alone."""
@@ -54,7 +61,6 @@ class OnnxNetwork:
     def _run_together(self, inputs: list[Arrays]) -> list[dict[str, Array]]:
         names = [spec.name for spec in self._spec.inputs]
         stacked = {name: np.concatenate([arrays[name] for arrays in inputs]) for name in names}
-        self._spec.check_inputs(stacked)
         outputs = self._session(stacked)
         ends = np.cumsum([len(arrays[names[0]]) for arrays in inputs])[:-1]
         pieces = {name: np.split(array, ends) for name, array in outputs.items()}

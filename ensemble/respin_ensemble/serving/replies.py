@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from respin.errors import BY_GRPC_CODE, InternalError, InvalidInput, RespinError
+from respin.options import shortened
 from respin.specs import Array, ModelSpec
+from respin_ensemble.serving.tensor_guard import is_refused
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
@@ -63,26 +65,58 @@ def error_from_status(status: Array) -> RespinError:
     return BY_GRPC_CODE[fields["code"]](fields["message"])
 
 
-def read_inputs(request: pb_utils.InferenceRequest) -> dict[str, Array]:
-    """Return copies of all inputs of a request: Triton reuses the memory once `execute` returns."""
-    return {tensor.name(): tensor.as_numpy().copy() for tensor in request.inputs()}
+def read_inputs(request: pb_utils.InferenceRequest, check: Callable[[Mapping[str, Array]], None]) -> dict[str, Array]:
+    """Return copies of all inputs of a request: Triton reuses the memory once `execute` returns.
 
-
-def read_parameters(request: pb_utils.InferenceRequest, known: tuple[str, ...], spec: ModelSpec) -> dict[str, str]:
-    """Return the parameters of a request.
+    Args:
+        request: the request.
+        check: raises if the names and shapes of the inputs are not those of the contract; nothing is copied then.
 
     Raises:
-        InvalidInput: the model does not know a parameter; a typing error must not go unnoticed.
+        InvalidInput: an input's shape does not fit into memory.
+        RespinError: as `check`.
+    """
+    arrays = {}
+    for tensor in request.inputs():
+        array = arrays[tensor.name()] = tensor.as_numpy()
+        if is_refused(array):
+            raise InvalidInput(
+                f"{tensor.name()} has shape {tensor.shape()}, which no memory holds; send its data's shape"
+            )
+    check(arrays)
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+RESERVED = "triton_"
+"""Prefix of parameters that no client can send: Triton's gRPC and HTTP frontends refuse the request."""
+
+
+def read_parameters(request: pb_utils.InferenceRequest, spec: ModelSpec) -> dict[str, str]:
+    """Return the parameters of a request that come from Triton itself, or from another model of the server.
+
+    Raises:
+        InvalidInput: the caller sent a parameter; a typing error must not go unnoticed.
     """
     parameters: dict[str, str] = json.loads(request.parameters() or "{}")
-    # Triton's own frontends add parameters with this prefix.
-    ours = {name: value for name, value in parameters.items() if not name.startswith("triton_")}
-    if unknown := sorted(set(ours) - set(known)):
+    if unknown := sorted(name for name in parameters if not name.startswith(RESERVED)):
         raise InvalidInput(
-            f"{spec.name}: unknown parameter {unknown[0]!r}; options are input tensors: "
+            f"{spec.name}: unknown parameter {shortened(unknown[0])!r}; options are input tensors: "
             f"{', '.join(tensor.name for tensor in spec.inputs)}"
         )
-    return ours
+    return parameters
+
+
+def read_timeout_us(request: pb_utils.InferenceRequest) -> int:
+    """Return the timeout of a request, microseconds; 0 = none.
+
+    Raises:
+        InvalidInput: it is negative.
+    """
+    # The frontends read a signed number, and Triton stores it without its sign.
+    timeout_us = request.timeout() or 0
+    if timeout_us >= 2**63:
+        raise InvalidInput(f"timeout is {timeout_us - 2**64} microseconds; send a number above 0, or none")
+    return timeout_us
 
 
 def tensors(spec: ModelSpec, values: Mapping[str, Array | bytes | str | float]) -> list[pb_utils.Tensor]:

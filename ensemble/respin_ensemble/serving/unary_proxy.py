@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import JOBS
-from respin.errors import Busy, RespinError
+from respin.errors import Busy
+from respin.request import RotationRequest
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
 from respin_ensemble.serving.engine_call import EngineCall
 from respin_ensemble.serving.replies import (
@@ -16,9 +17,11 @@ from respin_ensemble.serving.replies import (
     error_response,
     read_inputs,
     read_parameters,
+    read_timeout_us,
     tensors,
 )
 from respin_ensemble.serving.response_sender import ResponseSender
+from respin_ensemble.serving.tensor_guard import guard_tensors
 
 MAX_CALLS = 28
 """Limit on concurrent requests of one proxy. Each occupies one of the 32 threads in which Triton 2.51 makes a process's
@@ -30,6 +33,7 @@ class UnaryProxy:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Find the job's contract."""
+        guard_tensors()
         self._spec = JOBS[args["model_name"]]
         self._executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="proxy")
         self._calls: set[EngineCall] = set()
@@ -40,25 +44,24 @@ class UnaryProxy:
         for request in requests:
             sender = ResponseSender(request.get_response_sender())
             try:
-                read_parameters(request, (), self._spec)
-            except RespinError as error:
-                sender.send_final(error_response(error))
-                continue
-            if len(self._calls) >= MAX_CALLS:
-                busy = Busy(f"{self._spec.name} has {MAX_CALLS} requests in progress, its limit. Retry in 1.0 s")
-                sender.send_final(error_response(busy))
-                continue
-            wanted = tuple(request.requested_output_names())
-            call = EngineCall(
-                read_inputs(request), (*wanted, "view"), request.timeout() or 0, is_cancelled=sender.is_cancelled
-            )
-            self._calls.add(call)
-            self._executor.submit(self._answer, sender, call, wanted)
+                self._accept(request, sender)
+            except Exception as error:  # a failure for one caller must not fail the requests beside it
+                sender.send_final(error_response(error_for_caller(error)))
 
     def finalize(self) -> None:
         """Wait for the requests in progress."""
         self._executor.shutdown()
         self._poller.close()
+
+    def _accept(self, request: pb_utils.InferenceRequest, sender: ResponseSender) -> None:
+        read_parameters(request, self._spec)
+        if len(self._calls) >= MAX_CALLS:
+            raise Busy(f"{self._spec.name} has {MAX_CALLS} requests in progress, its limit. Retry in 1.0 s")
+        arrays = read_inputs(request, RotationRequest.check_shapes)
+        wanted = tuple(request.requested_output_names())
+        call = EngineCall(arrays, (*wanted, "view"), read_timeout_us(request), is_cancelled=sender.is_cancelled)
+        self._calls.add(call)
+        self._executor.submit(self._answer, sender, call, wanted)
 
     def _answer(self, sender: ResponseSender, call: EngineCall, wanted: tuple[str, ...]) -> None:
         try:

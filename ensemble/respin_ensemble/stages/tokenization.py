@@ -70,19 +70,35 @@ def caption_tokens(class_name: str) -> CaptionTokens:
         InvalidInput: the name contains a control character, no word that the network knows, only words that name no
             object, or more than 256 tokens.
     """
+    ids = _caption_ids(class_name)
+    count = len(ids)
+    input_ids = np.full(CAPTION_TOKENS, PAD, np.int64)
+    input_ids[:count] = ids
+    may_see, position_ids = phrase_blocks(input_ids)
+    return CaptionTokens(input_ids, np.arange(CAPTION_TOKENS) < count, position_ids, may_see)
+
+
+def check_class_name(class_name: str) -> None:
+    """Refuse a name that GroundingDINO cannot read: with a box too, since it looks for the object in each novel view.
+
+    Raises:
+        InvalidInput: as `caption_tokens`.
+    """
+    _caption_ids(class_name)
+
+
+def _caption_ids(class_name: str) -> list[int]:
+    """Return the WordPiece ids of a caption with its special tokens, at most 256."""
     caption = class_name.lower().strip()
     _check_control_characters(caption)
     if not caption.endswith("."):
         caption += "."
     encoding = _wordpiece().encode(caption)
     _check_names_object(class_name, caption, encoding.tokens)
-    count = len(encoding.ids) + 2
-    if count > CAPTION_TOKENS:
-        raise InvalidInput(f"class_name makes {count} tokens, GroundingDINO reads {CAPTION_TOKENS}; shorten it")
-    input_ids = np.full(CAPTION_TOKENS, PAD, np.int64)
-    input_ids[:count] = [CLS, *encoding.ids, SEP]
-    may_see, position_ids = phrase_blocks(input_ids)
-    return CaptionTokens(input_ids, np.arange(CAPTION_TOKENS) < count, position_ids, may_see)
+    ids = [CLS, *encoding.ids, SEP]
+    if len(ids) > CAPTION_TOKENS:
+        raise InvalidInput(f"class_name makes {len(ids)} tokens, GroundingDINO reads {CAPTION_TOKENS}; shorten it")
+    return ids
 
 
 def phrase_blocks(input_ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
