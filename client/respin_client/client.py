@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from types import TracebackType
 
 from respin.contracts import JOBS, ROTATE_OBJECT, ROTATE_OBJECT_STREAM, SEGMENT_OBJECT
@@ -13,7 +14,8 @@ from respin.errors import ContractMismatch, InvalidInput
 from respin.request import RotationRequest
 from respin.specs import Array, ModelSpec
 from respin_client.results import PROGRESS, Event, RotationResult, SegmentationResult
-from respin_client.transport import MAX_RETRIES, TLS, GrpcTransport, Transport
+from respin_client.retries import MAX_RETRIES, retry, retry_stream
+from respin_client.transport import TLS, GrpcTransport, Transport
 from respin_client.wire import Interface, Tensor
 
 DEFAULT_URL = "127.0.0.1:8001"
@@ -30,10 +32,10 @@ class Client:
     Args:
         url: host:port of the server's gRPC port.
         timeout_s: deadline of a call that names none, in seconds.
-        retries: how often a call is made again where the server is unreachable or full, 0..4.
+        retries: how often a call is made again while the server is full, restarts, or cannot be reached, 0..4.
         tls: None = no encryption; `TLS()` trusts the authorities that gRPC comes with.
         headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
-        transport: how calls travel; None = gRPC. Given, the other arguments but `timeout_s` play no part.
+        transport: how calls travel; None = gRPC. Given, `url`, `tls` and `headers` play no part.
 
     Raises:
         InvalidInput: an argument holds what it may not.
@@ -50,7 +52,10 @@ class Client:
         transport: Transport | None = None,
     ) -> None:
         self._timeout_s = _deadline(timeout_s)
-        self._transport = transport or GrpcTransport(url, retries=retries, tls=tls, headers=headers)
+        if not 0 <= retries <= MAX_RETRIES:
+            raise InvalidInput(f"retries is {retries}; send 0 to {MAX_RETRIES}")
+        self._retries = retries
+        self._transport = transport or GrpcTransport(url, tls=tls, headers=headers)
         self._url = url
         self._compared = False
         self._comparing = threading.Lock()
@@ -114,7 +119,8 @@ class Client:
         """Turn the object, and hear of every step and view as it is done.
 
         The call begins with the first event that is asked for. Closing the generator, or leaving the client's
-        `with`, cancels it on the server.
+        `with`, cancels it on the server. If the server restarts, the job is sent again: progress begins anew, outputs
+        that have arrived are not repeated.
 
         Args:
             request: photo, object and angles; no angles = segmentation only.
@@ -133,9 +139,13 @@ class Client:
     def _events(
         self, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Generator[Event, None, None]:
-        with closing(self._transport.stream(ROTATE_OBJECT_STREAM.name, inputs, outputs, timeout_s)) as responses:
+        def attempt(left_s: float) -> Generator[Mapping[str, Array], None, None]:
+            return self._transport.stream(ROTATE_OBJECT_STREAM.name, inputs, outputs, left_s)
+
+        arrived: set[tuple[str, int]] = set()
+        with closing(retry_stream(attempt, self._retries, timeout_s)) as responses:
             for response in responses:
-                yield Event.from_arrays(_checked(ROTATE_OBJECT_STREAM, response))
+                yield Event.from_arrays(_unseen(_checked(ROTATE_OBJECT_STREAM, response), arrived))
 
     def _infer(
         self, spec: ModelSpec, request: RotationRequest, outputs: Sequence[str], timeout_s: float | None
@@ -143,7 +153,9 @@ class Client:
         wanted = _known(spec, outputs)
         timeout_s = self._timeout_s if timeout_s is None else _deadline(timeout_s)
         self._compare_contracts(timeout_s)
-        return _checked(spec, self._transport.infer(spec.name, _inputs(spec, request), wanted, timeout_s))
+        inputs = _inputs(spec, request)
+        attempt = partial(self._transport.infer, spec.name, inputs, wanted)
+        return _checked(spec, retry(attempt, self._retries, timeout_s))
 
     def _compare_contracts(self, timeout_s: float) -> None:
         """Compare the server's tensors with ours, once."""
@@ -151,7 +163,7 @@ class Client:
             if self._compared:
                 return
             for spec in JOBS.values():
-                served = self._transport.metadata(spec.name, timeout_s)
+                served = retry(partial(self._transport.metadata, spec.name), self._retries, timeout_s)
                 if parting := next(_differences(Interface.of_contract(spec), served), None):
                     raise ContractMismatch(
                         f"the server at {self._url} is of another version: {spec.name} has {parting}; "
@@ -184,6 +196,14 @@ def _checked(spec: ModelSpec, response: Mapping[str, Array]) -> Mapping[str, Arr
     for name, array in response.items():
         known[name].check(array, batched=False, owner=f"the server's {spec.name}")
     return response
+
+
+def _unseen(response: Mapping[str, Array], arrived: set[tuple[str, int]]) -> Mapping[str, Array]:
+    """Leave out outputs of a view that have arrived, from a job that was sent again; add the others to `arrived`."""
+    view = int(response["view"][0]) if "view" in response else 0
+    unseen = {name: array for name, array in response.items() if name in PROGRESS or (name, view) not in arrived}
+    arrived |= {(name, view) for name in unseen}
+    return unseen
 
 
 def _differences(ours: Interface, theirs: Interface) -> Iterator[str]:

@@ -11,6 +11,7 @@ from respin.errors import (
     InvalidInput,
     RespinError,
 )
+from respin.outage import is_outage
 
 _OTHER_CODES: dict[str, type[RespinError]] = {
     "UNIMPLEMENTED": ContractMismatch,
@@ -18,6 +19,17 @@ _OTHER_CODES: dict[str, type[RespinError]] = {
     "UNAUTHENTICATED": InvalidInput,
 }
 """Statuses that no error of Respin's carries, but that a server or a proxy may send."""
+
+# gRPC's own words for a connection that has broken, some of them with UNKNOWN.
+_CONNECTION_LOST = (
+    "Socket closed",
+    "Stream removed",
+    "recvmsg",
+    "sendmsg",
+    "Connection reset",
+    "Broken pipe",
+    "GOAWAY",
+)
 
 # gRPC's own words for "there is nobody": they come with UNAVAILABLE, as a full server's answer does.
 _NOBODY_THERE = (
@@ -42,14 +54,27 @@ def error_from_status(code: str, details: str, *, url: str, timeout_s: float) ->
     """
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(
-            f"no answer from {url} within {timeout_s:g} s; allow more time, or ask for fewer steps or views"
+            f"no answer from {url} within {timeout_s:.3g} s; allow more time, or ask for fewer steps or views"
         )
-    if code == "UNAVAILABLE" and details.startswith(_NOBODY_THERE):
-        reason = details.rpartition("last error: ")[2]
-        return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
+    if outage := _outage(code, details, url):
+        return outage
     if code == "RESOURCE_EXHAUSTED":
         return InvalidInput(f"{details}; ask for fewer views or outputs in one call")
     if code == "NOT_FOUND" and details.startswith(_NO_SUCH_MODEL):
         return ContractMismatch(f"the server at {url} is no Respin server, or has not loaded it all: {details}")
     kind = BY_GRPC_CODE.get(code) or _OTHER_CODES.get(code, InternalError)
     return kind(details or f"the server at {url} answered {code} without a word")
+
+
+def _outage(code: str, details: str, url: str) -> Busy | None:
+    """Return the error if the server cannot be reached, or cannot answer now, whatever it says of this request."""
+    if code == "UNAVAILABLE" and details.startswith(_NOBODY_THERE):
+        reason = details.rpartition("last error: ")[2]
+        return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
+    if code in ("UNAVAILABLE", "UNKNOWN") and details.startswith(_CONNECTION_LOST):
+        return Busy(
+            f"the connection to {url} was lost ({details}); the server may be restarting, send the request again"
+        )
+    if is_outage(details):
+        return Busy(f"the server at {url} cannot answer now ({details}); send the request again in a few seconds")
+    return None

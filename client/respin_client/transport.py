@@ -6,7 +6,6 @@ at once on one channel.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import Protocol
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from respin.errors import InternalError, InvalidInput
+from respin.errors import Busy, InternalError, InvalidInput
+from respin.outage import is_outage
 from respin.specs import Array
 from respin_client.status import error_from_status
 from respin_client.wire import Interface, arrays_from_message, message_from_arrays
@@ -24,16 +24,26 @@ from respin_client.wire import Interface, arrays_from_message, message_from_arra
 MAX_MESSAGE_BYTES = 128 * 2**20
 """Longest message either way: a photo has at most 64 MiB, and several pictures come back."""
 
-MAX_RETRIES = 4
-"""gRPC makes at most five attempts of a call, whatever it is told."""
-
 # Triton's default tolerates a ping in 300 s on a silent connection, and hangs up on a client that sends more.
 _KEEPALIVE_MS = 310_000
 
+# A server that restarts is back within seconds; gRPC would wait up to two minutes before it connects again.
+_RECONNECT_MS = (200, 2_000)
+
 # Asks Triton to end a stream that failed with the error's own status; without it the error is a text without a code.
+# For a stream that carries one request only: Triton 2.51 crashes where others of the same stream are still at work.
 _TRUE_STATUS = ("triton_grpc_error", "true")
 
-_SERVICE = "inference.GRPCInferenceService"
+
+_CHANNEL_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),
+    ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS[1]),
+    # gRPC's own retries know nothing of Triton's errors, and end before a server has restarted.
+    ("grpc.enable_retries", 0),
+]
 
 
 class Transport(Protocol):
@@ -112,7 +122,6 @@ class GrpcTransport:
 
     Args:
         url: host:port of the server's gRPC port.
-        retries: how often a call is made again where the server is unreachable or full, 0..4.
         tls: None = no encryption.
         headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
 
@@ -120,18 +129,15 @@ class GrpcTransport:
         InvalidInput: an argument holds what it may not.
     """
 
-    def __init__(
-        self, url: str, *, retries: int = MAX_RETRIES, tls: TLS | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, url: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None) -> None:
         if url.startswith(("http://", "https://")):
             raise InvalidInput(f"url is '{url}'; give host:port of the server's gRPC port, e.g. 127.0.0.1:8001")
-        if not 0 <= retries <= MAX_RETRIES:
-            raise InvalidInput(f"retries is {retries}; send 0 to {MAX_RETRIES}, more gRPC does not make")
         self._url = url
         self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
-        options = _channel_options(retries)
         self._channel = (
-            grpc.insecure_channel(url, options) if tls is None else grpc.secure_channel(url, tls.credentials(), options)
+            grpc.insecure_channel(url, _CHANNEL_OPTIONS)
+            if tls is None
+            else grpc.secure_channel(url, tls.credentials(), _CHANNEL_OPTIONS)
         )
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -156,7 +162,8 @@ class GrpcTransport:
             with self._errors_in_words(timeout_s):
                 for answer in call:
                     if answer.error_message:
-                        raise InternalError(answer.error_message)
+                        kind = Busy if is_outage(answer.error_message) else InternalError
+                        raise kind(answer.error_message)
                     if answer.infer_response.outputs:
                         yield arrays_from_message(answer.infer_response)
         finally:
@@ -188,30 +195,3 @@ class GrpcTransport:
             raise error_from_status(
                 error.code().name, error.details() or "", url=self._url, timeout_s=timeout_s
             ) from error
-
-
-def _channel_options(retries: int) -> list[tuple[str, int | str]]:
-    return [
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        # gRPC keeps 256 KiB of a call for another attempt unless told otherwise, and never repeats a larger one.
-        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.service_config", json.dumps(_service_config(retries))),
-    ]
-
-
-def _service_config(retries: int) -> dict[str, object]:
-    """Retries by gRPC itself; readiness is left out, since "no" is an answer to it."""
-    if retries == 0:
-        return {}
-    policy = {
-        "maxAttempts": retries + 1,
-        "initialBackoff": "0.2s",
-        "maxBackoff": "5s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    methods = ("ModelInfer", "ModelStreamInfer", "ModelMetadata")
-    names = [{"service": _SERVICE, "method": method} for method in methods]
-    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}

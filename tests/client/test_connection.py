@@ -82,7 +82,7 @@ def test_a_certificate_that_is_not_there_is_refused(tmp_path):
         GrpcTransport("127.0.0.1:1", tls=TLS(tmp_path / "root.pem"))
 
 
-def test_more_retries_than_grpc_makes_are_refused():
+def test_more_retries_than_make_sense_are_refused():
     with pytest.raises(InvalidInput, match="retries is 5; send 0 to 4"):
         Client(retries=5)
 

@@ -6,10 +6,10 @@ import threading
 
 import grpc
 import pytest
-from scripted_triton import WAIT_S, event
+from scripted_triton import WAIT_S, event, texts
 from tritonclient.grpc import service_pb2
 
-from respin_client import Client, DeadlineExceeded, InternalError, ObjectNotFound, request_from_photo
+from respin_client import Busy, Client, DeadlineExceeded, InternalError, ObjectNotFound, request_from_photo
 
 REQUEST = request_from_photo(b"a photo", "laptop", azimuth=80)
 
@@ -96,6 +96,26 @@ def test_an_error_ends_a_stream_after_the_events_before_it(triton):
         with pytest.raises(ObjectNotFound, match="no laptop"):
             next(stream)
     assert triton.heard[0].headers["triton_grpc_error"] == "true"
+
+
+def test_a_job_whose_server_restarts_is_sent_again_and_its_views_arrive_once(triton):
+    lost = iter([True])
+
+    def events(arrays, context):
+        yield event(step=1, steps=2)
+        yield event(view=0, image=texts(b"first"))
+        if next(lost, False):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        yield event(view=1, image=texts(b"second"))
+
+    triton.events = events
+    with Client(triton.url) as client:
+        arrived = list(client.stream(REQUEST))
+    assert [(each.view, bytes(each.image)) for each in arrived if each.image] == [(0, b"first"), (1, b"second")]
+    with Client(triton.url, retries=0) as client:
+        lost = iter([True])
+        with pytest.raises(Busy, match=r"connection to .* was lost"):
+            list(client.stream(REQUEST))
 
 
 def test_an_older_servers_error_without_a_status_is_not_lost(triton):

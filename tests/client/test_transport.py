@@ -106,6 +106,41 @@ def test_a_server_that_stays_full_is_asked_as_often_as_told(triton, retries):
     assert len(triton.heard) == 1 + retries
 
 
+def test_a_retry_is_told_the_time_that_is_left(triton):
+    triton.reply = aborts(grpc.StatusCode.UNAVAILABLE, "no room", times=1)
+    with Client(triton.url) as client:
+        client.segment_object(REQUEST, timeout_s=30)
+    first, second = (call.timeout_us for call in triton.heard)
+    assert first == 30_000_000
+    assert second < first
+
+
+def test_a_deadline_that_allows_no_retry_ends_in_the_servers_own_words(triton):
+    triton.reply = aborts(grpc.StatusCode.UNAVAILABLE, "no room")
+    with Client(triton.url) as client, pytest.raises(Busy, match=r"^no room$"):
+        client.segment_object(REQUEST, timeout_s=0.3)
+    assert len(triton.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (grpc.StatusCode.INTERNAL, "Stub process 'segment_object_0_0' is not healthy."),
+        (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'segment_object' has no available versions"),
+        (grpc.StatusCode.INTERNAL, "Failed for execute the inference request. Model 'segment_object' is not ready."),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
+    ],
+    ids=["dead process", "reload", "not ready", "connection lost"],
+)
+def test_a_server_in_trouble_is_asked_again_whatever_status_it_sends(triton, code, words):
+    triton.reply = aborts(code, words, times=1)
+    with Client(triton.url) as client:
+        assert client.segment_object(REQUEST).mask == b"the mask"
+    triton.reply = aborts(code, words)
+    with Client(triton.url, retries=0) as client, pytest.raises(Busy, match=words):
+        client.segment_object(REQUEST)
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [
