@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -109,6 +111,7 @@ def _received(receiver: Connection, name: str, process: SpawnProcess) -> Event:
 def _work(name: str, task: Task, sender: Connection, jobs: int) -> None:
     # Ctrl-C reaches every process of the terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _share_cores(jobs)
     started = time.monotonic()
     try:
@@ -117,6 +120,14 @@ def _work(name: str, task: Task, sender: Connection, jobs: int) -> None:
     except RespinError as error:
         event = Failed(name, error)
     sender.send(event)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends: a parent that is killed terminates nothing itself."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _share_cores(jobs: int) -> None:

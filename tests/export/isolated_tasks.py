@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,3 +50,8 @@ def refuse(on_stage):
 
 def be_killed(on_stage):
     os.kill(os.getpid(), 9)
+
+
+def wait_for_the_end(on_stage):
+    on_stage(str(os.getpid()))
+    signal.pause()
