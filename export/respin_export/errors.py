@@ -1,4 +1,4 @@
-"""What the export refuses beyond `respin.errors`."""
+"""Errors of the export, beside those of `respin.errors`."""
 
 from __future__ import annotations
 
@@ -6,4 +6,12 @@ from respin.errors import RespinError
 
 
 class ExportMismatch(RespinError):
-    """The exported graph computes something else than the module that it was made from."""
+    """An exported graph does not compute what its module computes."""
+
+
+class BuildFailed(RespinError):
+    """TensorRT cannot parse a graph or build its engine, or the building process ended early."""
+
+
+class MissingWeights(RespinError):
+    """A weights folder lacks files of the published checkpoints."""

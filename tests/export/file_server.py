@@ -1,11 +1,13 @@
-"""A server of one file, on the loopback interface, that misbehaves as it is told."""
+"""Servers on the loopback interface: of one file, which can misbehave, and of a Hugging Face repository."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Behaviour = Callable[["_Handler"], None]
 
@@ -38,6 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
         behaviour(self)
         self.close_connection = True
 
+    do_HEAD = do_GET
+
     def log_message(self, *_: object) -> None:
         """Keep the tests' output clean."""
 
@@ -47,13 +51,14 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
 
     @property
     def start(self) -> int | None:
-        """First byte asked for by a range that holds for the file as it is now."""
+        """First byte of a requested range that holds for the file as it is now."""
         asked = self.headers.get("Range")
-        if asked is None or self.headers.get("If-Range") != self.server.version:
+        if asked is None or self.headers.get("If-Range", self.server.version) != self.server.version:
             return None
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 
@@ -99,6 +104,32 @@ def knowing_no_ranges(end: int) -> Behaviour:
 
 def sending(body: bytes) -> Behaviour:
     return lambda request: request.reply(200, body)
+
+
+def linking_to(storage: str, content: bytes) -> Behaviour:
+    """Answer as the Hub does for a large file: its checksum and size, and a redirect to a storage host."""
+    return answering(
+        302,
+        Location=storage,
+        X_Repo_Commit="0" * 40,
+        X_Linked_Etag=f'"{hashlib.sha256(content).hexdigest()}"',
+        X_Linked_Size=str(len(content)),
+    )
+
+
+def holding_repository(folder: Path, repository: str, revision: str) -> Behaviour:
+    """Serve a folder as the Hub serves a repository of small files."""
+    prefix = f"/{repository}/resolve/{revision}/"
+
+    def behave(request: _Handler) -> None:
+        path = folder / request.path.removeprefix(prefix)
+        if not request.path.startswith(prefix) or not path.is_file():
+            request.reply(404, b"Entry not found", X_Error_Code="EntryNotFound")
+            return
+        content = path.read_bytes()
+        request.reply(200, content, X_Repo_Commit=revision, ETag=f'"{hashlib.sha1(content).hexdigest()}"')
+
+    return behave
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import InternalError, InvalidInput
 from respin.model_set import ModelSet
+from respin_export.errors import BuildFailed
 from respin_export.optimization_profile import optimization_profile
 from respin_export.tensorrt.builder import EngineTask, build_engine
-from respin_export.tensorrt.errors import BuildFailed
 from respin_export.tensorrt.process import build_in_own_process
 
 SHAPES = ((1, 4), (2, 4), (8, 4))

@@ -14,8 +14,8 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of, sha256_of
 from respin.profiles import PROFILES
+from respin_export.errors import BuildFailed
 from respin_export.tensorrt.engine_set import EngineOptions, build_engines
-from respin_export.tensorrt.errors import BuildFailed
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.identity import EngineIdentity, EngineRecord
 from respin_export.tensorrt.process import BuildCost

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from respin.errors import ContractMismatch, InvalidInput
-from respin_client.command import command_line
+from respin_client.command import command_line, main
 from respin_client.contributed import GROUP
 from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint
 from respin_export.weights.catalogue import CATALOGUE, WeightFile, choose
@@ -128,7 +128,7 @@ def test_verifying_finds_wrong_and_unproved_files(tmp_path):
     whole_zero123(tmp_path)
     found = verdicts(tmp_path)
     assert found["sam/sam_vit_l_0b3195.pth"] == "wrong"
-    # Nobody publishes a checksum of it.
+    # No checksum of it is published.
     assert found["zero123/zero123-xl.ckpt"] == "unproved"
 
 
@@ -159,9 +159,11 @@ def test_receipts_that_cannot_be_read_are_refused_in_words(tmp_path):
         list(findings(tmp_path))
 
 
+WEIGHTS = EntryPoint("weights", "respin_export.weights.commands:app", GROUP)
+
+
 def run(*arguments):
-    app = command_line([EntryPoint("weights", "respin_export.weights.commands:app", GROUP)])
-    return CliRunner().invoke(app, ["weights", *map(str, arguments)])
+    return CliRunner().invoke(command_line([WEIGHTS]), ["weights", *map(str, arguments)])
 
 
 def test_the_list_says_what_is_known_and_what_is_not():
@@ -172,12 +174,18 @@ def test_the_list_says_what_is_known_and_what_is_not():
 
 
 def test_the_verify_command_fails_where_a_file_is_wrong(tmp_path):
-    assert run("verify", "--weights", tmp_path).exit_code == 0
     (path := tmp_path / "sam" / "sam_vit_l_0b3195.pth").parent.mkdir()
     path.write_bytes(CONTENT)
     refused = run("verify", "--weights", tmp_path)
     assert "wrong     sam/sam_vit_l_0b3195.pth: " in refused.stdout
     assert isinstance(refused.exception, ContractMismatch)
+
+
+def test_the_verify_command_fails_where_files_are_missing(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["weights", "verify", "--weights", str(tmp_path)], [WEIGHTS])
+    assert end.value.code == 1
+    assert f"file(s) are missing in '{tmp_path}'; fetch them with `respin weights fetch`" in capsys.readouterr().err
 
 
 def test_fetching_from_a_folder_works_from_the_command_line(tmp_path):
@@ -186,8 +194,7 @@ def test_fetching_from_a_folder_works_from_the_command_line(tmp_path):
 
 
 def test_the_commands_load_nothing_heavy():
-    program = (
-        "import sys, respin_export.weights.commands; print(*({'torch', 'httpx2', 'diffusers'} & set(sys.modules)))"
-    )
+    heavy = {"torch", "httpx2", "huggingface_hub", "diffusers"}
+    program = f"import sys, respin_export.weights.commands; print(*({heavy} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []

@@ -49,7 +49,7 @@ def test_a_dropped_connection_goes_on_where_it_stopped(trial, serve):
 
 def test_a_broken_run_is_gone_on_with_by_the_next(trial, serve):
     server = serve(dropping_after(3000))
-    with pytest.raises(Busy, match="what has come is kept"):
+    with pytest.raises(Busy, match="could not be downloaded"):
         trial.fetch(chosen(server.url), tries=1)
     assert not trial.path.exists()
     trial.fetch(chosen(server.url))
@@ -119,17 +119,10 @@ def test_corrupted_bytes_are_found_out_and_removed(trial, serve, digits):
     assert trial.path.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_file_asks_for_a_token(trial, serve, status):
+@pytest.mark.parametrize(("status", "sentence"), [(403, "needs permission"), (404, "there is no 'model.pt'")])
+def test_a_refused_file_is_not_asked_for_again(trial, serve, status, sentence):
     server = serve(answering(status))
-    with pytest.raises(InvalidInput, match=f"answers {status}.*set HF_TOKEN"):
-        trial.fetch(chosen(server.url))
-    assert len(server.requests) == 1
-
-
-def test_a_file_that_is_not_there_says_what_was_looked_for(trial, serve):
-    server = serve(answering(404))
-    with pytest.raises(InvalidInput, match=rf"{server.url} answers 404: 'model.pt' was looked for"):
+    with pytest.raises(InvalidInput, match=f"{server.url} answers {status}.*{sentence}"):
         trial.fetch(chosen(server.url))
     assert len(server.requests) == 1
 
@@ -142,7 +135,7 @@ def test_a_busy_server_is_asked_again_when_it_says(trial, serve, status):
     assert trial.waits == [7.0, 2.0]
 
 
-def test_a_server_may_name_the_hour(trial, serve):
+def test_a_server_may_name_a_date(trial, serve):
     trial.fetch(chosen(serve(answering(503, Retry_After=formatdate(0, usegmt=True))).url))
     assert trial.waits == [0.0]
 
@@ -150,7 +143,7 @@ def test_a_server_may_name_the_hour(trial, serve):
 def test_a_server_that_stays_busy_is_given_up(trial, serve):
     server = serve()
     server.always = answering(503)
-    with pytest.raises(Busy, match="it answers 503; tries without progress: 4"):
+    with pytest.raises(Busy, match="the server answers 503; tries without progress: 4"):
         trial.fetch(chosen(server.url), tries=4)
     assert trial.waits == [1.0, 2.0, 4.0]
 

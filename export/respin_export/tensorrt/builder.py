@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from respin.errors import InvalidInput
+from respin_export.errors import BuildFailed
 from respin_export.optimization_profile import Shape
-from respin_export.tensorrt.errors import BuildFailed
 from respin_export.tensorrt.flavours import CURRENT
 
 Report = Callable[[str, int, int], None]

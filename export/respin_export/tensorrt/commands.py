@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from respin_export.errors import BuildFailed
 from respin_export.tensorrt.builder import Report
 from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines
-from respin_export.tensorrt.errors import BuildFailed
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
 from respin_export.tensorrt.identity import EngineRecord
 

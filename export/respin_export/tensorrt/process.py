@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from respin.errors import InternalError, RespinError
+from respin_export.errors import BuildFailed
 from respin_export.tensorrt.builder import EngineTask, Report, build_engine
-from respin_export.tensorrt.errors import BuildFailed
 
 
 @dataclass(frozen=True)

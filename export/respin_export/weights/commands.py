@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from respin.errors import ContractMismatch, InvalidInput
+from respin_export.errors import MissingWeights
 from respin_export.weights.catalogue import CATALOGUE, DEFAULT_HUB, SHA256_DIGITS, Chosen, Variant, WeightFile, choose
 from respin_export.weights.verify import SYNTHESIZED, findings
 
@@ -103,12 +104,13 @@ def fetch(
 ) -> None:
     """Fetch checkpoints into the weights folder, and compare each with its published size and SHA-256.
 
-    A download that was broken off goes on where it stopped; what is there already is compared and left alone. A file
-    takes its name only once it is whole and right. Room on the disk is looked at first.
+    Files that are there already are compared and left alone. A file gets its name once it is complete and checked.
+    Free space on the disk is checked first. A broken connection is resumed; so is an interrupted command, except for
+    the files of Hugging Face repositories, of which it downloads the unfinished one again.
 
     HF_ENDPOINT names a mirror of the Hugging Face Hub; HF_TOKEN is sent to the Hub's host, and to no other.
     """
-    _require("httpx2")
+    _require("httpx2", "huggingface_hub")
     # The export extra brings what these import.
     from respin_export.weights.download import RetryPolicy  # noqa: PLC0415
     from respin_export.weights.fetch import Fetcher, Source  # noqa: PLC0415
@@ -122,23 +124,25 @@ def fetch(
 
 @app.command()
 def verify(weights: Weights = Path("weights")) -> None:
-    """Compare what lies in the weights folder with the catalogue, file by file.
+    """Compare the weights folder with the catalogue, file by file.
 
-    "ok": the SHA-256 agrees with what is published. "unproved": nothing disagrees, but no SHA-256 is published.
-    "wrong" and "missing" say what to do. Leaves with 2 if anything is wrong.
+    "ok": the SHA-256 agrees with the published one. "unproved": nothing disagrees, but no SHA-256 is published.
+    "wrong" and "missing" say what to do. The exit status is 2 if a file is wrong, else 1 if one is missing, else 0.
     """
     if (weights / SYNTHESIZED).is_file():
         raise InvalidInput(
-            f"the weights in '{weights}' are `respin weights synthesize`'s own; there is nothing to verify"
+            f"'{weights}' was written by `respin weights synthesize`; name a folder of published weights"
         )
-    wrong = 0
+    verdicts = []
     for finding in findings(weights):
-        wrong += finding.verdict == "wrong"
+        verdicts.append(finding.verdict)
         typer.echo(f"{finding.verdict:8}  {finding.path}: {finding.reason}")
-    if wrong:
+    if wrong := verdicts.count("wrong"):
         raise ContractMismatch(
             f"{wrong} file(s) in '{weights}' are not the published ones; remove and fetch them again"
         )
+    if missing := verdicts.count("missing"):
+        raise MissingWeights(f"{missing} file(s) are missing in '{weights}'; fetch them with `respin weights fetch`")
 
 
 @app.command()

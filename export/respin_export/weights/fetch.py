@@ -1,11 +1,11 @@
-"""Bringing the published checkpoints into the weights folder."""
+"""Fetch the published checkpoints into the weights folder."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,10 +16,11 @@ from rich.progress import Progress
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import sha256_of
 from respin_export.weights.catalogue import DEFAULT_HUB, SHA256_DIGITS, Chosen, WeightFile
-from respin_export.weights.download import Download, DownloadInfo, RetryPolicy, discard, free_bytes, settle
+from respin_export.weights.download import Download, RetryPolicy, discard, free_bytes, settle
+from respin_export.weights.hub import HubFile, HubRecord, download_hub_file
 from respin_export.weights.verify import RECEIPTS, check, read_receipts
 
-TIMEOUT = httpx2.Timeout(30.0)  # 30 s without a byte, or to connect; a whole file may take hours
+TIMEOUT = httpx2.Timeout(30.0)  # 30 s to connect or without a byte; a whole file may take hours
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Source:
     """Where files come from.
 
     Args:
-        hub: of Hugging Face repositories: their endpoint or a mirror that has the same paths (HF_ENDPOINT).
-        mirror: everything comes from `<mirror>/<checkpoint>/<file>` instead: a weights folder served over HTTP.
-        folder: everything comes from `<folder>/<checkpoint>/<file>` or `<folder>/<file>` instead; no network is used.
-        token: for the hub; sent to its host alone.
+        hub: endpoint of Hugging Face repositories, or a mirror that has the same paths (HF_ENDPOINT).
+        mirror: URL of a weights folder; all files come from `<mirror>/<checkpoint>/<file>` instead.
+        folder: all files come from `<folder>/<checkpoint>/<file>` or `<folder>/<file>` instead; no network is used.
+        token: for the hub; no other host receives it.
     """
 
     hub: str = DEFAULT_HUB
@@ -39,34 +40,31 @@ class Source:
     token: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no address."""
+        """Check the addresses."""
         for name, url in (("HF_ENDPOINT", self.hub), ("--mirror", self.mirror)):
             if url is not None and urlsplit(url).scheme not in ("http", "https"):
                 raise InvalidInput(f"{name} is '{url}'; it must begin with https:// or http://")
 
-    def url(self, chosen: Chosen, file: WeightFile) -> str:
-        """The address that a file is fetched from."""
+    def locate(self, chosen: Chosen, file: WeightFile) -> str | HubFile:
+        """Return the URL of a file, or its place on the Hub."""
         if self.mirror is not None:
             return f"{self.mirror.rstrip('/')}/{chosen.checkpoint.name}/{file.path}"
-        return chosen.variant.url(file, self.hub.rstrip("/"))
-
-    def headers(self, url: str) -> dict[str, str]:
-        """What to send along to an address: the token, and to the hub only."""
-        if self.token is None or self.mirror is not None or urlsplit(url).netloc != urlsplit(self.hub).netloc:
-            return {}
-        return {"Authorization": f"Bearer {self.token}"}
+        variant = chosen.variant
+        if file.url is not None or variant.repository is None:
+            return variant.url(file)
+        return HubFile(variant.repository, variant.revision, file.path, self.hub.rstrip("/"), self.token)
 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Brings files.
+    """Fetches checkpoints.
 
     Args:
         weights: the weights folder.
-        source: where from.
-        progress: shows one bar a file.
-        retry: with servers.
-        room: bytes free where a folder lies.
+        source: where files come from.
+        progress: shows one bar for each file.
+        retry: how often to try a download.
+        room: function from a folder to the free bytes of its file system.
     """
 
     weights: Path
@@ -76,29 +74,27 @@ class Fetcher:
     room: Callable[[Path], int] = free_bytes
 
     def fetch(self, wanted: Sequence[Chosen]) -> list[str]:
-        """Bring what is not there yet; what is there is compared with the catalogue and left alone.
+        """Fetch the files that are missing; files that are there are compared with the catalogue and left alone.
 
         Returns:
             a sentence about each file.
 
         Raises:
-            InvalidInput: a file cannot be had so, or does not fit on the disk.
-            ContractMismatch: a file is not the published one; nothing is left of what was brought.
+            InvalidInput: the source does not have a file, or it does not fit on the disk.
+            ContractMismatch: a file is not the published one; what was downloaded of it is removed.
             Busy: a server does not deliver now.
         """
-        missing = []
-        said = []
-        for chosen, file in _files(wanted):
+        missing: list[tuple[Chosen, WeightFile]] = []
+        sentences = []
+        for chosen, file in ((each, file) for each in wanted for file in each.variant.files):
             path = self._path(chosen, file)
             if not path.is_file():
                 missing.append((chosen, file))
                 continue
             self._check_own(path, file)
-            said.append(f"{path}: there already, {_known(file)}")
-        self._require_room(missing)
-        with httpx2.Client(timeout=TIMEOUT) as client:
-            said += [self._bring(client, chosen, file) for chosen, file in missing]
-        return said
+            sentences.append(f"{path}: there already, {_known(file)}")
+        self._check_room(missing)
+        return sentences + [self._fetch(chosen, file) for chosen, file in missing]
 
     def _path(self, chosen: Chosen, file: WeightFile) -> Path:
         return self.weights / chosen.checkpoint.name / file.path
@@ -111,53 +107,52 @@ class Fetcher:
                 f"{error}; remove '{path}' to have it fetched, or name another folder with --weights"
             ) from None
 
-    def _require_room(self, missing: Sequence[tuple[Chosen, WeightFile]]) -> None:
+    def _check_room(self, missing: Sequence[tuple[Chosen, WeightFile]]) -> None:
         needed = 0
         for chosen, file in missing:
             part = _part(self._path(chosen, file))
             needed += max(0, (file.size_bytes or 0) - (part.stat().st_size if part.is_file() else 0))
         if needed > (room := self.room(self.weights)):
             raise InvalidInput(
-                f"about {needed / 1e9:.1f} GB are to come and {room / 1e9:.1f} GB are free for '{self.weights}'; "
+                f"the download needs about {needed / 1e9:.1f} GB and '{self.weights}' has {room / 1e9:.1f} GB free; "
                 "make room, or name another folder with --weights"
             )
 
-    def _bring(self, client: httpx2.Client, chosen: Chosen, file: WeightFile) -> str:
+    def _fetch(self, chosen: Chosen, file: WeightFile) -> str:
         path = self._path(chosen, file)
         part = _part(path)
         part.parent.mkdir(parents=True, exist_ok=True)
         if self.source.folder is not None:
-            url, arrived = self._copy(self.source.folder, chosen, file, part), DownloadInfo()
+            url, record = self._copy(self.source.folder, chosen, file, part), None
         else:
-            url = self.source.url(chosen, file)
-            arrived = self._download(client, url, part)
-        told = _with_told(file, arrived)
+            url, record = self._download(self.source.locate(chosen, file), part)
+        against = _known(file)
+        if file.sha256 is None and record is not None and record.sha256 is not None:
+            against = "the SHA-256 that the Hub states"
+            file = replace(file, size_bytes=record.size_bytes, size_is_exact=True, sha256=record.sha256)
         try:
-            check(part, told)
+            check(part, file)
         except ContractMismatch as error:
             discard(part)
             raise ContractMismatch(
                 f"what came from {url} is not the published file: {error}; it was removed: run this again, and name "
                 "another source with --mirror or --from if it stays so"
             ) from None
-        against = _checked_against(file, arrived)
-        self._note(path, part, url, against)
+        self._note(path, part, url, None if file.sha256 is None else against)
         settle(part, path)
-        return f"{path}: fetched, " + (
-            "no SHA-256 is published for it" if against is None else f"agrees with {against}"
-        )
+        return f"{path}: fetched, {against if file.sha256 is None else f'agrees with {against}'}"
 
-    def _download(self, client: httpx2.Client, url: str, part: Path) -> DownloadInfo:
+    def _download(self, place: str | HubFile, part: Path) -> tuple[str, HubRecord | None]:
         task = self.progress.add_task(part.stem, total=None)
-        return Download(
-            client,
-            url,
-            part,
-            headers=self.source.headers(url),
-            retry=self.retry,
-            report=lambda done, total: self.progress.update(task, completed=done, total=total),
-            room=self.room,
-        ).run()
+
+        def report(done: int, total: int | None) -> None:
+            self.progress.update(task, completed=done, total=total)
+
+        if isinstance(place, HubFile):
+            return place.url, download_hub_file(place, part, retry=self.retry, report=report, room=self.room)
+        with httpx2.Client(timeout=TIMEOUT) as client:
+            Download(client, place, part, self.retry, report, self.room).run()
+        return place, None
 
     def _copy(self, folder: Path, chosen: Chosen, file: WeightFile, part: Path) -> str:
         """Link the file where both folders are on one file system, else copy it."""
@@ -173,7 +168,7 @@ class Fetcher:
         raise InvalidInput(f"'{folder}' has no {file.path} of {chosen.name}; looked for {places[0]} and {places[1]}")
 
     def _note(self, path: Path, part: Path, url: str, against: str | None) -> None:
-        """Keep a receipt, so that `verify` can tell whether a file without a published checksum has changed since."""
+        """Keep a receipt, by which `verify` finds changes in a file without a published checksum."""
         receipts = read_receipts(self.weights)
         receipts[path.relative_to(self.weights).as_posix()] = {
             "url": url,
@@ -184,27 +179,8 @@ class Fetcher:
         (self.weights / RECEIPTS).write_text(json.dumps(receipts, indent=1) + "\n")
 
 
-def _files(wanted: Sequence[Chosen]) -> Iterator[tuple[Chosen, WeightFile]]:
-    for chosen in wanted:
-        for file in chosen.variant.files:
-            yield chosen, file
-
-
 def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
-
-
-def _with_told(file: WeightFile, arrived: DownloadInfo) -> WeightFile:
-    """What is known of a file, filled up with what the Hub told of it."""
-    if file.sha256 is not None or arrived.sha256 is None:
-        return file
-    return replace(file, size_bytes=arrived.size_bytes, size_is_exact=True, sha256=arrived.sha256)
-
-
-def _checked_against(file: WeightFile, arrived: DownloadInfo) -> str | None:
-    if file.sha256 is not None:
-        return _known(file)
-    return None if arrived.sha256 is None else "the SHA-256 that the Hub gave with it"
 
 
 def _known(file: WeightFile) -> str:

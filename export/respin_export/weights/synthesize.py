@@ -86,8 +86,8 @@ class Synthesizer:
             (self.folder / SIZES_FILE).write_text(json.dumps(asdict(MINI_SIZES), indent=1) + "\n")
         for chosen in wanted:
             shutil.rmtree(self.folder / chosen.checkpoint.name, ignore_errors=True)
-            for path, text in self._configs(chosen).items():
-                (target := self.folder / chosen.checkpoint.name / path).parent.mkdir(parents=True, exist_ok=True)
+            for name, text in self._configs(chosen).items():
+                (target := self.folder / chosen.checkpoint.name / name).parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
         for path, contents in files.items():
             self._write(path, contents)
