@@ -10,7 +10,11 @@ class ExportMismatch(RespinError):
 
 
 class BuildFailed(RespinError):
-    """TensorRT cannot parse a graph or build its engine, or the building process ended early."""
+    """TensorRT cannot parse a graph or build its engine."""
+
+
+class ProcessKilled(RespinError):
+    """A signal ended the process of a task."""
 
 
 class MissingWeights(RespinError):

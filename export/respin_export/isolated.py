@@ -1,4 +1,4 @@
-"""Run tasks each in a process of its own: what one takes is given back, and what kills one kills no other."""
+"""Run each task in a process of its own, which gives its memory back and may crash alone."""
 
 from __future__ import annotations
 
@@ -14,30 +14,35 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from respin.errors import RespinError
-from respin_export.errors import ExportMismatch
+from respin.errors import InternalError, RespinError
+from respin_export.errors import ProcessKilled
 
-Task = Callable[[Callable[[str], None]], Any]
-"""Takes what it calls at the beginning of each of its stages. It and its result are pickled."""
+Task = Callable[[Callable[[Any], None]], Any]
+"""A function of a callback for its progress, e.g. the name of each stage. Progress and result are pickled."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A task has come so far."""
+    """The event that a task has reported progress.
+
+    Args:
+        name: of the task.
+        stage: what the task passed to its callback.
+    """
 
     name: str
-    stage: str
+    stage: Any
 
 
 @dataclass(frozen=True)
 class Done:
-    """A task is done.
+    """The event that a task has ended.
 
     Args:
         name: of the task.
-        result: what it returned.
-        wall_s: from the start of its process.
-        peak_rss_mib: the most memory that its process held, files mapped into it among them.
+        result: return value of the task.
+        wall_s: seconds since the start of its process.
+        peak_rss_mib: peak memory of its process, mapped files included.
     """
 
     name: str
@@ -48,7 +53,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task failed; the sentence says why."""
+    """The event that a task failed; the error says why."""
 
     name: str
     error: RespinError
@@ -59,13 +64,13 @@ Run = Callable[[Mapping[str, Task], int], Generator[Event]]
 
 
 def run_isolated(tasks: Mapping[str, Task], jobs: int) -> Generator[Event]:
-    """Run tasks, so many at a time, and say what happens to them as it happens.
+    """Run tasks and yield their events as they arrive.
 
-    Closing the iterator early ends the processes under way.
+    Closing the iterator early ends the processes that still run.
 
     Args:
         tasks: by name, in the order of their start.
-        jobs: how many at a time; they share the machine's cores.
+        jobs: number of tasks at a time; they share the machine's cores.
     """
     context = multiprocessing.get_context("spawn")
     waiting = list(tasks)
@@ -99,12 +104,10 @@ def _received(receiver: Connection, name: str, process: SpawnProcess) -> Event:
     except EOFError:
         process.join()
         code = process.exitcode or 0
-        reason = (
-            f"was ended by {signal.Signals(-code).name}; if it was SIGKILL, memory ran out: use fewer --jobs"
-            if code < 0
-            else "ended with the error above"
-        )
-        return Failed(name, ExportMismatch(f"{name}: its process {reason}"))
+        if code >= 0:
+            return Failed(name, InternalError(f"{name}: its process ended with exit code {code} and no result"))
+        hint = "; memory probably ran out: free some, or run fewer jobs at a time" if code == -signal.SIGKILL else ""
+        return Failed(name, ProcessKilled(f"{name}: its process was ended by {signal.Signals(-code).name}{hint}"))
     return event
 
 
@@ -112,7 +115,8 @@ def _work(name: str, task: Task, sender: Connection, jobs: int) -> None:
     # Ctrl-C reaches every process of the terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _share_cores(jobs)
+    if jobs > 1:
+        _share_cores(jobs)
     started = time.monotonic()
     try:
         result = task(lambda stage: sender.send(Stage(name, stage)))
@@ -131,13 +135,13 @@ def _end_with_parent() -> None:
 
 
 def _share_cores(jobs: int) -> None:
-    import torch  # noqa: PLC0415 (the parent never needs it)
+    import torch  # noqa: PLC0415 (neither the parent nor a single TensorRT build needs it)
 
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
 def peak_rss_mib() -> int:
-    """The most memory that this process ever held; Linux alone says (proc(5), VmHWM)."""
+    """Return the peak memory of this process, MiB; only Linux reports it (proc(5), VmHWM)."""
     # Not getrusage: its figure outlives exec, and a child would begin with its parent's.
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
