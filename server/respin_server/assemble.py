@@ -10,8 +10,9 @@ from pathlib import Path
 
 from respin.contracts import JOBS, NETWORKS, ROTATE_OBJECT_STREAM
 from respin.errors import ContractMismatch, InvalidInput
+from respin.json_file import read_json_object
 from respin.limits import DEFAULT_LIMITS, EngineLimits
-from respin.model_set import MANIFEST, ModelSet
+from respin.model_set import MANIFEST, ModelSet, mapping_of
 from respin.pbtxt import config_path, render, serves
 from respin.profiles import Profile
 from respin.specs import ModelSpec
@@ -47,9 +48,9 @@ class Assembled:
             InvalidInput: the folder was not made by `respin assemble`.
         """
         try:
-            marker = json.loads((repository / MARKER).read_text())
+            marker = read_json_object(repository / MARKER)
             return cls(**{**marker, "notes": tuple(marker.get("notes", ()))})
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError):
             raise InvalidInput(f"'{repository}' was not made by `respin assemble`; make it first") from None
 
     def save(self, repository: Path) -> None:
@@ -79,7 +80,7 @@ def assemble(
     _check_replaceable(output)
     model_set = ModelSet.load(models)
     _check_flavour(model_set, profile)
-    links = dict(_links(model_repository.resolve(), models.resolve(), model_set, profile))
+    links = _distinct(_links(model_repository.resolve(), models.resolve(), model_set, profile))
     model_set.verify(models)
     for target in links.values():
         if not target.exists():
@@ -98,6 +99,16 @@ def assemble(
     return assembled
 
 
+def _distinct(links: Iterator[tuple[Path, Path]]) -> dict[Path, Path]:
+    """Return the links by their paths; no file of a set may take the place of another file of the repository."""
+    made: dict[Path, Path] = {}
+    for link, target in links:
+        if link in made or not made.keys().isdisjoint(link.parents):
+            raise ContractMismatch(f"two files would be '{link}'; export the set again")
+        made[link] = target
+    return made
+
+
 def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> None:
     """Replace the links to the jobs' configs by configs with these limits."""
     for spec in JOBS.values():
@@ -111,8 +122,9 @@ def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> 
 
 def _check_flavour(model_set: ModelSet, profile: Profile) -> None:
     # `respin engines` records the flavour. For plans built otherwise it is unknown, and Triton reports a mismatch.
-    engines = model_set.origin.get("engines") or {}
-    flavours = {name: engine["identity"]["flavour"] for name, engine in engines.items()}
+    engines = mapping_of(model_set.origin.get("engines"))
+    identities = {name: mapping_of(mapping_of(engine).get("identity")) for name, engine in engines.items()}
+    flavours = {name: str(identity.get("flavour", SERVED)) for name, identity in identities.items()}
     if profile.network_backend == "tensorrt" and (foreign := [name for name in flavours if flavours[name] != SERVED]):
         raise ContractMismatch(
             f"set '{model_set.name}' contains engine plans of {flavours[foreign[0]]} ({', '.join(foreign)}), which "
@@ -158,7 +170,8 @@ def _model_links(repository: Path, spec: ModelSpec, profile: Profile, *, has_cod
 def _weight_links(
     folder: Path, models: Path, spec: ModelSpec, model_set: ModelSet, profile: Profile
 ) -> Iterator[tuple[Path, Path]]:
-    file, wanted = model_set.file(models, spec), Path(profile.network_file).suffix
+    file, *beside = model_set.files(models, spec)
+    wanted = Path(profile.network_file).suffix
     if file.suffix != wanted:
         raise ContractMismatch(
             f"set '{model_set.name}' holds {file.name} files, profile '{profile.name}' serves {wanted} files; "
@@ -166,5 +179,5 @@ def _weight_links(
         )
     yield folder / profile.network_file, file
     # The graph refers to the external weights by their own names.
-    for record in model_set.networks[spec.name][1:]:
-        yield folder / Path(record.path).name, models / record.path
+    for path in beside:
+        yield folder / path.name, path

@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from respin.contracts.networks import DETECTION_HEIGHT, IMAGE_HEIGHT, NETWORKS, SAM_SIDE, VIEW_SIDE
 from respin.errors import ContractMismatch
+from respin.json_file import read_json_object
 from respin.specs import Axis, ModelSpec
 
 MANIFEST = "manifest.json"
+
+_SIZES = {
+    "sam_side": SAM_SIDE,
+    "view_side": VIEW_SIDE,
+    "inpaint_side": Axis("inpaint_side", IMAGE_HEIGHT.smallest, IMAGE_HEIGHT.usual, IMAGE_HEIGHT.largest),
+    "detection_short_side": DETECTION_HEIGHT,
+    "detection_long_side": DETECTION_HEIGHT,
+}
+"""What each size may be: a length of the axis that it fixes or limits."""
 
 _FOR_PHOTOS = "for photos export the published weights (respin weights fetch, respin export)"
 
@@ -43,6 +55,29 @@ class Sizes:
     detection_short_side: int = 800
     detection_long_side: int = 1333
     object_share: float = 0.75
+
+    @classmethod
+    def from_json(cls, raw: Any) -> Sizes:
+        """Read sizes from a manifest; those left out are the published ones.
+
+        Raises:
+            ValueError: one is unknown, not a number, or not one that the contracts allow.
+        """
+        if not isinstance(raw, Mapping):
+            raise ValueError("'sizes' is missing, or no object")
+        known = [each.name for each in fields(cls)]
+        if unknown := sorted(set(raw) - set(known)):
+            raise ValueError(f"there is no size {unknown[0][:60]!r}, only {', '.join(known)}")
+        for name, value in raw.items():
+            if name == "object_share":
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0.01 <= value <= 1:
+                    raise ValueError("'object_share' must be a number from 0.01 to 1")
+            elif not _is_integer(value) or not _SIZES[name].allows(value):
+                raise ValueError(f"'{name}' must be {_SIZES[name].range_text}")
+        sizes = cls(**raw)
+        if sizes.detection_short_side > sizes.detection_long_side:
+            raise ValueError("'detection_short_side' is longer than 'detection_long_side'")
+        return sizes
 
     def fixed_length(self, axis: Axis) -> int | None:
         """The length that the set gives an axis, or None where the axis stays free."""
@@ -100,26 +135,24 @@ class ModelSet:
         Raises:
             ContractMismatch: there is none, or it is not of this version's form.
         """
-        path = folder / MANIFEST
         try:
-            raw = json.loads(path.read_text())
+            raw = read_json_object(folder / MANIFEST)
             return cls(
-                name=raw["name"],
-                precision=raw["precision"],
-                sizes=Sizes(**raw["sizes"]),
-                networks={
-                    name: tuple(NetworkFile(**record) for record in records)
-                    for name, records in raw["networks"].items()
-                },
-                origin=_mapping(raw.get("origin")),
+                name=_text(raw, "name", r"[\w .+-]{1,100}", "a short name"),
+                precision=_text(raw, "precision", r"\w{1,20}", "a short name"),
+                sizes=Sizes.from_json(raw.get("sizes")),
+                networks={name: _records(name, records) for name, records in _object(raw, "networks").items()},
+                origin=mapping_of(raw.get("origin")),
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ContractMismatch(
                 f"no {MANIFEST} in '{folder.name}'; name the folder of a set, e.g. models/mini"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise ContractMismatch(f"{MANIFEST} of '{folder.name}' cannot be read ({error.strerror})") from None
+        except ValueError as error:
             raise ContractMismatch(
-                f"{MANIFEST} of '{folder.name}' cannot be read ({error!r}); export the set again"
+                f"{MANIFEST} of '{folder.name}' cannot be read ({error}); export the set again"
             ) from None
 
     def save(self, folder: Path) -> None:
@@ -132,9 +165,25 @@ class ModelSet:
         Raises:
             ContractMismatch: the set lacks the network.
         """
+        return self.files(folder, spec)[0]
+
+    def files(self, folder: Path, spec: ModelSpec) -> tuple[Path, ...]:
+        """The paths of a network's files: its graph, then the weights beside it.
+
+        Raises:
+            ContractMismatch: the set lacks the network, or a file is a link that leads out of the set's folder.
+        """
         if spec.name not in self.networks:
             raise ContractMismatch(f"set '{self.name}' has no {spec.name}; it has {', '.join(self.networks)}")
-        return folder / self.networks[spec.name][0].path
+        return tuple(self._inside(folder, record) for record in self.networks[spec.name])
+
+    def _inside(self, folder: Path, record: NetworkFile) -> Path:
+        path = folder / record.path
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ContractMismatch(
+                f"set '{self.name}': {record.path} leads out of the set's folder; put the file itself there"
+            )
+        return path
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -144,11 +193,11 @@ class ModelSet:
         `origin["training"][network]["trained"]` is false for a network with random weights.
         """
         notes = []
-        knows, training = self.origin.get("knows"), _mapping(self.origin.get("training"))
+        knows, training = self.origin.get("knows"), mapping_of(self.origin.get("training"))
         if knows and isinstance(knows, str):
             notes.append(f"{self.name}: trained on {knows}; {_FOR_PHOTOS}")
         for name in self.networks:
-            if _mapping(training.get(name)).get("trained") is False:
+            if mapping_of(training.get(name)).get("trained") is False:
                 notes.append(f"{name} of this set is not trained: {_UNTRAINED.get(name, 'its output means nothing')}")
         return tuple(notes)
 
@@ -161,10 +210,10 @@ class ModelSet:
         """Compare every file with its recorded size and SHA-256.
 
         Raises:
-            ContractMismatch: a file is missing or not the one that the manifest speaks of.
+            ContractMismatch: a file is missing, not the one that the manifest speaks of, or outside the folder.
         """
         for name, record in ((name, record) for name, records in self.networks.items() for record in records):
-            path = folder / record.path
+            path = self._inside(folder, record)
             if not path.is_file():
                 raise ContractMismatch(f"set '{self.name}': {record.path} is missing; export {name} again")
             if path.stat().st_size != record.size_bytes or sha256_of(path) != record.sha256:
@@ -173,7 +222,59 @@ class ModelSet:
                 )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+_FILE_NAMES = re.compile(r"model\.onnx(\.data)?|model(-\w{1,64})?\.plan")
+"""Names that a network's files have: the graph of ONNX, its external data, or an engine plan."""
+
+
+def _records(network: str, records: Any) -> tuple[NetworkFile, ...]:
+    """Read the records of one network.
+
+    Raises:
+        ValueError: there is no such network, or a file is not in the network's folder or has no name of a network's.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"there is no network {network[:60]!r}")
+    if not isinstance(records, list) or not records:
+        raise ValueError(f"'networks.{network}' is no list of files")
+    files = tuple(_record(network, record) for record in records)
+    names = [file.path.rpartition("/")[2] for file in files]
+    if names[0].endswith(".data") or len(set(names)) < len(names):
+        raise ValueError(f"'networks.{network}' must be one graph and the weights beside it")
+    return files
+
+
+def _record(network: str, record: Any) -> NetworkFile:
+    if not isinstance(record, dict) or record.keys() != {"path", "sha256", "size_bytes"}:
+        raise ValueError(f"'networks.{network}' must hold objects of path, sha256 and size_bytes")
+    folder, _, name = _text(record, "path", ".{1,200}", "a path").rpartition("/")
+    if folder != network or not _FILE_NAMES.fullmatch(name):
+        raise ValueError(f"a path of {network} is not '{network}/model.onnx', its .data file, or a .plan")
+    size = record["size_bytes"]
+    if not _is_integer(size) or size < 0:
+        raise ValueError(f"a size of {network} is no number of bytes")
+    return NetworkFile(record["path"], _text(record, "sha256", "[0-9a-f]{64}", "64 hexadecimal digits"), size)
+
+
+def _text(values: Mapping[str, Any], name: str, pattern: str, wanted: str) -> str:
+    value = values.get(name)
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise ValueError(f"'{name}' is missing, or not {wanted}")
+    return value
+
+
+def _object(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = values.get(name)
+    if not isinstance(value, dict):
+        raise ValueError(f"'{name}' is missing, or no object")
+    return value
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """Return a value of `origin` that should be a mapping, or an empty one: what it says is for people."""
     return value if isinstance(value, Mapping) else {}
 
 

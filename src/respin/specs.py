@@ -96,6 +96,12 @@ class Axis:
             set_limits=self.set_limits,
         )
 
+    @property
+    def range_text(self) -> str:
+        """The lengths as messages print them: "height 64..768 by 64"."""
+        step = f" by {self.multiple_of}" if self.multiple_of > 1 else ""
+        return f"{self.name} {self.smallest}..{self.largest}{step}"
+
     def allows(self, length: int) -> bool:
         """Whether a tensor may have this length here."""
         return self.smallest <= length <= self.largest and length % self.multiple_of == 0
@@ -145,19 +151,12 @@ class TensorSpec:
             )
         shape = array.shape[1:] if batched else array.shape
         if len(shape) != len(self.shape) or not all(map(_fits, self.shape, shape)):
-            wanted = ", ".join(_range_text(length) for length in self.shape)
+            wanted = ", ".join(length.range_text if isinstance(length, Axis) else str(length) for length in self.shape)
             raise ContractMismatch(f"{owner}: '{self.name}' has shape {tuple(shape)} a sample, wanted ({wanted})")
 
 
 def _fits(wanted: int | Axis, length: int) -> bool:
     return wanted.allows(length) if isinstance(wanted, Axis) else wanted == length
-
-
-def _range_text(length: int | Axis) -> str:
-    if not isinstance(length, Axis):
-        return str(length)
-    step = f" by {length.multiple_of}" if length.multiple_of > 1 else ""
-    return f"{length.name} {length.smallest}..{length.largest}{step}"
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,10 @@ def test_no_gpu_is_no_error(tmp_path):
 
 
 def test_the_mini_set_is_verified(tmp_path):
-    network = tmp_path / "model.onnx"
+    network = tmp_path / "edsr" / "model.onnx"
+    network.parent.mkdir()
     network.write_bytes(b"a network")
-    record = NetworkFile("model.onnx", sha256_of(network), 9)
+    record = NetworkFile("edsr/model.onnx", sha256_of(network), 9)
     ModelSet("mini", "fp32", Sizes(), {"edsr": (record,)}).save(tmp_path)
     assert doctor.mini_set(lambda name: tmp_path).good
     network.write_bytes(b"another!!")

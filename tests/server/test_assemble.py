@@ -90,7 +90,7 @@ def test_in_process_networks_lie_with_the_engine(make_set, lay_out):
 
 
 def test_a_tensorrt_set_is_served_under_the_name_that_triton_wants(make_set, lay_out):
-    served = lay_out(make_set(file="h100.plan"), "tensorrt")
+    served = lay_out(make_set(file="model-h100.plan"), "tensorrt")
     assert (served / "edsr" / "1" / "model.plan").read_text() == "edsr"
     assert (served / "edsr" / "configs" / "tensorrt.pbtxt").is_file()
 
@@ -246,3 +246,32 @@ def test_the_engines_limits_are_links_by_default_and_files_of_their_own_where_th
         JOBS["rotate_object_stream"], PROFILES["local"], EngineLimits(max_jobs=3)
     )
     assert limited.read_text() != (repository / config).read_text(), "what was linked to is as it was"
+
+
+@pytest.mark.parametrize("profile", ["cpu", "local"])
+@pytest.mark.parametrize("path", ["edsr/model.py", "../model_repository/edsr/1/model.py", "/etc/passwd"])
+def test_a_set_cannot_bring_a_file_that_is_no_network(make_set, lay_out, profile, path):
+    models = make_set()
+    manifest = json.loads((models / MANIFEST).read_text())
+    stranger = {"path": path, "sha256": "0" * 64, "size_bytes": 7}
+    manifest["networks"]["edsr"].append(stranger)
+    (models / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ContractMismatch, match=r"a path of edsr is not 'edsr/model\.onnx'"):
+        lay_out(models, profile)
+    assert not (models.parent / "served").exists()
+
+
+@pytest.mark.parametrize(
+    "engines", ["none", ["edsr"], {"edsr": None}, {"edsr": {"identity": "rtx"}}, {"edsr": {"identity": {}}}]
+)
+def test_an_origin_of_another_form_says_nothing_about_engines(make_set, lay_out, engines):
+    models = make_set(file="model.plan")
+    replace(ModelSet.load(models), origin={"engines": engines}).save(models)
+    assert files_in(lay_out(models, "tensorrt"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"profile": 1, "notes": 5}', "\x00"])
+def test_a_marker_of_another_form_is_no_marker(tmp_path, text):
+    (tmp_path / ".respin-assembled.json").write_text(text)
+    with pytest.raises(InvalidInput, match="was not made by `respin assemble`"):
+        Assembled.load(tmp_path)

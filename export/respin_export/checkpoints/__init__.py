@@ -15,12 +15,12 @@ for it: see the loader of each checkpoint.
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from respin.errors import InvalidInput
+from respin.json_file import read_json_object
 from respin.model_set import Sizes
 
 if TYPE_CHECKING:
@@ -113,6 +113,6 @@ def sizes_of(weights: Path) -> Sizes:
     if not path.is_file():
         return Sizes()
     try:
-        return Sizes(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"{path} does not hold the sizes of a model set ({error}); remove or mend it") from None
+        return Sizes.from_json(read_json_object(path))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} does not hold the sizes of a model set ({error}); remove or fix it") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from respin.errors import InvalidInput
+from respin.json_file import read_json_object
 from respin_export.checkpoints.pickles import read_tensors
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -162,12 +162,9 @@ def read_config(path: Path) -> dict[str, Any]:
         InvalidInput: it is missing or no JSON object.
     """
     try:
-        config = json.loads(path.read_text())
+        return read_json_object(path)
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be read ({error}); download the folder again") from None
-    if not isinstance(config, dict):
-        raise InvalidInput(f"{path} holds no JSON object; download the folder again")
-    return config
 
 
 def filled(build: Callable[[], Module], state: Mapping[str, Tensor], checkpoint: Checkpoint) -> Module:

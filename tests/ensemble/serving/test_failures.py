@@ -10,7 +10,6 @@ import pytest
 from mini_server import serve
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
-from respin.model_set import MANIFEST
 from respin_client import Client
 from respin_server.stubs import living_instances
 from respin_server.supervisor import Supervisor
@@ -31,12 +30,22 @@ def supervised(tmp_path):
         yield server, reloaded
 
 
+BUG = """
+from respin_ensemble.pipeline import rotate_object
+
+def object_on_white(*_, **__):
+    return 1 / 0
+
+rotate_object.object_on_white = object_on_white
+"""
+
+
 def test_a_bug_of_ours_becomes_a_reference_and_the_log_tells_the_rest(tmp_path, turn):
     server = serve("local", tmp_path, exit_timeout_s=1)
-    manifest = server.options.repository / "rotate_object_stream" / "1" / MANIFEST
-    text = manifest.read_text()
-    manifest.unlink()
-    manifest.write_text(re.sub(r'"object_share": [\d.]+', '"object_share": 0.0', text))
+    code = server.options.repository / "rotate_object_stream" / "1" / "model.py"
+    correct = code.read_text()
+    code.unlink()
+    code.write_text(correct + BUG)
     with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
         with pytest.raises(InternalError) as caught:
             client.rotate_object(turn(azimuth=(80.0,)))
