@@ -45,6 +45,7 @@ lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs
 	$(TEST)/bin/mypy
 	$(TEST)/bin/pyright
 	$(TEST)/bin/python -m respin.pbtxt --check
+	$(TEST)/bin/python -m respin_client.protocol_page --check
 
 parity: $(TEST)/.installed  ## measure the export against the original implementations again: docs/parity.md
 	$(TEST)/bin/respin parity
@@ -66,8 +67,9 @@ mini: $(TEST)/.installed  ## train the mini set from nothing (some two hours on 
 quality: $(TEST)/.installed  ## measure the mini set on 200 held-out scenes: docs/quality.md
 	$(TEST)/bin/respin quality --set mini --scenes 200 --page docs/quality.md
 
-config: $(TEST)/.installed  ## render every config.pbtxt again from the contracts
+config: $(TEST)/.installed  ## write every config.pbtxt, and docs/protocol.md, again from the contracts
 	$(TEST)/bin/python -m respin.pbtxt
+	$(TEST)/bin/python -m respin_client.protocol_page
 
 clean:  ## remove both environments and what the demo made
 	rm -rf $(DEMO) $(TEST) demo-output
