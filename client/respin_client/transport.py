@@ -16,13 +16,11 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from respin.errors import Busy, InternalError, InvalidInput
+from respin.limits import MAX_MESSAGE_BYTES
 from respin.outage import is_outage
 from respin.specs import Array
 from respin_client.status import error_from_status
 from respin_client.wire import Interface, arrays_from_message, message_from_arrays
-
-MAX_MESSAGE_BYTES = 128 * 2**20
-"""Longest message either way: a photo has at most 64 MiB, and several pictures come back."""
 
 # Triton's default tolerates a ping in 300 s on a silent connection, and hangs up on a client that sends more.
 _KEEPALIVE_MS = 310_000

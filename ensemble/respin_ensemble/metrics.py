@@ -40,10 +40,17 @@ METRIC_FAMILIES: dict[str, MetricFamily] = {
     family.name: family
     for family in (
         MetricFamily("respin_jobs", "gauge", "jobs running or waiting for a worker"),
-        MetricFamily("respin_photo_pixels", "gauge", "pixels of the photos of these jobs"),
+        MetricFamily("respin_job_memory_bytes", "gauge", "memory that these jobs may take at their peak, bytes"),
         MetricFamily("respin_jobs_ended_total", "counter", "finished jobs by gRPC status; OK = answered", "status"),
         MetricFamily(
             "respin_job_seconds", "histogram", "duration of successful jobs, from admission to answer, s", "", SECONDS
+        ),
+        MetricFamily(
+            "respin_job_forecast_ratio",
+            "histogram",
+            "duration of successful jobs, as a multiple of what admission forecast",
+            "",
+            (0.25, 0.5, 0.75, 1.0, 1.3, 1.6, 2.0, 3.0, 5.0),
         ),
         MetricFamily(
             "respin_rejections_total", "counter", "requests rejected at admission, by the limit reached", "reason"

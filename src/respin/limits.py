@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields
 
 from respin.errors import InvalidInput
 
+MAX_MESSAGE_BYTES = 256 * 2**20
+"""Longest message between client and server, either way: a photo, or the pictures of an answer."""
+
 
 def _limit(default: int, meaning: str, smallest: int = 1) -> int:
     made: int = field(default=default, metadata={"meaning": meaning, "smallest": smallest})
@@ -23,7 +26,7 @@ class EngineLimits:
 
     workers: int = _limit(16, "jobs at work at once; the others wait their turn")
     max_jobs: int = _limit(64, "jobs held in all, beyond which one more is refused as UNAVAILABLE")
-    max_megapixels: int = _limit(400, "megapixels of these jobs' photos, beyond which one more is refused")
+    job_memory_mib: int = _limit(4096, "MiB that these jobs may take at their peak, beyond which one more is refused")
     started_samples: int = _limit(32, "pictures on their way at one UNet; more would make each come later")
     waiting_samples: int = _limit(512, "pictures that wait to be started at one UNet")
     cache_mib: int = _limit(256, "MiB of masks, conditions, texts and backgrounds kept for later requests; 0 = none", 0)

@@ -78,6 +78,11 @@ class Cache(Generic[T]):
         """Return the number of cached results."""
         return len(self._cached)
 
+    def peek(self, key: str) -> T | None:
+        """Return a cached result; None if there is none. Nothing is computed or counted, and nothing is kept longer."""
+        with self._lock:
+            return self._cached.get(key)
+
     def get(self, key: str, compute: Callable[[], T], cancellation: Cancellation | None = None) -> T:
         """Return the result of a key: cached, computed by another thread at the moment, or computed now.
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import astuple, dataclass, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from respin.geometry import Placement
 from respin.request import RotationRequest
 from respin_ensemble.imaging.codec import encode_picture
 from respin_ensemble.imaging.masks import dilate
-from respin_ensemble.imaging.tensors import Picture
+from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.pipeline.cache import digest
-from respin_ensemble.pipeline.context import JobContext
+from respin_ensemble.pipeline.context import Caches, JobContext
 from respin_ensemble.pipeline.events import JobEvent, Report
-from respin_ensemble.pipeline.scene import SegmentedPhoto, segment_photo, segment_view
+from respin_ensemble.pipeline.scene import SegmentedPhoto, outline_key, segment_photo, segment_view
 from respin_ensemble.pipeline.task_group import TaskGroup
 from respin_ensemble.sampling import Guidance, SamplingParams
 from respin_ensemble.stages.composition import paste
@@ -87,17 +88,7 @@ def views_at_once(views: int, pixels: int) -> int:
 def paint_background(context: JobContext, scene: SegmentedPhoto, request: RotationRequest, report: Report) -> Picture:
     """Return the photo without the object, (H, W, 3) uint8; from the cache if possible."""
     networks, caches, photo = context.networks, context.caches, scene.photo.pixels
-    params = InpaintParams(
-        prompt=request.background_prompt,
-        negative_prompt=request.class_name,
-        sampling=SamplingParams(
-            request.background_sampler,
-            request.background_steps,
-            Guidance(request.background_guidance, request.background_guidance_start, request.background_guidance_end),
-        ),
-        grown_px=request.dilate_px,
-        seed=request.seed,
-    )
+    params = _inpaint_params(request)
     prompts = params.prompt, params.negative_prompt
 
     def paint() -> Patch:
@@ -114,11 +105,39 @@ def paint_background(context: JobContext, scene: SegmentedPhoto, request: Rotati
 
     report(JobEvent("background"))
     with context.stage("background"):
-        key = digest(request.image, scene.mask, astuple(params))
+        key = _background_key(request, scene.mask)
         background = caches.backgrounds.get(key, paint, context.cancellation).paste_into(photo)
     context.cancellation.check()
     report(JobEvent("background", results={"background": _encoder(background, scene, request)}))
     return background
+
+
+def _inpaint_params(request: RotationRequest) -> InpaintParams:
+    return InpaintParams(
+        prompt=request.background_prompt,
+        negative_prompt=request.class_name,
+        sampling=SamplingParams(
+            request.background_sampler,
+            request.background_steps,
+            Guidance(request.background_guidance, request.background_guidance_start, request.background_guidance_end),
+        ),
+        grown_px=request.dilate_px,
+        seed=request.seed,
+    )
+
+
+def _background_key(request: RotationRequest, mask: Mask) -> str:
+    return digest(request.image, mask, astuple(_inpaint_params(request)))
+
+
+def find_cached(caches: Caches, request: RotationRequest) -> tuple[Literal["scene", "background"], ...]:
+    """Return which parts of a job its caches spare: the scene (detection and mask), and the background."""
+    outline = caches.outlines.peek(outline_key(request))
+    if outline is None:
+        return ()
+    if request.views and caches.backgrounds.peek(_background_key(request, outline.mask)) is not None:
+        return "scene", "background"
+    return ("scene",)
 
 
 def sample_views(

@@ -50,7 +50,17 @@ def segment_photo(context: JobContext, request: RotationRequest, report: Report)
     report(JobEvent("detection"))
     with context.stage("decoding"):
         photo = decode_photo(request.image)
-    key = digest(
+    compute = partial(_outline_object, context, photo.pixels, request, report)
+    outline = context.caches.outlines.get(outline_key(request), compute, context.cancellation)
+    scene = SegmentedPhoto(photo, outline.found, outline.mask)
+    context.cancellation.check()
+    report(JobEvent("segmentation", results=_results(scene, request)))
+    return scene
+
+
+def outline_key(request: RotationRequest) -> str:
+    """Return the cache key of a request's outline: all that detection and mask depend on."""
+    return digest(
         request.image,
         request.class_name,
         request.box,
@@ -58,12 +68,6 @@ def segment_photo(context: JobContext, request: RotationRequest, report: Report)
         request.text_threshold,
         request.mask_choice,
     )
-    compute = partial(_outline_object, context, photo.pixels, request, report)
-    outline = context.caches.outlines.get(key, compute, context.cancellation)
-    scene = SegmentedPhoto(photo, outline.found, outline.mask)
-    context.cancellation.check()
-    report(JobEvent("segmentation", results=_results(scene, request)))
-    return scene
 
 
 def _outline_object(context: JobContext, photo: Picture, request: RotationRequest, report: Report) -> Outline:

@@ -10,8 +10,12 @@ from collections.abc import Callable, Collection
 POLL_S = 0.01
 """Time between two polls of a caller, seconds."""
 
+IDLE_S = 0.5
+"""Time between two polls while there is no caller, seconds: an idle process costs next to nothing."""
+
 MAX_SHARE = 0.05
-"""Share of a core that polling may use: asking Triton about one caller takes 50 µs, on a busy machine 300."""
+"""Share of a core that polling may use: asking Triton about one caller takes 50 µs of it. What the thread waits for a
+busy machine does not count, or callers would be noticed the later the busier it is."""
 
 _log = logging.getLogger(__name__)
 
@@ -21,27 +25,43 @@ class CancellationPoller:
 
     Args:
         name: name of the thread.
-        polls: returns the functions to call now; each must return quickly.
+        polls: returns the functions to call now, none if there is no caller; each must return quickly.
     """
 
     def __init__(self, name: str, polls: Callable[[], Collection[Callable[[], None]]]) -> None:
         self._polls = polls
-        self._closing = threading.Event()
+        self._closing = False
+        self._changed = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
+    def wake(self) -> None:
+        """Poll soon: there is a caller."""
+        self._changed.set()
+
     def close(self) -> None:
         """Stop the thread."""
-        self._closing.set()
+        self._closing = True
+        self._changed.set()
         self._thread.join()
 
     def _loop(self) -> None:
-        pause_s = POLL_S
-        while not self._closing.wait(pause_s):
-            began_s = time.perf_counter()
-            for poll in self._polls():
+        idle, pause_s = True, POLL_S
+        while True:
+            if idle:
+                self._changed.wait(IDLE_S)
+            else:
+                # Not interrupted by new callers, which would make a poll of all for each.
+                time.sleep(pause_s)
+            self._changed.clear()
+            if self._closing:
+                return
+            began_s = time.thread_time()
+            polls = self._polls()
+            idle = not polls
+            for poll in polls:
                 try:
                     poll()
                 except Exception:  # a failure for one caller must not hide the others
                     _log.exception("polling a caller failed")
-            pause_s = max(POLL_S, (time.perf_counter() - began_s) / MAX_SHARE)
+            pause_s = max(POLL_S, (time.thread_time() - began_s) / MAX_SHARE)

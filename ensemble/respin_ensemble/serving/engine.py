@@ -7,14 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
-from respin.contracts.networks import ZERO123_UNET
+from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.errors import Busy, InternalError
 from respin.limits import EngineLimits
 from respin.model_set import ModelSet, Sizes
@@ -25,12 +26,17 @@ from respin_ensemble.batching.step_batcher import Capacity
 from respin_ensemble.imaging.codec import count_pixels
 from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.context import Caches, JobContext
-from respin_ensemble.pipeline.rotate_object import rotate_object
-from respin_ensemble.serving.admission import Admission, Reservation
+from respin_ensemble.pipeline.events import JobEvent
+from respin_ensemble.pipeline.rotate_object import find_cached, rotate_object
+from respin_ensemble.serving.admission import Admission, Candidate, Reservation
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
+from respin_ensemble.serving.drain import Drain
 from respin_ensemble.serving.engine_call import ALIVE, CANCEL, RUNNING, UNKNOWN
+from respin_ensemble.serving.forecast import CostModel, Work
 from respin_ensemble.serving.job import Job
+from respin_ensemble.serving.job_size import job_size
 from respin_ensemble.serving.metrics import TritonMeter
+from respin_ensemble.serving.processes import close_inherited_sockets
 from respin_ensemble.serving.replies import (
     error_for_caller,
     error_response,
@@ -56,6 +62,7 @@ class Engine:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the networks and start the threads."""
         guard_tensors()
+        close_inherited_sockets()
         sys.setswitchinterval(SWITCH_S)
         version = Path(args["model_repository"]) / args["model_version"]
         given = json.loads(args["model_config"])["parameters"]
@@ -66,7 +73,9 @@ class Engine:
         self._meter = TritonMeter()
         capacity = Capacity(limits.started_samples, limits.waiting_samples)
         self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter)
-        self._admission = Admission(limits, self._batchers[ZERO123_UNET], self._meter)
+        views, backgrounds = self._batchers[ZERO123_UNET], self._batchers[INPAINT_UNET]
+        self._costs = CostModel(views, backgrounds, self._meter)
+        self._admission = Admission(limits, self._costs, views, self._meter)
         self._workers = ThreadPoolExecutor(limits.workers, thread_name_prefix="job")
         # Each running job has one background: with as many threads as workers, none waits for another job's.
         self._backgrounds = ThreadPoolExecutor(limits.workers, thread_name_prefix="background")
@@ -76,13 +85,16 @@ class Engine:
             self._backgrounds,
             CameraProjection(networks),
             Caches(limits.cache_mib * 2**20, self._meter),
-            self._meter,
+            self._costs,
             notes=model_set.notes,
         )
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._closing = False
+        self._drain = Drain()
         self._published_s = 0.0
+        # Whether the metrics of an idle engine were published since its last request.
+        self._published = False
         self._poller = CancellationPoller("poll callers", self._polls)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
@@ -95,7 +107,7 @@ class Engine:
                 sender.send_final(error_response(error_for_caller(error)))
 
     def finalize(self) -> None:
-        """Cancel all jobs and wait for them."""
+        """Stop all jobs, whose callers may send them again, and wait for them."""
         with self._lock:
             self._closing = True
             jobs = list(self._jobs.values())
@@ -107,6 +119,7 @@ class Engine:
         self._batchers.close()
 
     def _accept(self, request: pb_utils.InferenceRequest, sender: ResponseSender) -> None:
+        self._published = False
         parameters = read_parameters(request, ROTATE_OBJECT_STREAM)
         if CANCEL in parameters or ALIVE in parameters:
             # It carries data: an empty final response would hang the BLS caller (Triton 2.51).
@@ -126,14 +139,31 @@ class Engine:
         request = RotationRequest.from_arrays(arrays)
         check_class_name(request.class_name)
         pixels = count_pixels(request.image)
+        candidate = Candidate(
+            request,
+            job_size(request, pixels, job.wanted, self._context.networks.sizes, collected=job.is_collected),
+            Work.of(request, pixels),
+            partial(find_cached, self._context.caches, request),
+            job.deadline_s,
+        )
         with self._lock:
-            if self._closing:
+            if self._closing or self._drain.requested:
                 raise Busy("the server is stopping; send the request again")
             if job.name in self._jobs:
                 raise InternalError("two jobs within the server have the same name")
-            reservation = self._admission.admit(request, pixels, job.deadline_s)
+            reservation = self._admission.admit(candidate)
             self._jobs[job.name] = job
-        self._workers.submit(self._run, job, request, reservation)
+            future = self._workers.submit(self._run, job, request, reservation)
+        job.call_when_cancelled(partial(self._stop, job, reservation, future))
+        self._poller.wake()
+
+    def _stop(self, job: Job, reservation: Reservation, future: Future[None]) -> None:
+        """Answer a cancelled job and free its slot at once; its thread returns after the network call in progress."""
+        self._admission.stop(reservation)
+        if future.cancel():
+            self._end(job, reservation, job.fail_cancelled())
+        else:
+            job.fail_cancelled()
 
     def _run(self, job: Job, request: RotationRequest, reservation: Reservation) -> None:
         status = "OK"
@@ -142,33 +172,42 @@ class Engine:
             job.poll()
             job.cancellation.check()
             context = replace(self._context, cancellation=job.cancellation, priority=PRIORITIES[request.priority])
-            rotate_object(context, request, job.report)
+            rotate_object(context, request, partial(self._report, job, reservation))
             job.finish()
         except Exception as error:  # a bug becomes a logged reference for the caller, and the engine keeps serving
             failure = error_for_caller(error)
             status = failure.grpc_code
             job.fail(failure)
         finally:
-            with self._lock:
-                del self._jobs[job.name]
-            self._admission.release(reservation, answered=status == "OK")
-            self._meter.add("respin_jobs_ended_total", status)
-            if job.cancelled_by is not None and status == "CANCELLED":
-                self._meter.add("respin_cancellations_total", job.cancelled_by)
+            self._end(job, reservation, status)
+
+    def _report(self, job: Job, reservation: Reservation, event: JobEvent) -> None:
+        self._admission.observe(reservation, event)
+        job.report(event)
+
+    def _end(self, job: Job, reservation: Reservation, status: str) -> None:
+        with self._lock:
+            del self._jobs[job.name]
+        self._admission.release(reservation, answered=status == "OK")
+        self._meter.add("respin_jobs_ended_total", status)
+        if job.cancelled_by is not None and status == "CANCELLED":
+            self._meter.add("respin_cancellations_total", job.cancelled_by)
 
     def _polls(self) -> list[Callable[[], None]]:
         """Return what the poller calls next: a poll of each job, and every half second an update of the metrics."""
         with self._lock:
             polls: list[Callable[[], None]] = [job.poll for job in self._jobs.values()]
-        if time.monotonic() - self._published_s > PUBLISH_S:
+            self._drain.poll(jobs=len(polls))
+        if (polls or not self._published) and time.monotonic() - self._published_s > PUBLISH_S:
             self._published_s = time.monotonic()
+            self._published = not polls
             polls.append(self._publish)
         return polls
 
     def _publish(self) -> None:
-        jobs, pixels = self._admission.load
+        jobs, memory_bytes = self._admission.load
         self._meter.set("respin_jobs", jobs)
-        self._meter.set("respin_photo_pixels", pixels)
+        self._meter.set("respin_job_memory_bytes", memory_bytes)
         for unet, (started, waiting) in self._batchers.count_samples().items():
             self._meter.set("respin_samples_started", started, unet)
             self._meter.set("respin_samples_waiting", waiting, unet)

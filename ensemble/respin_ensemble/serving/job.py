@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import ROTATE_OBJECT_STREAM
-from respin.errors import RespinError
+from respin.errors import Busy, Cancelled, RespinError
 from respin.specs import Array
 from respin_ensemble.pipeline.cancellation import Cancellation
 from respin_ensemble.pipeline.events import JobEvent
@@ -37,6 +37,7 @@ class Job:
         deadline_s: seconds from the request to its deadline, from Triton's request parameter `timeout`; None = none.
         cancellation: stops the job.
         cancelled_by: who or what cancelled the job, for the metrics; None if it was not cancelled.
+        wanted: outputs that the caller asked for.
 
     Raises:
         InvalidInput: the request's timeout is negative.
@@ -52,14 +53,28 @@ class Job:
         self.deadline_s: float | None = read_timeout_us(request) / 1e6 or None
         self.cancellation = Cancellation()
         self.cancelled_by: str | None = None
+        self._when_cancelled: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._arrived_s = time.monotonic()
         self._sender = sender
-        self._wanted = set(request.requested_output_names())
+        self.wanted = set(request.requested_output_names())
         # Callers within the server get one response: several in quick succession corrupt their memory (Triton 2.51).
-        self._aggregator = ResponseAggregator(self._wanted) if IN_BAND in parameters else None
+        self._aggregator = ResponseAggregator(self.wanted) if IN_BAND in parameters else None
         self._throttle = ProgressThrottle()
         self._last: JobEvent | None = None
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether all results travel in one response."""
+        return self._aggregator is not None
+
+    def call_when_cancelled(self, when_cancelled: Callable[[], None]) -> None:
+        """Set the function that is called once the job is cancelled; at once if it was already."""
+        with self._lock:
+            self._when_cancelled = when_cancelled
+            cancelled = self.cancelled_by is not None
+        if cancelled:
+            when_cancelled()
 
     def poll(self) -> None:
         """Cancel the job if its caller has disconnected or its deadline has passed; called periodically."""
@@ -78,9 +93,13 @@ class Job:
             reason: for the error message.
         """
         with self._lock:
-            if self.cancelled_by is None:
-                self.cancelled_by = cause
-                self.cancellation.cancel(f"{reason}; the job was stopped")
+            if self.cancelled_by is not None:
+                return
+            self.cancelled_by = cause
+            self.cancellation.cancel(f"{reason}; the job was stopped")
+            when_cancelled = self._when_cancelled
+        if when_cancelled is not None:
+            when_cancelled()
 
     def report(self, event: JobEvent) -> None:
         """Send an event to the caller, unless it is progress that the throttle drops, or the job is cancelled."""
@@ -90,7 +109,7 @@ class Job:
             self._aggregator.add(event)
         elif event.stage == "done":
             self._last = event
-        elif self._wanted & event.results.keys() or self._throttle.allow(event.stage):
+        elif self.wanted & event.results.keys() or self._throttle.allow(event.stage):
             values = self._values(event)
             # A caller that asked for none of these outputs receives nothing.
             if values:
@@ -105,13 +124,21 @@ class Job:
 
     def fail(self, error: RespinError) -> None:
         """Send an error as the final response."""
+        if self.cancelled_by == "server" and isinstance(error, Cancelled):
+            error = Busy(f"{error}; send the request again")  # the caller did not ask for it
         response = error_response(error)
         if self._aggregator is not None:
             response = pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"status": status_from_error(error)}))
         self._sender.send_final(response)
 
+    def fail_cancelled(self) -> str:
+        """Send the reason of the cancellation as the final response, and return its status."""
+        error = Cancelled(self.cancellation.reason or "the job was stopped")
+        self.fail(error)
+        return error.grpc_code
+
     def _values(self, event: JobEvent) -> dict[str, Array | bytes | str | float]:
         """Return the outputs of an event that the caller asked for; images are encoded in this call."""
         progress = {"stage": event.stage, "view": event.view, "step": event.step, "steps": event.steps}
-        values = {name: value for name, value in progress.items() if name in self._wanted}
-        return {**values, **{name: make() for name, make in event.results.items() if name in self._wanted}}
+        values = {name: value for name, value in progress.items() if name in self.wanted}
+        return {**values, **{name: make() for name, make in event.results.items() if name in self.wanted}}

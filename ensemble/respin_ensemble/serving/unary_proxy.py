@@ -12,6 +12,7 @@ from respin.errors import Busy
 from respin.request import RotationRequest
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
 from respin_ensemble.serving.engine_call import EngineCall
+from respin_ensemble.serving.processes import close_inherited_sockets
 from respin_ensemble.serving.replies import (
     error_for_caller,
     error_response,
@@ -34,6 +35,7 @@ class UnaryProxy:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Find the job's contract."""
         guard_tensors()
+        close_inherited_sockets()
         self._spec = JOBS[args["model_name"]]
         self._executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="proxy")
         self._calls: set[EngineCall] = set()
@@ -61,6 +63,7 @@ class UnaryProxy:
         wanted = tuple(request.requested_output_names())
         call = EngineCall(arrays, (*wanted, "view"), read_timeout_us(request), is_cancelled=sender.is_cancelled)
         self._calls.add(call)
+        self._poller.wake()
         self._executor.submit(self._answer, sender, call, wanted)
 
     def _answer(self, sender: ResponseSender, call: EngineCall, wanted: tuple[str, ...]) -> None:

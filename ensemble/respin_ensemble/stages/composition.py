@@ -77,10 +77,10 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
     size = Size.of(background)
     rows, _ = place.within(size)
     inner_rows, inner_columns = place.inner(size)
-    rgba = cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)])
+    rgba = np.asarray(cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)]), np.uint8)
     for strip, scaled in resize_in_strips(rgba, place.size, inner_rows, inner_columns):
         target = rows, slice(strip.start + place.left, strip.stop + place.left)
-        opacity = scaled[..., 3].astype(np.float32) / 255
+        opacity: Alpha = scaled[..., 3].astype(np.float32) / np.float32(255)
         composed[target] = blend(composed[target], scaled[..., :3], opacity)
     return composed
 

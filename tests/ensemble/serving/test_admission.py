@@ -7,13 +7,40 @@ from respin.limits import EngineLimits
 from respin.request import RotationRequest
 from respin_ensemble.batching.latency import LatencyForecast
 from respin_ensemble.metrics import InMemoryMeter
-from respin_ensemble.serving.admission import Admission
+from respin_ensemble.pipeline.events import JobEvent
+from respin_ensemble.serving.admission import Admission, Candidate
+from respin_ensemble.serving.forecast import Work
+from respin_ensemble.serving.job_size import JobSize
 
-MEGAPIXEL = 10**6
+MIB = 2**20
+
+COSTS = {"scene": 0.0, "pixel": 0.0, "view": 0.0, "background step": 0.0, "view step": 0.1}
+"""A view of fifty steps takes five seconds alone."""
 
 
-def request_for(views=1, steps=50):
-    return RotationRequest(b"photo", "cup", azimuth=(10.0,) * views, steps=steps)
+def candidate(*, views=1, steps=50, memory_mib=1, deadline_s=None, find_cached=tuple):
+    request = RotationRequest(b"photo", "cup", azimuth=(10.0,) * views, steps=steps)
+    size = JobSize(held_bytes=0, working_bytes=memory_mib * MIB, message_bytes=0)
+    return Candidate(request, size, Work.of(request, 10**6), find_cached, deadline_s)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class FixedForecaster:
+    """Returns the same forecast for every request."""
+
+    def __init__(self, best_s):
+        self.fixed = LatencyForecast(best_s, best_s)
+
+    def forecast(self, *, steps, samples):
+        return self.fixed
 
 
 @pytest.fixture
@@ -21,74 +48,203 @@ def meter():
     return InMemoryMeter()
 
 
-class FixedForecaster:
-    """Returns the same forecast for every request."""
-
-    def __init__(self, best_s, now_s):
-        self.fixed = LatencyForecast(best_s, now_s)
-
-    def forecast(self, *, steps, samples):
-        return self.fixed
+@pytest.fixture
+def clock():
+    return Clock()
 
 
 @pytest.fixture
-def admission_with(meter):
-    def make(forecast=(0.0, 0.0), **limits):
-        return Admission(EngineLimits(**limits), FixedForecaster(*forecast), meter)
+def admission_with(meter, clock):
+    def make(best_s=0.0, costs=COSTS, **limits):
+        return Admission(EngineLimits(**limits), costs, FixedForecaster(best_s), meter, clock)
+
+    return make
+
+
+@pytest.fixture
+def measured(admission_with, clock):
+    """Admission to an engine that was seen to do the work of one second per second."""
+
+    def make(**options):
+        admission = admission_with(**options)
+        first = admission.admit(candidate())
+        clock.now_s += 5
+        admission.observe(first, JobEvent("novel_view", step=50, steps=50))
+        admission.release(first, answered=True)
+        return admission
 
     return make
 
 
 def test_one_job_too_many_is_refused_with_a_hint_and_let_in_when_another_has_gone(admission_with, meter):
     admission = admission_with(max_jobs=2)
-    reservations = [admission.admit(request_for(), MEGAPIXEL, None) for _ in range(2)]
+    reservations = [admission.admit(candidate()) for _ in range(2)]
     with pytest.raises(Busy, match=r"the server has 2 jobs; the limit is 2\. Retry in \d+\.\d s"):
-        admission.admit(request_for(), MEGAPIXEL, None)
+        admission.admit(candidate())
     admission.release(reservations[0], answered=True)
-    admission.admit(request_for(), MEGAPIXEL, None)
+    admission.admit(candidate())
     assert meter.values["respin_rejections_total", "jobs"] == 1
 
 
-def test_photos_together_are_bounded_by_their_pixels(admission_with, meter):
-    admission = admission_with(max_megapixels=30)
-    reservation = admission.admit(request_for(), 20 * MEGAPIXEL, None)
-    with pytest.raises(Busy, match="the photos in progress have 20 megapixels and this one adds 12; the limit is 30"):
-        admission.admit(request_for(), 12 * MEGAPIXEL, None)
-    admission.admit(request_for(), 10 * MEGAPIXEL, None)
+def test_jobs_together_are_bounded_by_the_memory_that_they_may_take(admission_with, meter):
+    admission = admission_with(job_memory_mib=30)
+    reservation = admission.admit(candidate(memory_mib=20))
+    with pytest.raises(Busy, match="the jobs in progress may take 20 MiB and this one 12; the limit is 30"):
+        admission.admit(candidate(memory_mib=12))
+    admission.admit(candidate(memory_mib=10))
     admission.release(reservation, answered=False)
-    admission.admit(request_for(), 12 * MEGAPIXEL, None)
-    assert meter.values["respin_rejections_total", "pixels"] == 1
+    admission.admit(candidate(memory_mib=12))
+    assert meter.values["respin_rejections_total", "memory"] == 1
 
 
-def test_a_photo_that_is_alone_is_let_in_whatever_its_size(admission_with):
-    admission_with(max_megapixels=1).admit(request_for(), 50 * MEGAPIXEL, None)
+def test_jobs_that_wait_for_a_worker_take_only_the_memory_of_their_files(admission_with):
+    admission = admission_with(workers=2, job_memory_mib=30)
+    for _ in range(10):
+        admission.admit(candidate(memory_mib=15))
+    assert admission.load == (10, 30 * MIB)
+
+
+def test_a_job_that_is_alone_is_let_in_whatever_its_size(admission_with):
+    admission_with(job_memory_mib=1).admit(candidate(memory_mib=5000))
 
 
 def test_whoever_was_refused_takes_no_room(admission_with):
     admission = admission_with(max_jobs=1)
-    reservation = admission.admit(request_for(), MEGAPIXEL, None)
+    reservation = admission.admit(candidate())
     for _ in range(3):
         with pytest.raises(Busy):
-            admission.admit(request_for(), MEGAPIXEL, None)
-    assert admission.load == (1, MEGAPIXEL)
+            admission.admit(candidate())
+    assert admission.load == (1, MIB)
     admission.release(reservation, answered=True)
     assert admission.load == (0, 0)
 
 
+def test_a_cancelled_job_frees_its_slot_at_once_and_its_memory_when_its_thread_returns(admission_with):
+    admission = admission_with(max_jobs=1)
+    cancelled = admission.admit(candidate(memory_mib=7))
+    admission.stop(cancelled)
+    assert admission.load == (0, 7 * MIB)
+    admission.admit(candidate())
+    admission.release(cancelled, answered=False)
+    assert admission.load == (1, MIB)
+
+
 def test_a_deadline_that_no_job_could_meet_is_an_invalid_request(admission_with, meter):
-    admission = admission_with(forecast=(5.0, 5.0))
+    admission = admission_with(best_s=5.0)
     with pytest.raises(InvalidInput, match=r"the deadline is in 2 s, but 1 views of 50 steps take at least 5 s"):
-        admission.admit(request_for(), MEGAPIXEL, 2.0)
-    admission.admit(request_for(), MEGAPIXEL, 6.0)
+        admission.admit(candidate(deadline_s=2.0))
+    admission.admit(candidate(deadline_s=6.0))
     assert meter.values["respin_rejections_total", "deadline"] == 1
 
 
-def test_a_deadline_that_cannot_be_kept_among_others_may_be_tried_later(admission_with):
-    admission = admission_with(forecast=(5.0, 5.6))
-    with pytest.raises(Busy, match=r"with 0 jobs in progress this one would take 5\.6 s\. Retry"):
-        admission.admit(request_for(), MEGAPIXEL, 5.2)
-    admission.admit(request_for(), MEGAPIXEL, None)
+def test_the_first_job_of_all_is_admitted_because_nothing_is_known(admission_with):
+    admission_with().admit(candidate(deadline_s=0.1))
 
 
-def test_without_views_no_step_is_waited_for(admission_with):
-    admission_with(forecast=(5.0, 5.0)).admit(request_for(views=0), MEGAPIXEL, 0.01)
+def test_the_whole_job_counts_not_only_its_views(measured):
+    admission = measured(costs={**COSTS, "background step": 0.2})
+    with pytest.raises(
+        InvalidInput, match=r"the deadline is in 10 s, but this job would take about 15 s on this server"
+    ):
+        admission.admit(candidate(deadline_s=10.0))
+    admission.admit(candidate(deadline_s=20.0))
+
+
+def test_a_deadline_that_cannot_be_met_among_others_may_be_tried_later(measured):
+    admission = measured()
+    admission.admit(candidate())
+    with pytest.raises(Busy, match=r"with 1 jobs in progress this one would take about 10 s\. Retry in 5\.\d s"):
+        admission.admit(candidate(deadline_s=8.0))
+    admission.admit(candidate(deadline_s=14.0))
+
+
+def test_the_queue_for_a_worker_counts(measured):
+    admission = measured(workers=1)
+    for _ in range(3):
+        admission.admit(candidate())
+    with pytest.raises(Busy, match="would take about 20 s"):
+        admission.admit(candidate(deadline_s=25.0))
+    admission.admit(candidate(deadline_s=26.5))
+
+
+def test_a_job_that_would_make_an_admitted_one_late_is_refused(measured):
+    admission = measured()
+    admission.admit(candidate(deadline_s=8.0))
+    with pytest.raises(Busy, match=r"with this job, 1 of 1 jobs would miss their deadlines\. Retry in 5\.0 s"):
+        admission.admit(candidate())
+    admission.admit(candidate(steps=10))
+
+
+def test_what_a_job_has_done_no_longer_delays_others(measured, clock):
+    admission = measured()
+    first = admission.admit(candidate())
+    with pytest.raises(Busy):
+        admission.admit(candidate(deadline_s=9.0))
+    clock.now_s += 4
+    admission.observe(first, JobEvent("novel_view", step=40, steps=50))
+    admission.admit(candidate(deadline_s=9.0))
+
+
+def test_an_engine_that_was_slowed_down_admits_less(measured, clock):
+    admission = measured()
+    slow = admission.admit(candidate())
+    clock.now_s += 60
+    admission.observe(slow, JobEvent("novel_view", step=25, steps=50))
+    admission.release(slow, answered=False)
+    with pytest.raises(InvalidInput, match="this job would take about"):
+        admission.admit(candidate(deadline_s=12.0))
+
+
+def test_what_is_cached_is_found_out_where_it_decides(measured):
+    admission = measured(costs={**COSTS, "background step": 0.2})
+    asked = []
+
+    def find_cached():
+        asked.append(True)
+        return ("scene", "background")
+
+    admission.admit(candidate(deadline_s=20.0, find_cached=find_cached))
+    assert not asked
+    admission.stop(admission._jobs[0])
+    admission.admit(candidate(deadline_s=7.0, find_cached=find_cached))
+    assert asked
+
+
+def test_the_forecast_is_compared_with_what_came_of_it(measured, clock, meter):
+    admission = measured()
+    reservation = admission.admit(candidate())
+    clock.now_s += 10
+    admission.release(reservation, answered=True)
+    assert meter.observations["respin_job_forecast_ratio", ""][-1] == pytest.approx(2.0)
+
+
+def test_ten_times_more_work_than_there_is_time_for_misses_no_deadline(measured, clock):
+    """Simulated: the engine does the work of one second per second, shared equally by the jobs that run."""
+    admission = measured(workers=4, max_jobs=16)
+    running, ends = [], []
+    for tick in range(1000):
+        clock.now_s += 0.1
+        for _ in range(3):
+            try:
+                running.append(
+                    (
+                        admission.admit(candidate(steps=10 + tick % 40, deadline_s=12.0)),
+                        clock.now_s + 12,
+                        [0],
+                        10 + tick % 40,
+                    )
+                )
+            except Busy:
+                continue
+        at_work = running[:4]
+        for reservation, deadline_s, done, steps in at_work:
+            done[0] += 1 / len(at_work)
+            if done[0] >= steps:
+                admission.release(reservation, answered=True)
+                running = [each for each in running if each[0] is not reservation]
+                ends.append(clock.now_s <= deadline_s)
+            else:
+                admission.observe(reservation, JobEvent("novel_view", step=int(done[0]), steps=steps))
+    assert all(ends)
+    # The engine was busy all the time: thirty steps on average, ten per second.
+    assert len(ends) > 0.9 * 100 / 3

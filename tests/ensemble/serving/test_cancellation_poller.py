@@ -1,0 +1,61 @@
+"""How often callers are polled, without a server."""
+
+import threading
+
+import pytest
+
+from respin_ensemble.serving import cancellation_poller
+from respin_ensemble.serving.cancellation_poller import POLL_S, CancellationPoller
+
+PATIENCE_S = 20
+
+
+def test_without_callers_nothing_is_polled_until_one_comes(monkeypatch):
+    monkeypatch.setattr(cancellation_poller, "IDLE_S", 3600)
+    asked, polled, callers = [], threading.Event(), []
+
+    def polls():
+        asked.append(len(callers))
+        return callers
+
+    poller = CancellationPoller("test", polls)
+    assert asked == []
+    callers.append(polled.set)
+    poller.wake()
+    assert polled.wait(PATIENCE_S)
+    assert 0 not in asked
+    poller.close()
+
+
+@pytest.mark.parametrize("callers", [1, 64])
+def test_a_busy_machine_does_not_delay_the_polls(monkeypatch, callers):
+    """What a poll waits for is not what it costs: only the processor's time counts."""
+    pauses, enough = [], threading.Event()
+
+    def sleep(pause_s):
+        pauses.append(pause_s)
+        if len(pauses) == 5:
+            enough.set()
+
+    waiting = threading.Event()
+    monkeypatch.setattr(cancellation_poller.time, "sleep", sleep)
+    # No time passes on this thread's clock, however long a poll takes.
+    monkeypatch.setattr(cancellation_poller.time, "thread_time", lambda: 1.0)
+    poller = CancellationPoller("test", lambda: [lambda: waiting.wait(0.001)] * callers)
+    poller.wake()
+    assert enough.wait(PATIENCE_S)
+    poller.close()
+    assert set(pauses) == {POLL_S}
+
+
+def test_a_poll_that_fails_hides_no_other(caplog):
+    polled = threading.Event()
+
+    def broken():
+        raise RuntimeError("gone")
+
+    poller = CancellationPoller("test", lambda: [broken, polled.set])
+    poller.wake()
+    assert polled.wait(PATIENCE_S)
+    poller.close()
+    assert "polling a caller failed" in caplog.text
