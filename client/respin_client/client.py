@@ -14,7 +14,7 @@ from respin.errors import ContractMismatch, InvalidInput
 from respin.request import RotationRequest
 from respin.specs import Array, ModelSpec
 from respin_client.results import PROGRESS, Event, RotationResult, SegmentationResult
-from respin_client.retries import MAX_RETRIES, retry, retry_stream
+from respin_client.retries import FIRST_CONTACT_RETRIES, MAX_RETRIES, retry, retry_stream
 from respin_client.transport import TLS, GrpcTransport, Transport
 from respin_client.wire import Interface, Tensor
 
@@ -163,7 +163,8 @@ class Client:
             if self._compared:
                 return
             for spec in JOBS.values():
-                served = retry(partial(self._transport.metadata, spec.name), self._retries, timeout_s)
+                retries = min(self._retries, FIRST_CONTACT_RETRIES)
+                served = retry(partial(self._transport.metadata, spec.name), retries, timeout_s)
                 if parting := next(_differences(Interface.of_contract(spec), served), None):
                     raise ContractMismatch(
                         f"the server at {self._url} is of another version: {spec.name} has {parting}; "

@@ -12,6 +12,9 @@ from respin.errors import Busy
 MAX_RETRIES = 4
 """The fourth retry is made some 16 s after the call: time enough for a server to restart."""
 
+FIRST_CONTACT_RETRIES = 3
+"""Most retries of a client's first call, made within some 6 s: there may be no server at all."""
+
 _FIRST_PAUSE_S = 0.5
 _FACTOR = 3.0
 _MAX_PAUSE_S = 10.0

@@ -75,6 +75,6 @@ def _outage(code: str, details: str, url: str) -> Busy | None:
         return Busy(
             f"the connection to {url} was lost ({details}); the server may be restarting, send the request again"
         )
-    if is_outage(details):
+    if code != "UNAVAILABLE" and is_outage(details):
         return Busy(f"the server at {url} cannot answer now ({details}); send the request again in a few seconds")
     return None

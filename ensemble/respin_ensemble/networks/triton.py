@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import triton_python_backend_utils as pb_utils
 
-from respin.errors import InternalError
+from respin.errors import Busy, InternalError
+from respin.outage import is_outage
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
 
@@ -20,6 +21,9 @@ class TritonNetworks(BatchedNetworks):
         )
         response = request.exec()
         if response.has_error():
-            raise InternalError(f"{spec.name} failed: {response.error().message()}")
+            message = response.error().message()
+            if is_outage(message):
+                raise Busy(f"{spec.name} is being loaded again; send the request again in a few seconds")
+            raise InternalError(f"{spec.name} failed: {message}")
         # The tensors are in shared memory that is reused once the response is released.
         return {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}

@@ -5,7 +5,8 @@ Triton 2.51 has several traps that this module works around:
 * An error that follows data is lost on BLS, so errors arrive as the output `status`.
 * BLS cannot cancel a request, so cancelling is a message of its own.
 * If the engine's process dies, the iterator of its responses blocks forever. It is read in a thread of its own, and the
-  engine is asked from time to time whether it still knows the job.
+  engine is asked from time to time whether it still knows the job. A stopped process (SIGSTOP) is not asked: when it
+  goes on, its answer to a call that Triton has given up by then crashes the server.
 * Responses that arrive while their iterator is being created can be lost, so a job answers with a single one.
 * An iterator whose last reference is Triton's own is destroyed by a thread that does not hold the GIL, which corrupts
   memory. This module keeps a reference until Triton has released its own.
@@ -25,7 +26,9 @@ import triton_python_backend_utils as pb_utils
 
 from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Busy, InternalError, InvalidInput, RespinError
+from respin.outage import is_outage
 from respin.specs import Array
+from respin_ensemble.serving.processes import State, model_state
 from respin_ensemble.serving.replies import RESERVED, error_from_status
 
 ALIVE_TIMEOUT_S = 1.0
@@ -35,8 +38,8 @@ JOB, IN_BAND, CANCEL, ALIVE = (f"{RESERVED}respin_{name}" for name in ("job", "i
 """Parameters of calls within the server: a name for the job; errors as data; the job to cancel; the job whose status is
 asked for. Clients cannot send them."""
 
-RUNNING, UNKNOWN = b"running", b"unknown"
-"""The engine's answers to a message about a job, as its output `stage`."""
+RUNNING, UNKNOWN, FAILED = b"running", b"unknown", b""
+"""The engine's answers to a message about a job, as its output `stage`; the last one stands for a call that failed."""
 
 Outputs = Mapping[str, Array]
 
@@ -74,7 +77,7 @@ class EngineCall:
 
     def poll(self) -> None:
         """Cancel the job in the engine if the caller has disconnected; called periodically."""
-        if not self._cancel_sent and self._is_cancelled():
+        if not self._cancel_sent and self._is_cancelled() and _engine_state() != "stopped":
             self._cancel_sent = True
             _send_message({CANCEL: self._job})
 
@@ -82,9 +85,11 @@ class EngineCall:
         """Run the job and return its outputs.
 
         Raises:
-            Busy: the engine's process died; the same request may be sent again.
+            Busy: the engine's process died or is stopped; the same request may be sent again.
             RespinError: the job failed in the engine.
         """
+        if _engine_state() == "stopped":
+            raise Busy("the engine was stopped by a signal and may go on; send the request again in a few seconds")
         threading.Thread(target=self._read, name="engine responses", daemon=True).start()
         while not (outputs := self._wait()):
             pass
@@ -97,7 +102,9 @@ class EngineCall:
         try:
             return self._received.get(timeout=ALIVE_TIMEOUT_S)
         except queue.Empty:
-            if _send_message({ALIVE: self._job}) == RUNNING:
+            state = _engine_state()
+            # A call that fails is one to an engine too busy, or stopped just now: it may still be at work.
+            if state == "stopped" or (state == "running" and _send_message({ALIVE: self._job}) != UNKNOWN):
                 return {}
         try:
             # The job may have ended between the timeout and the message, with its response still in transit.
@@ -131,6 +138,8 @@ def _outputs_from_response(response: pb_utils.InferenceResponse) -> Outputs | Re
     if response.has_error():
         # An error of Triton's own: those of the engine arrive as `status`.
         error = response.error()
+        if is_outage(error.message()):
+            return Busy("the engine is being loaded again; send the request again in a few seconds")
         is_invalid = error.code() == pb_utils.TritonError.INVALID_ARG
         return (InvalidInput if is_invalid else InternalError)(error.message())
     outputs = {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}
@@ -138,7 +147,7 @@ def _outputs_from_response(response: pb_utils.InferenceResponse) -> Outputs | Re
 
 
 def _send_message(parameters: dict[str, str]) -> bytes:
-    """Send a message about a job and return the engine's answer; `UNKNOWN` if the call fails."""
+    """Send a message about a job and return the engine's answer; `FAILED` if the call fails."""
     request = pb_utils.InferenceRequest(
         model_name=ROTATE_OBJECT_STREAM.name,
         requested_output_names=["stage"],
@@ -150,5 +159,9 @@ def _send_message(parameters: dict[str, str]) -> bytes:
         ],
         parameters=parameters,
     )
-    answers = [UNKNOWN if each.has_error() else each.output_tensors()[0].as_numpy()[0] for each in _responses(request)]
+    answers = [FAILED if each.has_error() else each.output_tensors()[0].as_numpy()[0] for each in _responses(request)]
     return bytes(answers[0])
+
+
+def _engine_state() -> State:
+    return model_state(ROTATE_OBJECT_STREAM.name)

@@ -15,6 +15,7 @@ from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.specs import Array
 from respin_ensemble.networks.onnx import CpuSession
+from respin_ensemble.serving.processes import close_inherited_sockets
 from respin_ensemble.serving.replies import error_for_caller, error_response, read_inputs, tensors
 from respin_ensemble.serving.tensor_guard import guard_tensors
 
@@ -27,6 +28,7 @@ class OnnxNetwork:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load `model.onnx` from the version folder."""
         guard_tensors()
+        close_inherited_sockets()
         self._spec = NETWORKS[args["model_name"]]
         parameters = json.loads(args["model_config"])["parameters"]
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
