@@ -9,12 +9,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from respin.errors import InvalidInput
+from respin_export.checkpoints.unpacked_size import (
+    check_legacy_pickle,
+    check_safetensors,
+    check_tensors,
+    check_zip,
+)
 
 ZIP_MAGIC = b"PK\x03\x04"
 """First bytes of what torch.save writes since 1.6."""
@@ -25,30 +32,49 @@ LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 DICT_ENDINGS = ("defaultdict", "AttributeDict")
 """Classes that a pickle fills item by item, which the reader allows for dictionaries only."""
 
-_BROKEN = (RuntimeError, EOFError, UnpicklingError, OSError, struct.error)
+WRAPPINGS = ("state_dict", "model", "module", "params")
+"""Keys under which a file may have its tensors: those of Lightning, GroundingDINO, DeepSpeed and BasicSR."""
+
+PREFIXES = ("module.", "params.")
+"""Prefixes that all names of a file may have: that of PyTorch's data-parallel modules, and BasicSR's key."""
+
+_BROKEN = (RuntimeError, EOFError, UnpicklingError, OSError, struct.error, BadZipFile, MemoryError, OverflowError)
 _BROKEN_PICKLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, memory-mapped where the format allows.
 
-    What Lightning wraps them in (`state_dict`, beside epochs, callbacks, optimiser states), GroundingDINO's authors
-    (`model`) or nobody is told by the keys; all but the tensors is dropped.
+    The dictionaries that training scripts put around them (`WRAPPINGS`) and the prefixes that they put before all names
+    (`PREFIXES`) are taken off; all but the tensors is dropped.
 
     Args:
         path: of a .safetensors file, or of one that torch.save wrote, whatever its ending.
 
     Raises:
-        InvalidInput: it is missing, damaged, of another kind, or asks to run something.
+        InvalidInput: it is missing, damaged, of another kind, asks to run something, or takes more memory than its
+            file has bytes.
     """
     if not path.is_file():
         raise InvalidInput(f"{path} is not a file; name a checkpoint")
     held = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    return {name: value.detach() for name, value in held.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value.detach() for name, value in held.items() if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    check_tensors(path, tensors)
+    return _without_prefixes(tensors)
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return _without_prefixes({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+    return tensors
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
     try:
+        check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except (SafetensorError, *_BROKEN) as error:
@@ -65,11 +91,12 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
         )
     is_zip = start.startswith(ZIP_MAGIC)
     try:
+        (check_zip if is_zip else check_legacy_pickle)(path)
         with torch.serialization.safe_globals(_stand_ins(path) if is_zip else []):
             held = torch.load(path, map_location="cpu", mmap=is_zip, weights_only=True)
     except (*_BROKEN, *_BROKEN_PICKLE) as error:
         raise _forbidden(path, error) or _damaged(path, error) from None
-    for wrapping in ("state_dict", "model"):
+    for wrapping in WRAPPINGS:
         if isinstance(held, Mapping) and isinstance(held.get(wrapping), Mapping):
             held = held[wrapping]
     if not isinstance(held, Mapping):

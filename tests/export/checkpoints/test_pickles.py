@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import collections
 import os
+import struct
+import zipfile
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -145,8 +147,6 @@ def test_what_is_no_checkpoint_at_all_is_refused(tmp_path, content):
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path):
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "a.ckpt", "w") as archive:
         archive.writestr("photo.txt", "hello")
     with pytest.raises(InvalidInput, match=r"a\.ckpt cannot be read"):
@@ -168,3 +168,97 @@ def test_tensors_lie_in_the_file_not_in_memory(tmp_path, name):
     ranges = [tuple(int(end, 16) for end in line[0].split("-")) for line in mapped]
     for tensor in read.values():
         assert any(start <= tensor.data_ptr() < end for start, end in ranges)
+
+
+def repacked(path, **options):
+    """The zip at a path, written again."""
+    with zipfile.ZipFile(path) as archive:
+        content = {record.filename: archive.read(record) for record in archive.infolist()}
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def test_a_zip_that_unpacks_to_more_than_its_file_is_refused(tmp_path):
+    path = tmp_path / "bomb.ckpt"
+    torch.save({"a": torch.zeros(32 * 2**20)}, path)
+    repacked(path, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(InvalidInput, match=r"bomb\.ckpt unpacks to \d+ bytes, more than the file has; it was not read"):
+        read_tensors(path)
+
+
+def test_a_pickle_of_a_zip_that_is_long_is_refused(tmp_path):
+    path = tmp_path / "long.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + bytes(65 * 2**20))
+    with pytest.raises(InvalidInput, match=r"has a pickle of \d+ bytes, more than 67108864"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before torch 1.6"])
+@pytest.mark.parametrize("function", [bytearray, torch.Tensor, torch.FloatTensor], ids=lambda each: each.__name__)
+def test_a_pickle_that_asks_for_memory_is_refused(tmp_path, state, function, legacy):
+    path = tmp_path / "bad.ckpt"
+    torch.save({**state, "x": Calls(function, 2**24)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InvalidInput, match=r"bad\.ckpt asks for \w+\.\w+, which no weights need; get the file"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before torch 1.6"])
+def test_a_tensor_that_is_larger_than_its_file_is_refused(tmp_path, state, legacy):
+    path = tmp_path / "bad.pt"
+    endless = torch.zeros(1, dtype=torch.float16).expand(2**20, 2**20)
+    torch.save({**state, "endless": endless}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InvalidInput, match=r"larger than the file, such as 'endless'; it was not read"):
+        read_tensors(path)
+
+
+def test_many_tensors_that_share_their_numbers_are_refused(tmp_path):
+    shared = torch.zeros(2**16, dtype=torch.float16)
+    torch.save({f"layer.{number}": shared[:] for number in range(64)}, tmp_path / "bad.pt")
+    with pytest.raises(InvalidInput, match="larger than the file"):
+        read_tensors(tmp_path / "bad.pt")
+
+
+def test_a_tensor_without_numbers_is_refused(tmp_path, state):
+    torch.save({**state, "empty": torch.empty(2**40, device="meta")}, tmp_path / "bad.pt")
+    with pytest.raises(InvalidInput, match=r"'empty' is no dense tensor|cannot be read"):
+        read_tensors(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 10**8) + b"{}",
+        struct.pack("<Q", 70) + b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4]}}    ' + bytes(4),
+        struct.pack("<Q", 74)
+        + b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4398046511104]}}        '
+        + bytes(8),
+        struct.pack("<Q", 80_000) + b"[" * 80_000,
+        struct.pack("<Q", 65 * 2**20) + b" " * 65 * 2**20,
+    ],
+    ids=["2^62 bytes", "longer than the file", "a shape that lies", "offsets that lie", "deep", "65 MiB"],
+)
+def test_a_header_of_safetensors_that_lies_is_refused(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"model\.safetensors (has a header of|cannot be read)"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "params.", "module.module.", "module.params."])
+def test_prefixes_of_training_scripts_are_taken_off(tmp_path, state, prefix):
+    prefixed = {prefix + name: tensor for name, tensor in state.items()}
+    torch.save(prefixed, tmp_path / "a.pt")
+    save_file(prefixed, tmp_path / "a.safetensors")
+    torch.save({"params": prefixed, "epoch": 7}, tmp_path / "b.pt")
+    for name in ("a.pt", "a.safetensors", "b.pt"):
+        assert_equal(read_tensors(tmp_path / name), state)
+
+
+def test_a_prefix_that_not_all_names_have_stays(tmp_path, state):
+    mixed = {"module.a": state["a"], "b": state["b"]}
+    torch.save(mixed, tmp_path / "a.pt")
+    assert_equal(read_tensors(tmp_path / "a.pt"), mixed)
