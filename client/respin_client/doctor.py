@@ -21,9 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from respin.bundled import bundled
+from respin.contracts import JOBS, NETWORKS
 from respin.errors import RespinError
 from respin.model_set import ModelSet
 from respin.profiles import PROFILES, Profile
+from respin.shared_memory import needed_mib
 from respin_client.client import DEFAULT_URL, Client
 
 BASE = "client"
@@ -38,8 +40,8 @@ TRITON_CONTAINER = Path("/opt/tritonserver")
 SHARED_MEMORY = Path("/dev/shm")
 """Where Triton and its Python models hand tensors to each other."""
 
-LEAST_SHARED_MEMORY_MIB = 64
-"""Docker's default: room for the models and small photos; a photo takes two to three times its size."""
+LEAST_SHARED_MEMORY_MIB = needed_mib([*NETWORKS, *JOBS])
+"""What `respin serve` wants of it with its default profile."""
 
 
 @dataclass(frozen=True)

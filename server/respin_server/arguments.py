@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from respin.shared_memory import STUB_MIB
 from respin_server.control import ADMIN_HEADER
 from respin_server.options import ServerOptions
 from respin_server.ports import Endpoint
 
-_SHM_BYTES = 16 * 2**20
-"""Initial size and growth of a stub's shared memory region: the default of 1 MiB would grow with nearly every image."""
+_SHM_BYTES = STUB_MIB * 2**20
 
 _RESTRICTED_APIS = "model-repository,shared-memory,trace,logging"
 

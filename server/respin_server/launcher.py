@@ -18,7 +18,7 @@ from respin.drain import DRAIN_FILE_VARIABLE
 from respin.errors import Busy, InternalError, InvalidInput
 from respin_server.arguments import network_arguments, process_arguments, repository_arguments
 from respin_server.control import Control
-from respin_server.leftovers import owned_prefix, restrict, sweep, sweep_leftovers, temporary_folder
+from respin_server.leftovers import check_free, owned_prefix, restrict, sweep, sweep_leftovers, temporary_folder
 from respin_server.options import LOOPBACK, ServerOptions
 from respin_server.ports import Endpoint, pick_endpoints
 from respin_server.processes import Guard, end_group, launch
@@ -139,12 +139,13 @@ class EmbeddedTriton:
         """Launch the server and wait until every model is ready.
 
         Raises:
-            InvalidInput: a port is in use.
+            InvalidInput: a port is in use, or there is too little shared memory.
             InternalError: the server is not installed, ended early, or was not ready in time; it is stopped then.
         """
         options = self.options
         wheel = TritonWheel.installed()
         sweep_leftovers()
+        check_free(self.models)
         wanted = {"gRPC": (options.host, options.grpc_port), "metrics": (options.metrics_host, options.metrics_port)}
         if options.http_port is not None:
             wanted["HTTP"] = (LOOPBACK, options.http_port)
@@ -191,9 +192,7 @@ class EmbeddedTriton:
             *process_arguments(self.options, self.shm_prefix),
             *self.options.extra_arguments,
         ]
-        with open(self.log_file, "ab", opener=_private) as log:
-            self._log_start = log.tell()
-            self._process = launch(command, environment, log)
+        self._log_start, self._process = launch(command, environment, self.log_file)
         if self._guard is not None:
             self._guard.watch(self._process.pid)
 
@@ -280,11 +279,6 @@ class EmbeddedTriton:
             if self._guard is not None:
                 self._guard.watch(0)
         sweep(self.shm_prefix)
-
-
-def _private(path: str, flags: int) -> int:
-    """Open a file that, if it is new, only this user can read."""
-    return os.open(path, flags, 0o600)
 
 
 def model_names(repository: Path) -> tuple[str, ...]:

@@ -12,8 +12,11 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+
+from respin.errors import InvalidInput
+from respin.shared_memory import needed_mib
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -38,6 +41,21 @@ def temporary_folder() -> Path:
 def sweep(prefix: str, folder: Path = SHARED_MEMORY) -> None:
     """Remove the regions of one server that has ended."""
     _remove(folder.glob(f"{prefix}*"))
+
+
+def check_free(models: Collection[str], folder: Path = SHARED_MEMORY) -> None:
+    """Check that there is room for the regions of a server.
+
+    Raises:
+        InvalidInput: there is not.
+    """
+    needed = needed_mib(models)
+    free = shutil.disk_usage(folder).free // 2**20
+    if free < needed:
+        raise InvalidInput(
+            f"{folder} has {free} MiB free, and this server needs {needed} MiB of shared memory for its "
+            f"{len(models)} models; remove what fills it, or in a container start it with --shm-size 1g"
+        )
 
 
 def restrict(prefix: str, folder: Path = SHARED_MEMORY) -> None:

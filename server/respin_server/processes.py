@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 
@@ -24,23 +23,29 @@ _END_S = 10.0
 _POLL_S = 0.02
 
 
-def launch(command: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+def launch(
+    command: Sequence[str], environment: Mapping[str, str], log_file: Path
+) -> tuple[int, subprocess.Popen[bytes]]:
     """Start a server that is killed when this thread ends, as the leader of a process group of its own.
 
     Args:
         command: path of the program, and its arguments.
         environment: its environment variables.
-        log: file that receives its output.
+        log_file: its output is appended to it; if it is new, only this user can read it.
+
+    Returns:
+        Length of the log before, bytes; the process.
     """
-    return subprocess.Popen(
-        [*_ISOLATED, die_with_parent.__file__, str(os.getpid()), *command],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        # Ctrl-C in the terminal must reach the launcher only: a second signal would cut the shutdown short.
-        start_new_session=True,
-    )
+    with open(log_file, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
+        return log.tell(), subprocess.Popen(
+            [*_ISOLATED, die_with_parent.__file__, str(os.getpid()), *command],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal must reach the launcher only: a second signal would cut the shutdown short.
+            start_new_session=True,
+        )
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:

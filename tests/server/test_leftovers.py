@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-from respin_server.leftovers import owned_prefix, sweep, sweep_leftovers
+from respin.contracts import JOBS, NETWORKS
+from respin.errors import InvalidInput
+from respin.shared_memory import needed_mib
+from respin_server.leftovers import check_free, owned_prefix, sweep, sweep_leftovers
 
 
 @pytest.fixture
@@ -67,3 +70,25 @@ def test_other_programs_regions_are_not_ours(tmp_path):
         path.write_bytes(b"")
     sweep_leftovers(tmp_path)
     assert all(path.exists() for path in others)
+
+
+@pytest.fixture(params=[64, 512])
+def small_shared_memory(request, tmp_path):
+    """A tmpfs of so many MiB, as `docker run --shm-size` makes one; mounting it takes root."""
+    folder = tmp_path / "shm"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("models", [[*NETWORKS, *JOBS], list(JOBS)], ids=["cpu", "local"])
+def test_too_little_shared_memory_is_refused_before_anything_starts(small_shared_memory, models):
+    with pytest.raises(InvalidInput, match=rf"this server needs {needed_mib(models)} MiB .* --shm-size 1g"):
+        check_free(models, small_shared_memory)
+
+
+def test_the_size_that_the_message_names_is_enough():
+    assert needed_mib([*NETWORKS, *JOBS]) <= 1024
