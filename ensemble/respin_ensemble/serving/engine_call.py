@@ -34,6 +34,9 @@ from respin_ensemble.serving.replies import RESERVED, error_from_status
 ALIVE_TIMEOUT_S = 1.0
 """How long the engine may be silent before it is asked whether it still knows the job, seconds."""
 
+TRANSIT_TIMEOUT_S = 10.0
+"""How long a response of up to 128 MiB may take from a living engine to here, on a busy machine, seconds."""
+
 JOB, IN_BAND, CANCEL, ALIVE = (f"{RESERVED}respin_{name}" for name in ("job", "in_band", "cancel", "alive"))
 """Parameters of calls within the server: a name for the job; errors as data; the job to cancel; the job whose status is
 asked for. Clients cannot send them."""
@@ -108,7 +111,7 @@ class EngineCall:
                 return {}
         try:
             # The job may have ended between the timeout and the message, with its response still in transit.
-            return self._received.get(timeout=ALIVE_TIMEOUT_S)
+            return self._received.get(timeout=ALIVE_TIMEOUT_S if state == "dead" else TRANSIT_TIMEOUT_S)
         except queue.Empty:
             return Busy("the engine was restarted while it worked on this request; send it again")
 
