@@ -23,7 +23,9 @@ class TritonNetworks(BatchedNetworks):
         if response.has_error():
             message = response.error().message()
             if is_outage(message):
-                raise Busy(f"{spec.name} is being loaded again; send the request again in a few seconds")
+                raise Busy(
+                    f"{spec.name} is being loaded again, or the server stops; send the request again in a few seconds"
+                )
             raise InternalError(f"{spec.name} failed: {message}")
         # The tensors are in shared memory that is reused once the response is released.
         return {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}

@@ -142,7 +142,9 @@ def _outputs_from_response(response: pb_utils.InferenceResponse) -> Outputs | Re
         # An error of Triton's own: those of the engine arrive as `status`.
         error = response.error()
         if is_outage(error.message()):
-            return Busy("the engine is being loaded again; send the request again in a few seconds")
+            return Busy(
+                "the engine is being loaded again, or the server stops; send the request again in a few seconds"
+            )
         is_invalid = error.code() == pb_utils.TritonError.INVALID_ARG
         return (InvalidInput if is_invalid else InternalError)(error.message())
     outputs = {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}
