@@ -44,6 +44,9 @@ _TURNS = {
 }
 """The transposition that makes a photo upright, by EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
 
+_GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17, "L": 1}
+"""Distance of two neighbouring levels once loaded, by the layout of grey in a PNG."""
+
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     # Level 6 takes four times as long and saves a seventh.
     "png": {"compress_level": 1},
@@ -84,10 +87,12 @@ def decode_photo(data: bytes) -> Photo:
         image = _open(data)
         _check_size(*image.size)
         _check_single_frame(image)
+        layout = _pixel_layout(image)
         with _reject_broken_file():
             image.load()
         turn = _TURNS.get(_orientation(image))
-        colours = _rgb(image)
+        with _reject_broken_file():
+            colours = _rgb_beyond_8_bit(data, image) if layout == "RGB;16B" else _rgb(image, layout)
         upright = colours if turn is None else colours.transpose(turn)
         return Photo(np.asarray(upright), _profile_to_keep(image))
 
@@ -197,16 +202,41 @@ def _orientation(image: ImageFile) -> Any:
         return None
 
 
-def _rgb(image: ImageFile) -> Image.Image:
+def _pixel_layout(image: ImageFile) -> str:
+    """Return how a file that is not loaded yet stores its pixels, in Pillow's terms: "RGB", "L;4", "RGB;16B"."""
+    layout = image.tile[0].args if image.tile else ""
+    return layout if isinstance(layout, str) else ""
+
+
+def _rgb(image: ImageFile, layout: str) -> Image.Image:
     if image.mode in ("I", "I;16"):
         return _rgb_from_16_bit_grey(image)
     if image.mode == "CMYK":
         return _rgb_from_cmyk(image)
+    if layout in _GREY_STEPS and "transparency" in image.info:
+        # PNG names the transparent level as it is stored, and Pillow spreads the levels over 0..255.
+        step = _GREY_STEPS[layout]
+        image.info["transparency"] = image.info["transparency"] % (255 // step + 1) * step
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
         return white.convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _rgb_beyond_8_bit(data: bytes, image: ImageFile) -> Image.Image:
+    """Convert a PNG of 16-bit colours, of which Pillow keeps the high bytes; its transparent colour has 16 bits."""
+    high = image.convert("RGB")
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return high
+    beside = PngImageFile(BytesIO(data))
+    beside.tile = [beside.tile[0]._replace(args="RGB;16L")]
+    beside.load()
+    levels = np.asarray(high).astype(np.uint16) * 256 + np.asarray(beside)
+    pixels = np.asarray(high).copy()
+    pixels[(levels == np.array(transparent, np.uint16)).all(axis=2)] = 255
+    return Image.fromarray(pixels)
 
 
 def _rgb_from_16_bit_grey(image: ImageFile) -> Image.Image:
@@ -238,6 +268,12 @@ def _profile_to_keep(image: ImageFile) -> bytes | None:
     profile: bytes | None = image.info.get("icc_profile")
     if not profile or len(profile) > LARGEST_PROFILE_BYTES:
         return None
-    # ICC.1:2022, 7.2: bytes 16 to 19 of the header are the colour space of the data.
-    is_rgb = image.mode in ("RGB", "RGBA", "P") and profile[16:20] == b"RGB "
-    return profile if is_rgb else None
+    # ICC.1:2022, 7.2: bytes 0 to 3 of the header are the profile's length, 16 to 19 the colour space of the data.
+    is_whole = int.from_bytes(profile[:4], "big") <= len(profile)
+    if image.mode not in ("RGB", "RGBA", "P") or profile[16:20] != b"RGB " or not is_whole:
+        return None
+    try:
+        ImageCms.buildTransform(BytesIO(profile), ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    return profile
