@@ -4,7 +4,7 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo demo-sheet scenes-sheet test soak lint parity parity-full gpu-check bench-gpu mini quality config clean
+.PHONY: help demo demo-sheet scenes-sheet test soak chaos lint parity parity-full gpu-check bench-gpu mini quality config clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(TEST)/.installed  ## set up, and run every test that needs no GPU
 
 soak: $(TEST)/.installed  ## failures under load, which Triton itself does not always survive
 	$(TEST)/bin/python -m pytest -m soak
+
+chaos: $(TEST)/.installed  ## kill, stop and crash a server in every way of docs/reliability.md, and write its table again
+	$(TEST)/bin/python tests/ensemble/serving/chaos.py --page docs/reliability.md
 
 lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs
 	$(TEST)/bin/ruff format --check
