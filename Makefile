@@ -61,7 +61,7 @@ gpu-check: $(TEST)/.installed  ## what only a GPU can show: engines run, FP16 on
 
 # BENCH_PYTHON=python3: with the PyTorch (and TensorRT) that a container or a machine without network has already.
 bench-gpu: $(if $(BENCH_PYTHON),,$(TEST)/.installed)  ## full-size networks and jobs on this machine's GPU: docs/benchmarks.md; goes on where it ended
-	PYTHONPATH=src:client:export:ensemble:server:benchmarks $(or $(BENCH_PYTHON),$(TEST)/bin/python) -m respin_benchmarks.in_process --device cuda --budget-s 540 --page docs/benchmarks.md
+	PYTHONPATH=src:client:export:ensemble:server:benchmarks $(or $(BENCH_PYTHON),$(TEST)/bin/python) -m respin_benchmarks in-process --device cuda --budget-s 540 --page docs/benchmarks.md
 
 mini: $(TEST)/.installed  ## train the mini set from nothing (some two hours on two cores with AMX) and export it: models/mini
 	$(TEST)/bin/respin train all

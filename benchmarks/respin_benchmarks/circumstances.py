@@ -1,4 +1,4 @@
-"""Under what circumstances benchmarks ran: in each row, and in a JSON file beside them what no row has room for."""
+"""A JSON file beside the rows of benchmarks, with circumstances that no row has room for."""
 
 from __future__ import annotations
 
@@ -7,84 +7,43 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from respin.errors import InvalidInput
-from respin.report.circumstances import commit_here, cpu_name, versions_of
+from respin.report.circumstances import commit_here, core_count, cpu_name, versions_of
 from respin_benchmarks.gpu import MIB, open_gpu
 
-VERSIONED = ("nvidia-pytriton", "onnxruntime", "numpy")
-"""Packages whose versions stand in each row of a server's runs."""
-
 FILE = "circumstances.json"
+SERVER_PACKAGES = ("nvidia-pytriton", "onnxruntime", "numpy")
+"""Packages whose versions are in each row of a server's runs."""
 PACKAGES = (
-    "diffusers",
-    "numpy",
-    "nvidia-pytriton",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "opencv-python-headless",
-    "openvino",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-    "torch",
-    "transformers",
-    "tritonclient",
+    *SERVER_PACKAGES,
+    *("diffusers", "onnxruntime-gpu", "opencv-python-headless", "tensorrt", "tensorrt-rtx-cu13", "torch"),
+    *("transformers", "tritonclient"),
 )
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that limit a library's threads."""
 
 
-@dataclass(frozen=True)
-class Circumstances:
-    """Where and when, and of what. `load` is the machine's load average of the last minute as the run begins."""
-
-    commit: str
-    date: str
-    cpu: str
-    cores: int
-    versions: str
-    load: float
-
-    @classmethod
-    def now(cls) -> Circumstances:
-        """As they are."""
-        return cls(
-            commit=commit_here(),
-            date=time.strftime("%Y-%m-%d"),
-            cpu=cpu_name(),
-            cores=len(os.sched_getaffinity(0)),
-            versions=", ".join([f"python {platform.python_version()}"] + [f"{n} {version(n)}" for n in VERSIONED]),
-            load=round(os.getloadavg()[0], 1),
-        )
-
-
-def machine_of(row: Mapping[str, str]) -> str:
-    """Whose a row is."""
-    return row["machine"] if "machine" in row else f"{row['cores']} cores of {row['cpu']}"
-
-
 @contextmanager
-def noted(benchmark: str, files: Sequence[Path], *, anew: bool) -> Iterator[None]:
-    """Note the circumstances of what the `with` measures, also where it fails.
+def recorded(benchmark: str, files: Sequence[Path], *, anew: bool) -> Iterator[None]:
+    """Record the circumstances of what the `with` measures, also if it fails.
 
     Args:
         benchmark: what is measured, in words.
         files: of its rows, in one folder; the circumstances go there too.
-        anew: whether the rows of earlier runs are gone, and their circumstances with them.
+        anew: whether the rows of earlier runs are replaced, and their circumstances with them.
 
     Raises:
         InvalidInput: there is such a file and it does not hold circumstances; nothing is measured then.
     """
     path = files[0].parent / FILE
-    earlier = circumstances_in(path)
+    earlier = read_circumstances(path)
     began, before = time.strftime("%Y-%m-%dT%H:%M:%S"), _moment()
     try:
         yield
@@ -105,8 +64,8 @@ def noted(benchmark: str, files: Sequence[Path], *, anew: bool) -> Iterator[None
         draft.replace(path)
 
 
-def circumstances_in(path: Path) -> list[dict[str, Any]]:
-    """Those of every run in a file, oldest first; none where there is no file.
+def read_circumstances(path: Path) -> list[dict[str, Any]]:
+    """Read the circumstances of every run in a file, oldest first; none if there is no file.
 
     Raises:
         InvalidInput: it is another kind of file.
@@ -129,14 +88,10 @@ def _place() -> dict[str, Any]:
         "commit": commit_here(),
         "python": platform.python_version(),
         "versions": versions_of(PACKAGES),
-        "cpu": {
-            "name": cpu_name(),
-            "cores": len(os.sched_getaffinity(0)),
-            "memory_mib": psutil.virtual_memory().total // MIB,
-        },
+        "cpu": {"name": cpu_name(), "cores": core_count(), "memory_mib": psutil.virtual_memory().total // MIB},
         "gpu": gpu.about() if gpu else None,
         "threads": {
-            # Of a library that this process has not loaded nothing is known.
+            # Nothing is known of a library that this process has not loaded.
             **({"torch": torch.get_num_threads()} if torch else {}),
             **{name: os.environ[name] for name in THREADS if name in os.environ},
         },

@@ -1,81 +1,98 @@
-"""`respin bench`: every benchmark under one name."""
+"""`respin bench`: every benchmark under one name.
+
+The `respin` command imports this module for its `--help`, also if the extras that benchmarks need are not installed:
+what measures is imported when a command runs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from respin.errors import InvalidInput
+from respin_benchmarks import options as of
 
 app = typer.Typer(no_args_is_help=True, help="Measure: what a job costs, and where the time goes.")
 
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A command that is a module of its own.
-
-    Args:
-        module: its `main` takes the arguments and returns an exit code, or nothing.
-        meaning: one line.
-        arguments: that come before those given.
-    """
-
-    module: str
-    meaning: str
-    arguments: tuple[str, ...] = ()
-
-
-BENCHMARKS = {
-    "networks": Benchmark(
-        "in_process.__main__",
-        "Each network by itself, against the machine's limit",
-        ("--measure", "networks"),
+BENCHMARKS: dict[str, tuple[type[Any], str, str]] = {
+    "networks": (
+        of.NetworksOptions,
+        "in_process.session:run",
+        "Each network by itself, against the machine's limit; without a server.",
     ),
-    "pipeline": Benchmark(
-        "in_process.__main__",
-        "Whole jobs without a server, beside the script that Respin replaces: one, many views, many at once",
-        ("--measure", "cold", "jobs"),
+    "pipeline": (
+        of.PipelineOptions,
+        "in_process.session:run",
+        "Whole jobs without a server, beside the script that Respin replaces: one, many views, many at once.",
     ),
-    "engine": Benchmark(
-        "step_scheduler.__main__", "Continuous batching on the server, against loops; many views in one request"
+    "in-process": (of.InProcessOptions, "in_process.session:run", "Networks and whole jobs without a server."),
+    "batcher": (
+        of.BatcherOptions,
+        "step_batcher.session:run",
+        "Continuous batching on the server, against loops; many views in one request.",
     ),
-    "stages": Benchmark(
-        "served.__main__", "Where one job's time goes on the server, stage by stage", ("--measure", "stages")
+    "stages": (
+        of.StagesOptions,
+        "served.session:run_stages",
+        "Where one job's time goes on the server, stage by stage.",
     ),
-    "load": Benchmark(
-        "served.__main__",
-        "Many jobs at once on the server: latency, images/s, batches, memory",
-        ("--measure", "load", "--sampler", "unipc_karras", "--steps", "20", "--background-steps", "20"),
+    "load": (
+        of.LoadOptions,
+        "served.session:run_load",
+        "Many jobs at once on the server: latency, images/s, batches, memory.",
     ),
-    "spin": Benchmark("served.__main__", "Many views in one request, against one view", ("--measure", "spin")),
-    "overhead": Benchmark("overhead", "What the server adds to a job, against the same job in this process"),
-    "perf": Benchmark("perf_analyzer.__main__", "perf_analyzer on every job and every network"),
-    "startup": Benchmark("startup", "How fast the embedded server starts, and what it weighs"),
-    "compare": Benchmark("compare", "Whether one results file is slower than another, beyond the noise of both"),
+    "spin": (of.SpinOptions, "served.session:run_spin", "Many views in one request, against one view."),
+    "overhead": (of.OverheadOptions, "overhead:run", "What the server adds to a job, against the same job in process."),
+    "perf": (of.PerfOptions, "perf_analyzer.session:run", "perf_analyzer on every job and every network."),
+    "startup": (of.StartupOptions, "startup:run", "How fast the embedded server starts, and what it takes."),
 }
+"""By command: its options, the function that runs it, its help."""
 
 
-def _command(benchmark: Benchmark) -> Callable[[typer.Context], None]:
-    def run(context: typer.Context) -> None:
-        try:
-            module = import_module(f"respin_benchmarks.{benchmark.module}")
-        except ModuleNotFoundError as error:
-            raise InvalidInput(
-                f"there is no module '{error.name}'; pip install 'respin[serve,export,bench]', "
-                "a CPU build of torch first where no GPU is wanted"
-            ) from error
-        raise typer.Exit(module.main([*benchmark.arguments, *context.args]) or 0)
+def _imported(target: str) -> Callable[..., None]:
+    """Import a function of this package, "module:name".
 
-    return run
+    Raises:
+        InvalidInput: an extra is not installed.
+    """
+    module, name = target.split(":")
+    try:
+        found: Callable[..., None] = getattr(import_module(f"respin_benchmarks.{module}"), name)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"there is no module '{error.name}'; pip install 'respin[serve,export,bench]', "
+            "a CPU build of torch first where no GPU is wanted"
+        ) from error
+    return found
+
+
+def _add(name: str, kind: type[Any], target: str, meaning: str) -> None:
+    def run(options: Any) -> None:
+        _imported(target)(options)
+
+    app.command(name, help=meaning)(of.command_from(kind, run))
 
 
 for _name, _benchmark in BENCHMARKS.items():
-    app.command(
-        _name,
-        help=_benchmark.meaning,
-        # Each has an argument parser of its own, which also answers --help.
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    )(_command(_benchmark))
+    _add(_name, *_benchmark)
+
+
+@app.command()
+def compare(
+    older: Annotated[Path, typer.Argument(help="CSV file.")], newer: Annotated[Path, typer.Argument(help="CSV file.")]
+) -> None:
+    """Exit with status 1 if one results file is slower than another, beyond the noise of both."""
+    _imported("compare:run")(older, newer)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Option(help="Folder of the CSV files.")] = Path("benchmarks/results"),
+    root: Annotated[Path, typer.Option(help="Folder of the checkout.")] = Path(),
+) -> None:
+    """Write every section and picture of the documentation again from the CSV files; measure nothing."""
+    _imported("sections:write_sections")(results, root)

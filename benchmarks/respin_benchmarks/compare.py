@@ -7,34 +7,32 @@ the slowest.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import math
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from respin.errors import InvalidInput, RespinError
-from respin_benchmarks.circumstances import machine_of
+from respin.errors import InvalidInput
+from respin.report.rows import read_records
 
-Row = Mapping[str, str]
+Record = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResultKind:
     """A kind of results file.
 
     Args:
         name: in words.
         key: columns that say what was asked for.
         fastest: column of a repeat's time.
-        slowest: column of its slow end; the same where a repeat is one time.
+        slowest: column of its slow end; the same if a repeat is one time.
     """
 
     name: str
@@ -43,7 +41,7 @@ class Kind:
     slowest: str
 
     def fits(self, columns: Sequence[str]) -> bool:
-        """Whether a file with these columns is of it."""
+        """Return whether a file with these columns is of this kind."""
         needed = {*self.key, self.fastest, self.slowest}
         return any(needed | machine <= set(columns) for machine in ({"machine"}, {"cpu", "cores"}))
 
@@ -52,26 +50,28 @@ JOB = ("profile", "sampler", "steps", "background_steps")
 """Columns of a job on the server."""
 
 KINDS = (
-    Kind(
+    ResultKind(
         "jobs",
         ("way", "runtime", "precision", "sampler", "steps", "background_steps", "views", "jobs", "photo", "weights"),
         "latency_s",
         "latency_s",
     ),
-    Kind("networks", ("network", "runtime", "precision", "batch", "shapes", "weights"), "call_ms", "call_p95_ms"),
-    Kind(
+    ResultKind("networks", ("network", "runtime", "precision", "batch", "shapes", "weights"), "call_ms", "call_p95_ms"),
+    ResultKind(
         "perf_analyzer",
         ("model", "protocol", "concurrency", "request_rate", "shared_memory", "requests", "profile", "weights"),
         "p50_ms",
         "p95_ms",
     ),
-    Kind("load", (*JOB, "arrival", "concurrency", "rate_share"), "p50_s", "p95_s"),
-    Kind("spin", (*JOB, "views"), "latency_s", "latency_s"),
-    Kind("stages", JOB, "latency_s", "latency_s"),
-    Kind("overhead", ("steps",), "server_ms", "server_ms"),
-    Kind("startup", ("profile",), "second_job_s", "second_job_s"),
-    Kind("stepping", ("network", "unet", "cost_ms", "way", "arrival", "concurrency", "steps"), "wall_s", "wall_s"),
-    Kind("many views", ("way", "caches", "views"), "wall_s", "wall_s"),
+    ResultKind("load", (*JOB, "arrival", "concurrency", "rate_share"), "p50_s", "p95_s"),
+    ResultKind("spin", (*JOB, "views"), "latency_s", "latency_s"),
+    ResultKind("stages", JOB, "latency_s", "latency_s"),
+    ResultKind("overhead", ("steps",), "server_ms", "server_ms"),
+    ResultKind("startup", ("profile",), "second_job_s", "second_job_s"),
+    ResultKind(
+        "stepping", ("network", "unet", "cost_ms", "way", "arrival", "concurrency", "steps"), "wall_s", "wall_s"
+    ),
+    ResultKind("many views", ("way", "caches", "views"), "wall_s", "wall_s"),
 )
 
 
@@ -92,14 +92,14 @@ class Change:
     faster: bool
 
 
-def changes(older: Sequence[Row], newer: Sequence[Row]) -> list[Change]:
-    """What both files measured, in the newer one's order.
+def changes_between(older: Sequence[Record], newer: Sequence[Record]) -> list[Change]:
+    """Return what both files measured, in the newer one's order.
 
     Raises:
         InvalidInput: they are of different kinds or machines, or have nothing in common.
     """
     kind = _kind(older, newer)
-    machines = [" / ".join(sorted({machine_of(row) for row in rows})) for rows in (older, newer)]
+    machines = [" / ".join(sorted({_machine(row) for row in rows})) for rows in (older, newer)]
     if machines[0] != machines[1]:
         raise InvalidInput(
             f"one file was measured on {machines[0]}, the other on {machines[1]}; measure both on one machine"
@@ -111,7 +111,11 @@ def changes(older: Sequence[Row], newer: Sequence[Row]) -> list[Change]:
     return [_change(key, before[key], after[key], kind) for key in common]
 
 
-def _kind(older: Sequence[Row], newer: Sequence[Row]) -> Kind:
+def _machine(row: Record) -> str:
+    return row["machine"] if "machine" in row else f"{row['cores']} cores of {row['cpu']}"
+
+
+def _kind(older: Sequence[Record], newer: Sequence[Record]) -> ResultKind:
     for kind in KINDS:
         if all(rows and kind.fits(list(rows[0])) for rows in (older, newer)):
             return kind
@@ -119,14 +123,14 @@ def _kind(older: Sequence[Row], newer: Sequence[Row]) -> Kind:
     raise InvalidInput(f"these are not two results files of one kind with at least a row each; the kinds are {names}")
 
 
-def _by_key(rows: Sequence[Row], kind: Kind) -> dict[tuple[str, ...], list[Row]]:
-    grouped: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+def _by_key(rows: Sequence[Record], kind: ResultKind) -> dict[tuple[str, ...], list[Record]]:
+    grouped: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for row in rows:
         grouped[tuple(row[name] for name in kind.key)].append(row)
     return grouped
 
 
-def _change(key: tuple[str, ...], before: Sequence[Row], after: Sequence[Row], kind: Kind) -> Change:
+def _change(key: tuple[str, ...], before: Sequence[Record], after: Sequence[Record], kind: ResultKind) -> Change:
     fast = [[_time(row[kind.fastest]) for row in rows] for rows in (before, after)]
     slow = [[_time(row[kind.slowest]) for row in rows] for rows in (before, after)]
     return Change(
@@ -138,45 +142,26 @@ def _change(key: tuple[str, ...], before: Sequence[Row], after: Sequence[Row], k
 
 
 def _time(text: str) -> float:
-    """What never came took for ever."""
+    """A job without an answer took for ever."""
     value = float(text)
     return math.inf if math.isnan(value) else value
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a results file.
+def run(older: Path, newer: Path) -> None:
+    """Print what both files measured, and exit with status 1 if something is slower.
 
     Raises:
-        InvalidInput: it is not there.
+        InvalidInput: a file is missing, or the two cannot be compared.
     """
-    if not path.is_file():
-        raise InvalidInput(f"there is no file '{path}'; name two CSV files of benchmarks/results")
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Compare; 1 if something is slower, 2 if the files cannot be compared."""
-    parser = argparse.ArgumentParser(
-        prog="respin bench compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("older", type=Path, help="CSV file")
-    parser.add_argument("newer", type=Path, help="CSV file")
-    options = parser.parse_args(arguments)
-    try:
-        found = changes(read(options.older), read(options.newer))
-    except RespinError as error:
-        print(error, file=sys.stderr)
-        return 2
-    table = Table("what", "newer / older", "")
+    for path in (older, newer):
+        if not path.is_file():
+            raise InvalidInput(f"there is no file '{path}'; name two CSV files of benchmarks/results")
+    found = changes_between(read_records(older), read_records(newer))
+    shown = Table("what", "newer / older", "")
     for change in found:
         verdict = "slower" if change.slower else "faster" if change.faster else "within the noise"
-        table.add_row(" ".join(part for part in change.key if part), f"{change.ratio:.3f}", verdict)
-    Console().print(table)
+        shown.add_row(" ".join(part for part in change.key if part), f"{change.ratio:.3f}", verdict)
+    Console().print(shown)
     slower = sum(change.slower for change in found)
-    print(f"{slower} of {len(found)} slower")
-    return 1 if slower else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    typer.echo(f"{slower} of {len(found)} slower")
+    raise typer.Exit(1 if slower else 0)

@@ -5,18 +5,18 @@ import json
 import pytest
 
 from respin.errors import InvalidInput
-from respin_benchmarks.circumstances import FILE, circumstances_in, noted
+from respin_benchmarks.circumstances import FILE, read_circumstances, recorded
 
 
 def run_of(folder, benchmark="served: load", *, anew=True, rows="rows\n"):
     file = folder / "load.csv"
-    with noted(benchmark, [file, folder / "none.csv"], anew=anew):
+    with recorded(benchmark, [file, folder / "none.csv"], anew=anew):
         file.write_text(rows)
 
 
 def test_a_run_is_noted_with_machine_versions_threads_clocks_and_load(tmp_path):
     run_of(tmp_path)
-    (run,) = circumstances_in(tmp_path / FILE)
+    (run,) = read_circumstances(tmp_path / FILE)
     assert (run["benchmark"], run["results"]) == ("served: load", ["load.csv"])
     assert run["began"] <= run["ended"]
     assert run["commit"]
@@ -28,17 +28,17 @@ def test_a_run_is_noted_with_machine_versions_threads_clocks_and_load(tmp_path):
     assert "threads" in run
 
 
-def test_limits_of_threads_are_noted(tmp_path, monkeypatch):
+def test_limits_of_threads_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     run_of(tmp_path)
-    (run,) = circumstances_in(tmp_path / FILE)
+    (run,) = read_circumstances(tmp_path / FILE)
     assert run["threads"]["OMP_NUM_THREADS"] == "1"
 
 
 def test_a_run_that_fails_is_noted_too(tmp_path):
-    with pytest.raises(RuntimeError), noted("overhead", [tmp_path / "overhead.csv"], anew=True):
+    with pytest.raises(RuntimeError), recorded("overhead", [tmp_path / "overhead.csv"], anew=True):
         raise RuntimeError
-    (run,) = circumstances_in(tmp_path / FILE)
+    (run,) = read_circumstances(tmp_path / FILE)
     assert (run["benchmark"], run["results"]) == ("overhead", [])
 
 
@@ -46,13 +46,13 @@ def test_rows_that_are_written_anew_take_the_circumstances_of_the_old_ones_along
     run_of(tmp_path)
     run_of(tmp_path, "overhead")
     run_of(tmp_path)
-    assert [run["benchmark"] for run in circumstances_in(tmp_path / FILE)] == ["overhead", "served: load"]
+    assert [run["benchmark"] for run in read_circumstances(tmp_path / FILE)] == ["overhead", "served: load"]
 
 
 def test_rows_that_are_added_keep_those_of_the_earlier_ones(tmp_path):
     for _ in range(2):
         run_of(tmp_path, "in process, cpu", anew=False)
-    assert [run["benchmark"] for run in circumstances_in(tmp_path / FILE)] == ["in process, cpu"] * 2
+    assert [run["benchmark"] for run in read_circumstances(tmp_path / FILE)] == ["in process, cpu"] * 2
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"runs": [1]}', '{"runs": [{"benchmark": 1}]}', '{"runs": 3}'])

@@ -4,8 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
+from run_bench import bench
 
-from respin_benchmarks.compare import main
+from respin.errors import InvalidInput
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 ASKED = {
@@ -33,7 +34,7 @@ def compared(tmp_path):
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
-        return main([str(file) for file in files])
+        return bench("compare", *files)
 
     return compare
 
@@ -42,14 +43,15 @@ def jobs(*latencies_s, **other):
     return [ASKED | {"latency_s": str(latency_s)} | other for latency_s in latencies_s]
 
 
-def test_a_slowdown_beyond_the_noise_fails(compared, capsys):
-    assert compared(jobs(1.0, 1.1, 0.9), jobs(1.3, 1.2, 1.4)) == 1
-    assert "1 of 1 slower" in capsys.readouterr().out
+def test_a_slowdown_beyond_the_noise_fails(compared):
+    result = compared(jobs(1.0, 1.1, 0.9), jobs(1.3, 1.2, 1.4))
+    assert result.exit_code == 1
+    assert "1 of 1 slower" in result.output
 
 
 @pytest.mark.parametrize("newer", [(1.05, 1.2, 1.3), (0.9, 1.0, 1.1), (0.5, 0.6, 0.4)])
 def test_what_overlaps_or_is_faster_passes(compared, newer):
-    assert compared(jobs(1.0, 1.1, 0.9), jobs(*newer)) == 0
+    assert compared(jobs(1.0, 1.1, 0.9), jobs(*newer)).exit_code == 0
 
 
 def test_a_network_is_slower_only_beyond_the_older_ones_slow_end(compared):
@@ -63,8 +65,8 @@ def test_a_network_is_slower_only_beyond_the_older_ones_slow_end(compared):
         "machine": "a laptop",
     }
     older = [asked | {"call_ms": "10", "call_p95_ms": "12"}]
-    assert compared(older, [asked | {"call_ms": "11.9", "call_p95_ms": "13"}]) == 0
-    assert compared(older, [asked | {"call_ms": "12.1", "call_p95_ms": "13"}]) == 1
+    assert compared(older, [asked | {"call_ms": "11.9", "call_p95_ms": "13"}]).exit_code == 0
+    assert compared(older, [asked | {"call_ms": "12.1", "call_p95_ms": "13"}]).exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -75,32 +77,33 @@ def test_a_network_is_slower_only_beyond_the_older_ones_slow_end(compared):
         ([{"network": "edsr"}], "not two results files of one kind"),
     ],
 )
-def test_files_that_cannot_be_compared_are_refused_in_words(compared, newer, sentence, capsys):
-    assert compared(jobs(1.0), newer) == 2
-    assert sentence in capsys.readouterr().err
+def test_files_that_cannot_be_compared_are_refused_in_words(compared, newer, sentence):
+    error = compared(jobs(1.0), newer).exception
+    assert isinstance(error, InvalidInput)
+    assert sentence in str(error)
 
 
 @pytest.mark.parametrize(
     "name",
     [
         *("jobs_cpu", "networks_cpu", "perf_analyzer", "served_load", "served_spin", "served_stages"),
-        *("overhead", "startup", "step_scheduler", "many_views"),
+        *("overhead", "startup", "step_batcher", "many_views"),
     ],
 )
-def test_every_benchmarks_results_can_be_compared_and_nothing_is_slower_than_itself(name, capsys):
-    file = str(RESULTS / f"{name}.csv")
-    assert main([file, file]) == 0
-    assert "0 of " in capsys.readouterr().out
+def test_every_benchmarks_results_can_be_compared_and_nothing_is_slower_than_itself(name):
+    file = RESULTS / f"{name}.csv"
+    result = bench("compare", file, file)
+    assert result.exit_code == 0
+    assert "0 of " in result.output
 
 
 def test_a_load_that_no_longer_has_an_answer_is_slower(compared):
     asked = dict.fromkeys(("arrival", "concurrency", "rate_share", "profile"), "1") | ASKED
     answered, refused = (asked | {"p50_s": p50_s, "p95_s": p50_s} for p50_s in ("1.0", "nan"))
-    assert compared([answered], [refused]) == 1
-    assert compared([refused], [answered]) == 0
-    assert compared([refused], [refused]) == 0
+    assert compared([answered], [refused]).exit_code == 1
+    assert compared([refused], [answered]).exit_code == 0
+    assert compared([refused], [refused]).exit_code == 0
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
-    assert main([str(tmp_path / "no.csv"), str(tmp_path / "no.csv")]) == 2
-    assert "there is no file" in capsys.readouterr().err
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    assert "there is no file" in str(bench("compare", tmp_path / "no.csv", tmp_path / "no.csv").exception)

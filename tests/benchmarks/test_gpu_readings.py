@@ -8,12 +8,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from respin_benchmarks.circumstances import FILE, circumstances_in, noted
-from respin_benchmarks.embedded import Processes
+from respin_benchmarks.circumstances import FILE, read_circumstances, recorded
+from respin_benchmarks.embedded import MemoryWatch, Processes
 from respin_benchmarks.gpu import MIB, open_gpu
-from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
+from respin_benchmarks.in_process.machine import NO_MEMORY, GpuMemory, Machine
 from respin_benchmarks.served.load import memory_columns
-from respin_benchmarks.served.memory import MemoryWatch
 
 
 class NVMLError(Exception):
@@ -70,9 +69,9 @@ def test_what_a_gpu_does_not_tell_is_left_out(nvml):
 
 
 def test_what_a_gpu_is_and_how_fast_it_runs_is_noted_with_a_benchmark(nvml, tmp_path):
-    with noted("in process, cuda", [tmp_path / "jobs_cuda.csv"], anew=False):
+    with recorded("in process, cuda", [tmp_path / "jobs_cuda.csv"], anew=False):
         pass
-    (run,) = circumstances_in(tmp_path / FILE)
+    (run,) = read_circumstances(tmp_path / FILE)
     assert run["gpu"] == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000, "power_limit_w": 700}
     assert run["after"]["gpu_mhz"] == {"sm": 1980, "memory": 3201}
 
@@ -84,8 +83,8 @@ def test_without_a_driver_there_is_no_gpu(nvml):
 
 def test_a_servers_processes_are_found_among_those_of_the_gpu(nvml, sleeper):
     nvml.held = {sleeper.pid: 300 * MIB, os.getpid(): 50 * MIB}
-    weight = Processes(sleeper.pid, open_gpu()).weight()
-    assert (weight.vram, weight.vram_by_process) == (9000, {"sleep": 300})
+    memory = Processes(sleeper.pid, open_gpu()).read_memory()
+    assert (memory.vram, memory.vram_by_process) == (9000, {"sleep": 300})
 
 
 def test_a_row_has_the_greatest_memory_of_the_gpu_and_whose_it_was(nvml, sleeper):
@@ -107,9 +106,9 @@ def test_a_row_without_a_gpu_has_no_memory_of_it(sleeper):
 
 
 def test_a_way_takes_what_has_come_since():
-    assert Memory(9000, 700.0) - Memory(2000, 100.0) == Memory(7000, 600.0)
-    assert str(Memory(7000, 600.0)) == "7000 MiB, of this process 600"
-    assert str(Memory(7000, math.nan)) == "7000 MiB"
+    assert GpuMemory(9000, 700.0) - GpuMemory(2000, 100.0) == GpuMemory(7000, 600.0)
+    assert str(GpuMemory(7000, 600.0)) == "7000 MiB, of this process 600"
+    assert str(GpuMemory(7000, math.nan)) == "7000 MiB"
 
 
 def test_a_cpu_has_no_memory_of_a_gpu(nvml):

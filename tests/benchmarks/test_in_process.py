@@ -4,26 +4,19 @@ import importlib.util
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from run_bench import bench, measure
 
-from respin.report.markdown import with_section
 from respin.report.rows import read_rows
-from respin_benchmarks.circumstances import FILE, circumstances_in
-from respin_benchmarks.in_process.__main__ import main
+from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.in_process.machine import Ceilings, Machine
-from respin_benchmarks.in_process.network_runs import trials
-from respin_benchmarks.in_process.report import jobs_file, networks_file, section_name, text_of
-from respin_benchmarks.in_process.resume import OutOfTime
+from respin_benchmarks.in_process.network_runs import make_trials
+from respin_benchmarks.in_process.report import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
-from respin_benchmarks.in_process.runtimes import open_networks
 from respin_benchmarks.in_process.weights import MiniSet
-from respin_export.isolated import Done
-from respin_export.published import PublishedWeights
 
-ROOT = Path(__file__).parents[2]
 FEW = [
     "--cold-starts",
     "1",
@@ -38,16 +31,16 @@ FEW = [
     "--few-steps",
     "3",
 ]
-SMALL = [*FEW, "--views", "2", "--most-jobs", "2", "--device", "cpu", "--weights", "set", "--runtimes", "onnxruntime"]
+SMALL = [*FEW, *["--views", "2", "--most-jobs", "2", "--device", "cpu", "--weights", "set", "--runtime", "onnxruntime"]]
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
-    (folder / "page.md").write_text(f"<!-- {section_name('cpu')}: begin -->\n<!-- {section_name('cpu')}: end -->\n")
+    section = in_process_report("cpu").section
+    (folder / "page.md").write_text(f"<!-- {section}: begin -->\n<!-- {section}: end -->\n")
     before = torch.get_num_threads()
-    where = ["--results", str(folder), "--work", str(folder / "work"), "--page", str(folder / "page.md")]
-    assert main([*SMALL, *where]) == 0
+    measure("in-process", *SMALL, "--results", folder, "--work", folder / "work", "--page", folder / "page.md")
     torch.set_num_threads(before)
     return folder
 
@@ -69,10 +62,12 @@ def test_the_engine_makes_the_baselines_picture(measured):
     assert min(same.psnr_view_db, same.psnr_background_db) >= 40
 
 
-def test_a_cold_start_of_the_baseline_takes_longer_than_a_warm_one(measured):
+def test_the_baseline_runs_warm_and_in_a_process_of_its_own(measured):
     rows = read_rows(jobs_file(measured, "cpu"), JobRun)
     (cold,), (warm,) = ([row for row in rows if row.way == way] for way in ("cold baseline", "baseline"))
-    assert cold.latency_s > warm.latency_s
+    assert cold.key == warm.key == ("ddim", 4, 4, 1, 1)
+    assert cold.memory_mib > 0, "the peak of its own process"
+    assert warm.memory_mib == 0, "ways that share a process cannot be told apart"
 
 
 def test_many_views_and_many_jobs_are_measured(measured):
@@ -82,7 +77,7 @@ def test_many_views_and_many_jobs_are_measured(measured):
 
 
 def test_the_circumstances_lie_beside_the_rows(measured):
-    (run,) = circumstances_in(measured / FILE)
+    (run,) = read_circumstances(measured / FILE)
     assert (run["benchmark"], run["results"]) == ("in process, cpu", ["jobs_cpu.csv", "networks_cpu.csv"])
     assert run["threads"]["torch"] == torch.get_num_threads()
 
@@ -94,69 +89,38 @@ def test_the_page_tells_aims_jobs_and_networks(measured):
     assert (measured / "images" / "jobs_cpu.png").stat().st_size > 0
 
 
-def test_what_is_measured_is_not_measured_again(measured, capsys):
+def test_what_is_measured_is_not_measured_again(measured):
     before = networks_file(measured, "cpu").read_text()
-    where = ["--results", str(measured), "--work", str(measured / "work")]
-    assert main([*SMALL, *where, "--measure", "networks"]) == 0
+    told = measure("networks", *SMALL, "--results", measured, "--work", measured / "work")
     assert networks_file(measured, "cpu").read_text() == before
-    told = capsys.readouterr().out
     assert "ms, on the device" not in told
     assert "| `grounding_dino` | 1 |" in told
-
-
-def test_when_the_time_is_up_no_further_export_is_waited_for(tmp_path, monkeypatch):
-    begun = []
-
-    def export_set(plan, on_event):
-        for name in plan.networks:
-            begun.append(name)
-            on_event(Done(name, None, 1.0, 1))
-        return []
-
-    monkeypatch.setattr("respin_benchmarks.in_process.runtimes.export_set", export_set)
-    given = {"device": "cpu", "half": False, "work": tmp_path, "jobs": 1, "tell": print, "time_is_up": lambda: True}
-    with pytest.raises(OutOfTime, match="time is up with 1 of 2 exports; run the same command again"):
-        open_networks("onnxruntime", PublishedWeights(tmp_path), names=["edsr", "vae_encoder"], **given)
-    assert begun == ["edsr"]
 
 
 @pytest.mark.parametrize(
     ("name", "largest", "tried"), [("zero123_unet", 1, [1]), ("zero123_unet", 4, [1, 4]), ("clip_text", 1, [2])]
 )
 def test_no_batch_larger_than_asked_for_is_tried_unless_the_network_knows_no_other(name, largest, tried):
-    found = trials(MiniSet(), name, Machine("cpu"), half=False, largest_batch=largest)
+    found = make_trials(MiniSet(), name, Machine("cpu"), half=False, largest_batch=largest)
     assert [len(next(iter(trial.inputs.values()))) for trial in found] == tried
 
 
-@pytest.mark.parametrize("device", ["cpu", "cpu_full", "cuda"])
-def test_the_page_shows_the_committed_results(device):
-    page = (ROOT / "docs/benchmarks.md").read_text()
-    assert with_section(page, section_name(device), text_of(ROOT / "benchmarks/results", device)) == page
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_without_a_gpu_the_gpus_measurement_says_so(tmp_path, capsys):
-    assert main(["--device", "cuda", "--results", str(tmp_path)]) == 1
-    assert "there is no NVIDIA GPU to be seen; use --device cpu" in capsys.readouterr().err
+def test_without_a_gpu_the_gpus_measurement_says_so(tmp_path):
+    error = bench("in-process", "--device", "cuda", "--results", tmp_path).exception
+    assert "PyTorch sees no NVIDIA GPU here; use --device cpu" in str(error)
 
 
 def test_a_gpu_machine_needs_nothing_of_the_server_nor_of_its_clients():
-    blocked = "import sys; sys.modules.update(dict.fromkeys(('grpc', 'tritonclient', 'pytriton', 'openvino')))"
-    command = f"{blocked}; import respin_benchmarks.in_process.__main__"
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('grpc', 'tritonclient', 'pytriton')))"
+    command = f"{blocked}; import respin_benchmarks.commands, respin_benchmarks.in_process.session"
     subprocess.run([sys.executable, "-c", command], check=True)
 
 
-def test_without_the_package_triton_nothing_is_compiled_and_the_cure_is_told(tmp_path, capsys, monkeypatch):
+def test_without_the_package_triton_nothing_is_compiled_and_the_cure_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert main([*SMALL, "--runtimes", "torch compiled", "--results", str(tmp_path), "--measure", "networks"]) == 1
-    assert "'torch compiled' needs the package triton" in capsys.readouterr().err
-
-
-def test_a_page_without_the_section_is_refused_before_anything_is_measured(tmp_path, capsys):
-    (tmp_path / "page.md").write_text("nothing")
-    assert main([*SMALL, "--results", str(tmp_path), "--page", str(tmp_path / "page.md")]) == 1
-    assert "the page has no section 'in process, cpu'" in capsys.readouterr().err
-    assert not networks_file(tmp_path, "cpu").exists()
+    error = bench("networks", *SMALL, "--runtime", "torch compiled", "--results", tmp_path).exception
+    assert "'torch compiled' needs the package triton" in str(error)
 
 
 @pytest.mark.parametrize(("flop", "moved", "wanted_ms"), [(1e12, 1e6, 10), (1e6, 1e9, 5)])

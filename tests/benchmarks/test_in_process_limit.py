@@ -1,19 +1,14 @@
-"""The limit of a whole job is the sum of its calls' limits; and what torch.compile's minutes are spent on."""
+"""The limit of a whole job is the sum of its calls' limits."""
 
 from dataclasses import replace
 
 import pytest
-import torch
 
 from respin.contracts import NETWORKS
-from respin.model_set import Sizes
-from respin_benchmarks.in_process.limit import job_limit_ms
+from respin_benchmarks.in_process.analysis import job_limit_ms
 from respin_benchmarks.in_process.plots import RUNTIME_COLOURS, draw_latencies, draw_limits
-from respin_benchmarks.in_process.precompile import lengths_met
 from respin_benchmarks.in_process.rows import NetworkRun
-from respin_benchmarks.in_process.runner import CompiledGraphs
 from respin_benchmarks.in_process.runtimes import RUNTIMES
-from respin_benchmarks.in_process.torch_networks import COMPILED
 
 SHAPES = {"grounding_dino": "3x800x1000", "vae_encoder": "3x512x512", "vae_decoder": "4x64x64", "edsr": "3x256x256"}
 
@@ -92,28 +87,3 @@ def test_the_pictures_of_limits_and_latencies_are_drawn(tmp_path):
 
 def test_no_two_runtimes_share_a_colour():
     assert len(set(RUNTIME_COLOURS)) >= len(RUNTIMES)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported
-def test_two_shapes_of_a_chosen_batch_are_compiled_and_others_go_without():
-    module = torch.nn.Identity()
-    runner = CompiledGraphs(module, NETWORKS["vae_decoder"], "cpu", batches=(1,))
-    shapes = [((1, 4, side, side),) for side in (64, 32, 16)]
-    chosen = [runner.forward_for(shape) is not module for shape in shapes]
-    assert chosen == [True, True, False]
-    assert runner.forward_for(shapes[0]) is not module
-    assert runner.forward_for(((8, 4, 64, 64),)) is module
-
-
-@pytest.mark.parametrize(
-    ("name", "met"),
-    [
-        ("edsr", [{}]),
-        ("grounding_dino", [{}, {"height": 800, "width": 800}]),
-        ("vae_encoder", [{}, {"height": 256, "width": 256}]),
-        ("vae_decoder", [{}, {"latent_height": 32, "latent_width": 32}]),
-    ],
-)
-def test_what_is_compiled_beforehand_is_what_a_job_of_a_square_photo_brings(name, met):
-    assert name in COMPILED
-    assert lengths_met(name, Sizes()) == met

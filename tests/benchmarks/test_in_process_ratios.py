@@ -5,13 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from respin.report.rows import read_rows
-from respin_benchmarks.in_process.job_cells import ratio_in_words, ratios
+from respin_benchmarks.in_process.aims import targets_of
+from respin_benchmarks.in_process.analysis import ratio_text, ratios
 from respin_benchmarks.in_process.page import page_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
-from respin_benchmarks.in_process.targets import check_targets
+from respin_benchmarks.targets import target_table
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 USUAL = next(run for run in read_rows(RESULTS / "jobs_cpu.csv", JobRun) if run.way == "baseline")
+
+
+def target_lines(jobs, networks, device):
+    return target_table(targets_of(jobs, networks, device))
 
 
 def latency_s(run):
@@ -28,8 +33,8 @@ def jobs(*latencies_s):
 
 def test_each_repeat_is_held_against_its_neighbour():
     assert ratios(scripts(4.0, 9.0, 5.0), jobs(1.0, 3.0), latency_s) == [4.0, 3.0]
-    assert ratio_in_words([4.0, 3.0]) == "3.50 x (3.00 to 4.00)"
-    assert ratio_in_words([]) == ""
+    assert ratio_text([4.0, 3.0]) == "3.50 x (3.00 to 4.00)"
+    assert ratio_text([]) == ""
 
 
 def test_the_page_tells_a_ratio_with_its_spread():
@@ -39,7 +44,7 @@ def test_the_page_tells_a_ratio_with_its_spread():
 
 def test_an_aim_is_met_by_the_median_ratio():
     met, missed = (
-        check_targets([*scripts(4.0, 4.0, 4.0), *jobs(*latencies)], [], "cpu")
+        target_lines([*scripts(4.0, 4.0, 4.0), *jobs(*latencies)], [], "cpu")
         for latencies in ((1.0, 2.0, 4.0), (1.0, 3.0, 4.0))
     )
     aim = "| `onnxruntime`: one job at least 1.5 times faster than the warm eager baseline |"
@@ -49,7 +54,7 @@ def test_an_aim_is_met_by_the_median_ratio():
 
 def test_what_was_not_measured_side_by_side_is_no_aim():
     later = [replace(run, repeat=9) for run in jobs(1.0)]
-    assert not any("times faster" in line for line in check_targets([*scripts(4.0), *later], [], "cpu"))
+    assert not any("times faster" in line for line in target_lines([*scripts(4.0), *later], [], "cpu"))
 
 
 def networks_with(shares):

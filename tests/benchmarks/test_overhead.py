@@ -1,23 +1,22 @@
 """What the server adds to a job."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from respin.report.markdown import with_section
-from respin.report.rows import read_rows
 from respin_benchmarks.in_process.engine import request_for_cup
-from respin_benchmarks.overhead import SECTION, OverheadRun, page_of, refused, runs_of
+from respin_benchmarks.overhead import COLUMNS, OverheadRun, measure_overhead, page_of, send_refused
 
-ROOT = Path(__file__).parents[2]
-ROW = OverheadRun(75, 0, 1000.0, 960.0, 6.0, 30.0, "abc", "2026-11-26", "a laptop", "numpy 1")
+HERE = {"commit": "abc", "date": "2026-11-26", "machine": "a laptop", "versions": "numpy 1"}
+TIMES = {"server_ms": 1000.0, "in_process_ms": 960.0, "refusal_ms": 6.0, "encoding_ms": 30.0}
+ROW = OverheadRun(**HERE, **TIMES, steps=75, repeat=0)
 
 
 @pytest.mark.triton
 def test_the_same_job_is_done_by_the_server_and_in_this_process():
-    (row,) = runs_of(steps=4, repeats=1, warm_ups=1)
-    assert min(row.server_ms, row.in_process_ms, row.encoding_ms) > row.refusal_ms > 0
+    rows = list(measure_overhead(steps=4, repeats=2, warm_ups=1))
+    assert [(row.steps, row.repeat) for row in rows] == [(4, 0), (4, 1)]
+    assert all(getattr(row, name) > 0 for row in rows for name in COLUMNS)
 
 
 @pytest.mark.parametrize(("server_ms", "verdict"), [(1008.0, "met"), (1009.0, "**missed**")])
@@ -43,10 +42,4 @@ def test_a_request_that_is_answered_is_no_refusal():
             return None
 
     with pytest.raises(RuntimeError, match="was not refused"):
-        refused(Yielding(), request_for_cup(steps=4, background_steps=4))
-
-
-def test_the_page_shows_the_committed_results():
-    page = (ROOT / "docs/benchmarks.md").read_text()
-    rows = read_rows(ROOT / "benchmarks/results/overhead.csv", OverheadRun)
-    assert with_section(page, SECTION, page_of(rows)) == page
+        send_refused(Yielding(), request_for_cup(steps=4, background_steps=4))

@@ -3,22 +3,20 @@
 import base64
 import json
 import math
+import shutil
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_bench import bench, measure
 
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import InvalidInput
-from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin.request import RotationRequest
-from respin_benchmarks.perf_analyzer.__main__ import main
-from respin_benchmarks.perf_analyzer.binary import PerfAnalyzer, perf_analyzer
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input
-from respin_benchmarks.perf_analyzer.page import SECTION, page_of
-from respin_benchmarks.perf_analyzer.runs import Load, PerfRun, Server, figures_of
+from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, PerfServer, figures_of, find_program, run_program
 from respin_export.mini.sizes import SIZES
 
 ROOT = Path(__file__).parents[2]
@@ -70,9 +68,9 @@ def test_microseconds_become_milliseconds_and_what_is_not_told_is_no_number():
 
 
 def test_the_key_goes_only_where_it_is_needed(tmp_path):
-    server, files = Server("localhost:1", "secret"), {"data": tmp_path, "report": tmp_path, "batched": False}
-    assert not any("secret" in each for each in Load("edsr").arguments(server=server, **files))
-    assert any("secret" in each for each in Load("edsr", shared_memory="system").arguments(server=server, **files))
+    server, files = PerfServer("localhost:1", "secret"), {"data": tmp_path, "report": tmp_path, "batched": False}
+    assert not any("secret" in each for each in PerfLoad("edsr").arguments(server=server, **files))
+    assert any("secret" in each for each in PerfLoad("edsr", shared_memory="system").arguments(server=server, **files))
 
 
 @pytest.fixture
@@ -89,48 +87,65 @@ def fake(tmp_path):
 def test_a_program_on_the_path_is_taken(fake, tmp_path, monkeypatch):
     path = fake("echo here")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    found = perf_analyzer(tmp_path / "elsewhere")
-    assert (found.path, found.run([], 10)) == (path, "here\n")
+    assert find_program(None) == path
+    assert run_program(path, [], 10) == "here\n"
+
+
+def test_without_a_program_the_cure_is_told_before_a_server_is_started(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    error = bench("perf", "--results", tmp_path).exception
+    assert isinstance(error, InvalidInput)
+    assert "there is no perf_analyzer on the PATH; pip install perf-analyzer" in str(error)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_its_refusal_is_told_in_its_own_words(fake):
-    with pytest.raises(InvalidInput, match="perf_analyzer left with 99: failed to reach the server"):
-        PerfAnalyzer(fake("echo failed to reach the server >&2; exit 99")).run([], 10)
+    with pytest.raises(InvalidInput, match="perf_analyzer exited with status 99: failed to reach the server"):
+        run_program(fake("echo failed to reach the server >&2; exit 99"), [], 10)
 
 
 def test_a_run_that_never_ends_is_ended(fake):
     with pytest.raises(InvalidInput, match=r"was not done after 0.2 s"):
-        PerfAnalyzer(fake("exec sleep 60")).run([], 0.2)
+        run_program(fake("exec sleep 60"), [], 0.2)
+
+
+FIGURES = "Inferences/Second,p50 latency,p95 latency,p99 latency,Server Queue\\n2.5,400000,500000,600000,1500\\n"
+WRITES_FIGURES = f"""
+while [ $# -gt 0 ]; do case $1 in -f) shift; printf '{FIGURES}' > "$1";; esac; shift; done
+"""
+
+
+def test_every_job_and_network_is_a_row_of_its_figures(fake, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- perf_analyzer: begin -->\n<!-- perf_analyzer: end -->\n")
+    where = ["--url", "127.0.0.1:1", "--program", fake(WRITES_FIGURES), "--results", tmp_path, "--page", page]
+    measure("perf", *where, "--only", "edsr", "--only", "segment_object", "--requests", "1")
+    rows = read_rows(tmp_path / "perf_analyzer.csv", PerfRun)
+    assert [(row.model, row.concurrency, row.shared_memory, row.requests) for row in rows] == [
+        ("segment_object", 1, "none", 1),
+        ("segment_object", 4, "none", 1),
+        ("segment_object", 1, "system", 1),
+        ("edsr", 1, "none", 10),
+        ("edsr", 1, "system", 10),
+    ]
+    assert {(row.requests_s, row.p50_ms, row.queue_ms) for row in rows} == {(2.5, 400.0, 1.5)}
+    assert "| `edsr` | unary | 1 at once | system | 2.5 |" in page.read_text()
+
+
+def test_a_run_without_figures_is_an_error(fake, tmp_path):
+    given = ["--url", "127.0.0.1:1", "--program", fake("exit 0"), "--results", tmp_path, "--only", "edsr"]
+    assert "perf_analyzer wrote no figures of edsr" in str(bench("perf", *given).exception)
 
 
 @pytest.mark.triton
+@pytest.mark.skipif(shutil.which("perf_analyzer") is None, reason="there is no perf_analyzer on the PATH")
 def test_it_measures_a_job_and_a_network_on_the_real_server(tmp_path):
-    (tmp_path / "page.md").write_text(f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n")
-    results = tmp_path / "results.csv"
-    program = ROOT / "build/perf_analyzer"
-    where = ["--results", str(results), "--page", str(tmp_path / "page.md"), "--program", str(program)]
-    assert main([*where, "--only", "edsr", "segment_object", "--requests", "1"]) == 0
-    rows = read_rows(results, PerfRun)
-    measured = {(row.model, row.concurrency, row.shared_memory) for row in rows}
-    assert measured == {
-        ("segment_object", 1, "none"),
-        ("segment_object", 4, "none"),
-        ("segment_object", 1, "system"),
-        ("edsr", 1, "none"),
-        ("edsr", 1, "system"),
-    }
+    measure("perf", "--results", tmp_path, "--only", "edsr", "--only", "segment_object", "--requests", "1")
+    rows = read_rows(tmp_path / "perf_analyzer.csv", PerfRun)
+    assert len(rows) == 5
     assert all(row.requests_s > 0 and row.p50_ms > 0 for row in rows)
-    assert "| `edsr` | unary | 1 at once | system |" in (tmp_path / "page.md").read_text()
 
 
-@pytest.mark.triton
-def test_a_server_that_is_not_there_is_told_of(tmp_path, capsys):
-    where = ["--results", str(tmp_path / "r.csv"), "--program", str(ROOT / "build/perf_analyzer")]
-    assert main([*where, "--url", "127.0.0.1:1", "--only", "edsr"]) == 1
-    assert "perf_analyzer left with" in capsys.readouterr().err
-
-
-def test_the_page_shows_the_committed_results():
-    page = (ROOT / "docs/benchmarks.md").read_text()
-    rows = read_rows(ROOT / "benchmarks/results/perf_analyzer.csv", PerfRun)
-    assert with_section(page, SECTION, page_of(rows)) == page
+def test_the_input_files_of_the_jobs_are_written(tmp_path):
+    measure("perf", "--write-inputs", tmp_path / "inputs")
+    assert {file.stem for file in (tmp_path / "inputs").iterdir()} == set(JOBS)

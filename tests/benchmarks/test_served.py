@@ -3,58 +3,46 @@
 import math
 
 import pytest
+from run_bench import bench, measure
 
 from respin.contracts import NETWORKS
 from respin.limits import DEFAULT_LIMITS, EngineLimits
 from respin.report.markdown import with_section
 from respin.report.rows import read_rows
-from respin_benchmarks.circumstances import FILE, circumstances_in
-from respin_benchmarks.commands import BENCHMARKS
+from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.embedded import embedded
 from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.served.__main__ import main, parser
-from respin_benchmarks.served.page import SECTION
-from respin_benchmarks.served.report import LOAD, SPIN, STAGES, job_file, text_of
+from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES, job_file
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun, batches_from_text
 
-EMPTY_PAGE = f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n"
+EMPTY_PAGE = "<!-- served: begin -->\n<!-- served: end -->\n"
 NOWHERE = "127.0.0.1:1"
 
 
-def test_a_server_that_is_not_there_is_told_of(tmp_path, capsys):
-    assert main(["--url", NOWHERE, "--results", str(tmp_path)]) == 1
-    assert f"no server answers at {NOWHERE}" in capsys.readouterr().err
+def test_a_server_that_is_not_there_is_told_of(tmp_path):
+    error = bench("load", "--url", NOWHERE, "--results", tmp_path).exception
+    assert f"no server answers at {NOWHERE}" in str(error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_without_its_marks_is_refused_before_anything_is_measured(tmp_path, capsys):
-    page = tmp_path / "page.md"
-    page.write_text("no marks")
-    assert main(["--url", NOWHERE, "--results", str(tmp_path), "--page", str(page)]) == 1
-    assert f"has no section '{SECTION}'" in capsys.readouterr().err
-    assert page.read_text() == "no marks"
-
-
-@pytest.mark.parametrize("name", ["stages", "load", "spin"])
-def test_each_command_measures_one_thing(name):
-    assert parser().parse_args(BENCHMARKS[name].arguments).measure == [name]
-
-
-SMALL = ["--steps", "4", "--background-steps", "4", "--repeats", "1", "--jobs", "1", "--views", "1", "2"]
-FEW = [*SMALL, "--concurrency", "2", "--rates", "0.9", "--least-jobs", "2", "--jobs-each", "1", "--open-jobs", "2"]
+SMALL = ["--steps", "4", "--background-steps", "4"]
+LOADED = [*SMALL, *["--repeats", "1", "--concurrency", "2", "--least-jobs", "2", "--jobs-each", "1"]]
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     (folder / "page.md").write_text(EMPTY_PAGE)
-    assert main([*FEW, "--results", str(folder), "--page", str(folder / "page.md")]) == 0
+    where = ["--results", folder, "--page", folder / "page.md"]
+    measure("stages", *SMALL, "--jobs", 1, *where)
+    measure("load", *LOADED, "--rate", 0.9, "--open-jobs", 2, *where)
+    measure("spin", *SMALL, "--repeats", 1, "--views", 1, "--views", 2, *where)
     return folder
 
 
 @pytest.mark.triton
 def test_the_circumstances_of_each_measurement_lie_beside_its_rows(measured):
-    noted = {run["benchmark"]: run["results"] for run in circumstances_in(measured / FILE)}
+    noted = {run["benchmark"]: run["results"] for run in read_circumstances(measured / FILE)}
     assert noted == {"served: stages": [STAGES], "served: load": [LOAD], "served: spin": [SPIN]}
 
 
@@ -130,7 +118,7 @@ def test_one_job_is_shown_from_beginning_to_end(measured):
 @pytest.mark.triton
 def test_the_page_is_written_from_the_files(measured):
     page = (measured / "page.md").read_text()
-    assert page == with_section(EMPTY_PAGE, SECTION, text_of(measured))
+    assert page == with_section(EMPTY_PAGE, "served", SERVED.text(measured))
     for title in ("Where one job's time goes", "Many jobs at once", "Many views in one request"):
         assert f"### {title}" in page
     for name in ("served_load.png", "served_batches.png", "served_job.png"):
@@ -141,8 +129,8 @@ def test_the_page_is_written_from_the_files(measured):
 @pytest.mark.triton
 def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_counted(tmp_path):
     with embedded("local", limits=EngineLimits(cache_mib=0, max_jobs=1)) as server:
-        where = ["--url", str(server.endpoints["gRPC"]), "--metrics-url", str(server.endpoints["metrics"])]
-        assert main([*FEW, *where, "--rates", "--measure", "load", "--results", str(tmp_path)]) == 0
+        where = ["--url", server.endpoints["gRPC"], "--metrics-url", server.endpoints["metrics"]]
+        measure("load", *LOADED, *where, "--open-jobs", 0, "--results", tmp_path)
     (row,) = read_rows(tmp_path / LOAD, LoadRun)
     assert (row.profile, row.jobs, row.answered, row.refused, row.failed) == ("running", 2, 1, 1, 0)
     assert row.first_error.startswith("Busy: the server has 1 jobs")
@@ -151,8 +139,8 @@ def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_
 
 
 @pytest.mark.triton
-def test_a_running_server_that_keeps_results_is_refused(tmp_path, capsys):
+def test_a_running_server_that_keeps_results_is_refused(tmp_path):
     with embedded("local", limits=DEFAULT_LIMITS) as server:
-        where = ["--url", str(server.endpoints["gRPC"]), "--metrics-url", str(server.endpoints["metrics"])]
-        assert main([*FEW, *where, "--results", str(tmp_path)]) == 1
-    assert "respin serve --limit cache_mib=0" in capsys.readouterr().err
+        where = ["--url", server.endpoints["gRPC"], "--metrics-url", server.endpoints["metrics"]]
+        error = bench("spin", *SMALL, *where, "--results", tmp_path).exception
+    assert "respin serve --limit cache_mib=0" in str(error)

@@ -6,15 +6,15 @@ import threading
 import pytest
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
-from respin_benchmarks.embedded import Processes, Weight
+from respin_benchmarks.embedded import MemoryReading, MemoryWatch, Processes
 from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.served.load import Cell, Loads, load_runs
-from respin_benchmarks.served.memory import MemoryWatch
-from respin_benchmarks.served.metrics import MetricsPort, Reading
-from respin_benchmarks.served.offered import closed_loop, open_loop, poisson_arrivals_s
+from respin_benchmarks.options import LoadOptions
+from respin_benchmarks.sending import poisson_arrivals_s, send_closed_loop, send_open_loop
+from respin_benchmarks.served.load import LoadCell, load_cells, measure_load
+from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_benchmarks.served.rows import batches_from_text, text_from_batches
 from respin_benchmarks.served.server_log import network_calls
-from respin_benchmarks.served.servers import Asked
+from respin_benchmarks.served.servers import JobRequests
 
 NOWHERE = "127.0.0.1:1"
 
@@ -51,19 +51,19 @@ respin_job_seconds_count 2
 
 
 def test_the_batch_sizes_of_a_run_are_the_difference_of_two_readings():
-    added = Reading.from_text(AFTER).since(Reading.from_text(BEFORE))
+    added = MetricsReading.from_text(AFTER).since(MetricsReading.from_text(BEFORE))
     assert added.batch_sizes("zero123_unet") == {1: 1, 4: 3, 8: 2}
     assert added.samples_per_call("zero123_unet") == pytest.approx(22 / 6)
 
 
 def test_what_has_not_counted_yet_is_nothing():
-    reading = Reading.from_text(BEFORE)
+    reading = MetricsReading.from_text(BEFORE)
     assert reading.batch_sizes("inpaint_unet") == {}
     assert (reading.samples_per_call("inpaint_unet"), reading.cache_hits, reading.answered) == (0, 0, 0)
 
 
 def test_hits_of_all_caches_count_and_a_job_only_once_all_of_it_is_told():
-    reading = Reading.from_text(AFTER)
+    reading = MetricsReading.from_text(AFTER)
     assert (reading.cache_hits, reading.answered) == (3, 2)
 
 
@@ -86,7 +86,7 @@ def fates():
     errors = iter([None, Busy("full"), None, DeadlineExceeded("late")])
     lock = threading.Lock()
 
-    def job():
+    def job(_number):
         with lock:
             error = next(errors)
         if error:
@@ -97,7 +97,10 @@ def fates():
 
 @pytest.mark.parametrize(
     "offered",
-    [lambda job: closed_loop(job, concurrency=2, jobs=4), lambda job: open_loop(job, [0.0, 0.001, 0.002, 0.003])],
+    [
+        lambda job: send_closed_loop(job, concurrency=2, jobs=4),
+        lambda job: send_open_loop(job, [0.0, 0.001, 0.002, 0.003]),
+    ],
     ids=["closed", "open"],
 )
 def test_no_job_is_dropped_whatever_becomes_of_it(fates, offered):
@@ -109,52 +112,57 @@ def test_no_job_is_dropped_whatever_becomes_of_it(fates, offered):
 
 def test_a_closed_loop_keeps_as_many_under_way_as_it_has_workers():
     together = threading.Barrier(3)
-    assert closed_loop(lambda: together.wait(30), concurrency=3, jobs=6).count("answered") == 6
+    assert send_closed_loop(lambda _: together.wait(30), concurrency=3, jobs=6).count("answered") == 6
 
 
 def test_a_bug_of_ours_is_no_failed_job():
-    def job():
+    def job(_number):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        closed_loop(job, concurrency=1, jobs=1)
+        send_closed_loop(job, concurrency=1, jobs=1)
 
 
 def test_no_two_jobs_have_the_same_seed_and_all_the_same_photo():
-    asked = Asked(steps=4, background_steps=4, sampler="ddim")
-    requests = [asked.request(), asked.request(), asked.request(3)]
+    asked = JobRequests(steps=4, background_steps=4, sampler="ddim")
+    requests = [asked.next(), asked.next(), asked.next(3)]
     assert [request.seed for request in requests] == [0, 1, 2]
     assert [request.views for request in requests] == [1, 1, 3]
     assert len({request.image for request in requests}) == 1
 
 
 def test_closed_loops_come_first_each_kind_from_little_to_much():
-    loads = Loads(concurrencies=[4, 1], rate_shares=[1.1, 0.5], repeats=3)
-    assert loads.cells() == [Cell(1), Cell(4), Cell(rate_share=0.5), Cell(rate_share=1.1)]
-    assert loads.runs(2) == 24
+    cells = load_cells(LoadOptions(concurrency=[4, 1], rate=[1.1, 0.5]))
+    assert cells == [LoadCell(1), LoadCell(4), LoadCell(rate_share=0.5), LoadCell(rate_share=1.1)]
+    assert load_cells(LoadOptions(concurrency=[2], open_jobs=0)) == [LoadCell(2)]
 
 
 def test_when_the_time_is_up_nothing_begins():
-    loads = Loads(concurrencies=[1], rate_shares=[])
-    assert list(load_runs([None], loads, lambda: True)) == []
+    assert list(measure_load([None], LoadOptions(), lambda: True)) == []
 
 
 def test_the_peak_of_the_memory_is_the_greatest_that_was_seen():
     class Growing:
-        weights = iter([Weight(10, 5, {"a": 5}), *[Weight(30, 25, {"a": 25})] * 2, *[Weight(20, 15, {"a": 15})] * 999])
+        readings = iter(
+            [
+                MemoryReading(10, 5, {"a": 5}),
+                *[MemoryReading(30, 25, {"a": 25})] * 2,
+                *[MemoryReading(20, 15, {"a": 15})] * 999,
+            ]
+        )
         looks = 0
         seen = threading.Event()
 
-        def weight(self):
+        def read_memory(self):
             self.looks += 1
             if self.looks == 3:
                 self.seen.set()
-            return next(self.weights)
+            return next(self.readings)
 
     processes = Growing()
     with MemoryWatch(processes) as watch:
         assert processes.seen.wait(30)
-    assert (watch.before.pss, watch.peak.pss, watch.peak_rss) == (5, 25, 30)
+    assert (watch.before.pss, watch.peak("pss").pss, watch.peak("rss").rss) == (5, 25, 30)
 
 
 def test_a_process_that_has_ended_takes_nothing(tmp_path):
@@ -162,10 +170,10 @@ def test_a_process_that_has_ended_takes_nothing(tmp_path):
 
     sleeper = subprocess.Popen(["sleep", "60"])
     processes = Processes(sleeper.pid)
-    assert processes.weight().rss > 0
+    assert processes.read_memory().rss > 0
     sleeper.kill()
     sleeper.wait()
-    assert processes.weight().rss == 0
+    assert processes.read_memory().rss == 0
 
 
 ASKED = '1126 23:59:59.{} 7 infer_request.cc:905] "[request id: a] prepared: [0x0] request id: , model: {}, requested'
@@ -218,11 +226,11 @@ def metrics_port():
 def test_metrics_that_never_tell_of_the_jobs_are_told_of(metrics_port):
     port = MetricsPort(metrics_port, timeout_s=0)
     with pytest.raises(InternalError, match=r"tell of 2 answered jobs where 5 were.*--metrics-url"):
-        port.settled(Reading(), 5)
+        port.read_settled(MetricsReading(), 5)
 
 
 def test_metrics_that_stand_still_are_taken(metrics_port):
-    assert MetricsPort(metrics_port).settled(Reading(), 2) == Reading.from_text(AFTER)
+    assert MetricsPort(metrics_port).read_settled(MetricsReading(), 2) == MetricsReading.from_text(AFTER)
 
 
 @pytest.mark.parametrize("url", [NOWHERE, "no url", "127.0.0.1:port"])

@@ -4,16 +4,14 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from respin.report.markdown import with_section
 from respin.report.rows import read_rows, write_rows
-from respin_benchmarks.in_process.__main__ import main
 from respin_benchmarks.in_process.rows import JobRun
-from respin_benchmarks.served.page import SECTION, page_of, spread
-from respin_benchmarks.served.report import LOAD, SPIN, text_of, write_report
+from respin_benchmarks.served.page import page_of
+from respin_benchmarks.served.report import LOAD, SERVED, SPIN
 from respin_benchmarks.served.rows import LoadRun, SpinRun
 
 ROOT = Path(__file__).parents[2]
-EMPTY_PAGE = f"<!-- {SECTION}: begin -->\n<!-- {SECTION}: end -->\n"
+EMPTY_PAGE = "<!-- served: begin -->\n<!-- served: end -->\n"
 
 NOTED = {
     "profile": "local",
@@ -104,7 +102,6 @@ def test_a_cell_without_an_answer_has_no_latency():
     nothing = dict.fromkeys(("p50_s", "p95_s", "p99_s"), math.nan)
     page = page_of([replace(LOADED, answered=0, refused=4, images_s=0.0, latencies_s="", **nothing)], [], [])
     assert "| 4 | 4 | 0 | 0.00 |  |  |  |  |" in page
-    assert spread([]) == ""
 
 
 def test_what_came_from_a_cache_is_told():
@@ -122,31 +119,14 @@ def test_views_are_compared_with_one_view_of_the_same_profile():
 def test_a_report_without_pictures_to_draw_is_a_page_all_the_same(tmp_path):
     (tmp_path / "page.md").write_text(EMPTY_PAGE)
     write_rows(tmp_path / SPIN, SpinRun, [SPUN])
-    write_report(tmp_path, tmp_path / "page.md")
+    SERVED.write(tmp_path, tmp_path / "page.md")
     assert "### Many views in one request" in (tmp_path / "page.md").read_text()
     assert not (tmp_path / "images").exists()
 
 
-def test_the_page_shows_the_committed_results():
-    page = (ROOT / "docs/benchmarks.md").read_text()
-    assert with_section(page, SECTION, text_of(ROOT / "benchmarks/results")) == page
-
-
-def test_whoever_measures_the_script_again_brings_what_is_said_of_its_memory_up_to_date(tmp_path):
+def test_the_script_measured_again_changes_what_is_said_of_its_memory(tmp_path):
     jobs = read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun)
     heavier = [replace(run, memory_mib=4321) if run.way == "cold baseline" else run for run in jobs]
     write_rows(tmp_path / "jobs_cpu.csv", JobRun, heavier)
     write_rows(tmp_path / LOAD, LoadRun, [replace(LOADED, concurrency=4)])
-    page = tmp_path / "page.md"
-    page.write_text(EMPTY_PAGE + "<!-- in process, cpu: begin -->\n<!-- in process, cpu: end -->\n")
-    assert main(["--device", "cpu", "--measure", "--results", str(tmp_path), "--page", str(page)]) == 0
-    assert "the script that Respin replaces takes 4321 in a process a job" in page.read_text()
-
-
-def test_without_results_of_a_server_what_the_page_says_of_one_stays(tmp_path):
-    write_rows(tmp_path / "jobs_cpu.csv", JobRun, read_rows(ROOT / "benchmarks/results/jobs_cpu.csv", JobRun))
-    page = tmp_path / "page.md"
-    said = EMPTY_PAGE.replace("begin -->\n", "begin -->\nas it was\n")
-    page.write_text(said + "<!-- in process, cpu: begin -->\n<!-- in process, cpu: end -->\n")
-    assert main(["--device", "cpu", "--measure", "--results", str(tmp_path), "--page", str(page)]) == 0
-    assert page.read_text().startswith(said)
+    assert "the script that Respin replaces takes 4321 in a process a job" in SERVED.text(tmp_path)

@@ -76,9 +76,26 @@ def test_the_core_needs_numpy_and_nothing_else():
     assert not [path for path in shared if "onnx_runtime" in path.read_text()]
 
 
-def test_the_server_side_never_imports_torch():
+TORCH_RUNTIMES = {"torch_calls.py", "torch_networks.py", "torch_parts.py", "torch_compile.py", "tensorrt.py"}
+"""Modules of the ensemble's networks that run them by PyTorch or TensorRT; nothing of the ensemble imports them."""
+
+
+def test_the_server_side_imports_torch_only_in_the_runtimes_that_are_chosen():
     server_side = [*modules("respin_ensemble"), *modules("respin_server")]
-    assert not [path for path in server_side if imported(path) & {"torch", "diffusers", "transformers"}]
+    with_torch = {path for path in server_side if imported(path) & {"torch", "diffusers", "transformers", "tensorrt"}}
+    assert {path.name for path in with_torch} == TORCH_RUNTIMES
+    assert {path.parent.name for path in with_torch} == {"networks"}
+
+
+def test_nothing_of_the_ensemble_imports_a_runtime_of_torch():
+    names = tuple(f"respin_ensemble.networks.{name.removesuffix('.py')}" for name in TORCH_RUNTIMES)
+    importers = {
+        path.name
+        for path in modules("respin_ensemble")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module in names
+    }
+    assert importers <= TORCH_RUNTIMES
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

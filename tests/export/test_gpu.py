@@ -10,6 +10,7 @@ import torch
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.onnx_runtime import onnxruntime
+from respin_ensemble.networks.tensorrt import EnginePlan
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import inputs_without_amplification, relative_l2
 from respin_export.mini.sizes import SIZES
@@ -17,7 +18,6 @@ from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
 from respin_export.small import build
 from respin_export.tensorrt.builder import EngineTask, build_engine
-from respin_export.tensorrt.engine_module import EngineModule
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 from respin_export.to_onnx import ExportOptions, export_network
 
@@ -68,6 +68,6 @@ def test_an_engine_computes_what_its_graph_does(tmp_path, name):
 
 
 def engine_outputs(trt, path, spec, inputs):
-    outputs = EngineModule(trt, path, spec)(**{name: torch.from_numpy(array).cuda() for name, array in inputs.items()})
+    outputs = EnginePlan(trt, path, spec)(**{name: torch.from_numpy(array).cuda() for name, array in inputs.items()})
     torch.cuda.synchronize()
     return [output.cpu().numpy() for output in outputs]

@@ -21,15 +21,16 @@ from respin.contracts import NETWORKS
 from respin.geometry import Box, Fit, Size, blend, cut, fit_longest_side, fit_within, lay
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.library_parts import library_unet, library_vae
-from respin_benchmarks.in_process.torch_networks import TorchNetworks, halved
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.imaging.masks import dilate, drop_specks, feather_inside
 from respin_ensemble.imaging.tensors import Mask, Picture
+from respin_ensemble.networks.torch_networks import TorchNetworks
 from respin_ensemble.pipeline.scene import segment_view
 from respin_ensemble.stages.composition import paste
 from respin_ensemble.stages.inpainting import FEATHER_SHARE, crop_around
 from respin_ensemble.stages.novel_view import object_on_white
 from respin_ensemble.stages.tokenization import prompt_ids
+from respin_export.inference_modules import halved
 
 SCALE = 0.18215
 VIEW_STREAM, BACKGROUND_STREAM = 0, 1
@@ -172,7 +173,7 @@ class Baseline:
         image, mask = _padded(crop, fit, "edge"), _padded(crop_hole.astype(np.uint8) * np.uint8(255), fit, "constant")
         painted = self._painted(image, mask, request)
         size = (place.width, place.height)
-        whole = Image.fromarray(fit.unpadded(np.asarray(painted))).resize(size, Image.Resampling.LANCZOS)
+        whole = Image.fromarray(fit.remove_padding(np.asarray(painted))).resize(size, Image.Resampling.LANCZOS)
         alpha = feather_inside(crop_hole, request.dilate_px * FEATHER_SHARE)
         return lay(photo, blend(crop, np.asarray(whole), alpha), place)
 

@@ -1,1 +1,1 @@
-"""Measurements without a server: each network by itself, and whole jobs, on the CPU or on a GPU."""
+"""Measurements without a server: single networks, and whole jobs, on the CPU or on a GPU."""

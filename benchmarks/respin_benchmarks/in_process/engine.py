@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from io import BytesIO
-from types import TracebackType
 
 import numpy as np
 from PIL import Image
@@ -17,7 +16,7 @@ from respin.bundled import bundled
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
 from respin.specs import ModelSpec
-from respin_benchmarks.in_process.network_runs import usual_inputs
+from respin_benchmarks.in_process.example_inputs import usual_inputs
 from respin_benchmarks.in_process.rows import Interval
 from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.imaging.tensors import Picture
@@ -29,8 +28,8 @@ from respin_ensemble.pipeline.rotate_object import rotate_object
 from respin_ensemble.stages.novel_view import CameraProjection
 
 SQUARE = (97, 0, 497, 400)
-"""Of examples/coffee.png, px: what is enlarged to the photo of 512 x 512 px that is measured, the size that published
-figures of the inpainting are for."""
+"""Of examples/coffee.png, px: enlarged to the photo of 512 x 512 px that is measured, the size of the
+published figures of the inpainting."""
 
 PHOTO = "512 x 512 px"
 
@@ -44,11 +43,9 @@ INTERVALS = ("respin_stage_seconds", "respin_step_seconds")
 def request_for_cup(
     *, steps: int, background_steps: int, views: int = 1, sampler: str = "ddim", seed: int = 0
 ) -> RotationRequest:
-    """The job that is measured: the cup of examples/coffee.png turned to so many sides."""
-    with Image.open(bundled("examples") / "coffee.png") as file:
-        square = file.convert("RGB").crop(SQUARE).resize((512, 512), Image.Resampling.LANCZOS)
+    """Return the request that is measured: the cup of examples/coffee.png, turned to so many sides."""
     return RotationRequest(
-        png(square),
+        _square_photo(),
         "coffee cup",
         azimuth=tuple(40.0 + 360.0 * view / views - 360.0 * (view > views // 2) for view in range(views)),
         polar=(-10.0,),
@@ -61,26 +58,32 @@ def request_for_cup(
     )
 
 
+@lru_cache
+def _square_photo() -> bytes:
+    with Image.open(bundled("examples") / "coffee.png") as file:
+        return png(file.convert("RGB").crop(SQUARE).resize((512, 512), Image.Resampling.LANCZOS))
+
+
 @dataclass
-class Outcome:
+class JobOutcome:
     """One job that was done.
 
     Args:
         latency_s: from the photo's file to the last answer's.
-        pictures: what makes the first view and the background, once the clock has stopped.
+        pictures: functions that encode the first view and the background, once the clock has stopped.
     """
 
     latency_s: float = 0.0
     pictures: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     def picture(self, name: str) -> Picture:
-        """(H, W, 3) uint8."""
+        """Return a picture, (H, W, 3) uint8."""
         encoded = self.pictures[name]()
         assert isinstance(encoded, bytes)
         return np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
 
 
-class Trace(InMemoryMeter):
+class IntervalMeter(InMemoryMeter):
     """A meter that also keeps when each stage and each call of a UNet was."""
 
     def __init__(self) -> None:
@@ -104,49 +107,47 @@ class InProcessEngine:
     """
 
     def __init__(self, networks: Networks, workers: int = 8) -> None:
-        self.networks, self.trace = networks, Trace()
-        self._pools = [ThreadPoolExecutor(workers) for _ in range(2)]
-        self._batchers = StepBatchers(networks, meter=self.trace)
+        self.networks, self.meter = networks, IntervalMeter()
+        self._jobs, self._stages = ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
+        self._batchers = StepBatchers(networks, meter=self.meter)
         self._projection = CameraProjection(networks)
 
     def __enter__(self) -> InProcessEngine:
-        """It is ready."""
+        """Return the engine."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the threads."""
-        for pool in self._pools:
-            pool.shutdown()
+        self._jobs.shutdown()
+        self._stages.shutdown()
         self._batchers.close()
 
-    def job(self, request: RotationRequest) -> Outcome:
+    def run_job(self, request: RotationRequest) -> JobOutcome:
         """Do one job; the answer's picture is encoded, as the server would send it."""
-        outcome, began_s = Outcome(), time.perf_counter()
+        outcome, began_s = JobOutcome(), time.perf_counter()
 
-        def report(event: JobEvent) -> None:
+        def on_event(event: JobEvent) -> None:
             if "image" in event.results:
                 event.results["image"]()
             for name in {"novel_view", "background"} & set(event.results):
                 outcome.pictures.setdefault(name, event.results[name])
 
-        context = JobContext(self.networks, self._batchers, self._pools[1], self._projection, meter=self.trace)
-        rotate_object(context, request, report)
+        context = JobContext(self.networks, self._batchers, self._stages, self._projection, meter=self.meter)
+        rotate_object(context, request, on_event)
         outcome.latency_s = time.perf_counter() - began_s
         return outcome
 
-    def burst(self, request: RotationRequest, jobs: int) -> list[Outcome]:
-        """So many jobs at the same time, each with a seed of its own."""
+    def run_burst(self, request: RotationRequest, jobs: int) -> list[JobOutcome]:
+        """Do so many jobs at the same time, each with a seed of its own."""
         requests = [replace(request, seed=request.seed + number) for number in range(jobs)]
-        return list(self._pools[0].map(self.job, requests))
+        return list(self._jobs.map(self.run_job, requests))
 
     def busy_s(self) -> tuple[float, float]:
-        """How long Zero123's UNet and the inpainting's have been called so far."""
-        return self.trace.values[BUSY, ZERO123_UNET.name], self.trace.values[BUSY, INPAINT_UNET.name]
+        """Return how long Zero123's UNet and the inpainting's have been called so far."""
+        return self.meter.values[BUSY, ZERO123_UNET.name], self.meter.values[BUSY, INPAINT_UNET.name]
 
     def warm(self, requests: Sequence[RotationRequest], largest: Mapping[ModelSpec, int]) -> None:
-        """Let every shape that these jobs bring be seen three times: kernels chosen, graph captured, replayed.
+        """Bring every shape of these jobs three times: kernels are chosen, graphs captured, graphs replayed.
 
         Args:
             requests: like the jobs to come, with few steps.
@@ -159,22 +160,11 @@ class InProcessEngine:
                     self.networks(unet, **arrays)
         for request in requests:
             for _ in range(3):
-                self.job(request)
-
-
-def median_latency_s(outcomes: Sequence[Outcome]) -> float:
-    """Of several jobs."""
-    return statistics.median(outcome.latency_s for outcome in outcomes)
+                self.run_job(request)
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture's file."""
+    """Encode a picture as a PNG file."""
     file = BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
-
-
-def psnr_db(one: Picture, other: Picture) -> float:
-    """Peak signal-to-noise ratio of two pictures; infinite where they are the same."""
-    error = float(np.mean((one.astype(np.float64) - other) ** 2))
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

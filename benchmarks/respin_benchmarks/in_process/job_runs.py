@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-import gc
-import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.in_process.engine import (
-    PHOTO,
-    InProcessEngine,
-    Outcome,
-    median_latency_s,
-    png,
-    psnr_db,
-    request_for_cup,
-)
-from respin_benchmarks.in_process.job_cells import CellKey
-from respin_benchmarks.in_process.machine import NO_MEMORY, Machine, Memory
-from respin_benchmarks.in_process.rows import Interval, JobRun
-from respin_benchmarks.in_process.weights import Kind
+from respin_benchmarks.in_process.engine import PHOTO, InProcessEngine, JobOutcome, png, request_for_cup
+from respin_benchmarks.in_process.machine import NO_MEMORY, GpuMemory, Machine
+from respin_benchmarks.in_process.rows import Interval, JobKey, JobRun
+from respin_benchmarks.quality.metrics import psnr_db
 from respin_ensemble.networks import BatchedNetworks
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is asked for.
+class JobCell:
+    """One kind of burst that is measured.
 
     Args:
         sampler: of both UNets.
-        steps: of Zero123.
-        background_steps: of the inpainting.
-        views: a job.
+        steps: of the novel view.
+        background_steps: of the background.
+        views: per job.
         jobs: at the same time.
     """
 
@@ -55,37 +45,33 @@ class Cell:
     views: int = 1
     jobs: int = 1
 
-    def request(self, *, seed: int = 0) -> RotationRequest:
-        """The job."""
+    @property
+    def request(self) -> RotationRequest:
+        """The request of each job."""
         return request_for_cup(
-            steps=self.steps,
-            background_steps=self.background_steps,
-            views=self.views,
-            sampler=self.sampler,
-            seed=seed,
+            sampler=self.sampler, steps=self.steps, background_steps=self.background_steps, views=self.views
         )
 
     @property
-    def key(self) -> CellKey:
-        """What a row of it is found by."""
+    def key(self) -> JobKey:
+        """See `JobRun.key`."""
         return self.sampler, self.steps, self.background_steps, self.views, self.jobs
 
     @property
-    def compared(self) -> bool:
-        """Whether the baseline does it too: it knows one view and DDIM."""
+    def has_baseline(self) -> bool:
+        """Whether the baseline can do it: it knows one view and DDIM."""
         return (self.sampler, self.views, self.jobs) == ("ddim", 1, 1)
 
 
-def usual_cells(*, steps: int, background_steps: int, few: int, views: int, most_jobs: int) -> list[Cell]:
-    """What is measured: one image, few steps, many views, many jobs."""
-    usual = Cell("ddim", steps, background_steps)
-    fewer = Cell("unipc_karras", few, few)
+def usual_cells(*, steps: int, background_steps: int, few: int, views: int, most_jobs: int) -> list[JobCell]:
+    """Return what is measured: one image, few steps, many views, many jobs."""
+    usual, fewer = JobCell("ddim", steps, background_steps), JobCell("unipc_karras", few, few)
     many = [replace(usual, jobs=jobs) for jobs in (2, 4, 8) if jobs <= most_jobs]
     return [usual, fewer, replace(usual, views=views), replace(fewer, views=views), *many]
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobBench:
     """Measures jobs on one machine.
 
     Args:
@@ -98,130 +84,105 @@ class Jobs:
     weights: str
     half: bool
 
-    def baseline(self, script: Baseline, cell: Cell, *, memory: Memory, repeat: int) -> tuple[JobRun, Outcome]:
-        """One job by the script, the encoding of its answer among it."""
-        request = cell.request()
-        joules, began_s = self.machine.joules(), time.perf_counter()
+    @property
+    def precision(self) -> str:
+        """Of the networks, in words."""
+        return "fp16" if self.half else "fp32"
+
+    def measure_baseline(
+        self, script: Baseline, cell: JobCell, *, memory: GpuMemory, repeat: int
+    ) -> tuple[JobRun, JobOutcome]:
+        """Run one job by the script; the encoding of its answer counts."""
+        request, joules, began_s = cell.request, self.machine.joules(), time.perf_counter()
         with Image.open(BytesIO(request.image)) as file:
             photo = np.array(file.convert("RGB"))
         made = {name: Image.fromarray(picture) for name, picture in script(request, photo).items()}
         png(made["image"])
-        wall_s = time.perf_counter() - began_s
-        joules = self.machine.joules() - joules
-        outcome = Outcome(wall_s, {name: partial(png, picture) for name, picture in made.items()})
-        run = self._run(cell, "torch eager", repeat, wall_s, memory)
-        return replace(run, way="baseline", joules=round(joules, 1)), outcome
+        wall_s, joules = time.perf_counter() - began_s, self.machine.joules() - joules
+        outcome = JobOutcome(wall_s, {name: partial(png, picture) for name, picture in made.items()})
+        run = self._run("baseline", "torch eager", cell, wall_s, memory, repeat=repeat, joules=round(joules, 1))
+        return run, outcome
 
-    def cold(self, cell: Cell, weights: Kind, work: Path, *, repeat: int) -> JobRun:
-        """The script in a process of its own, from its start to its end; it loads everything for one picture."""
-        asked = ["--steps", str(cell.steps), "--background-steps", str(cell.background_steps)]
-        where = ["--device", self.machine.kind, "--weights", weights, "--work", str(work)]
-        precision = ["--precision", "fp16" if self.half else "fp32"]
+    def measure_cold_start(self, cell: JobCell, weights: str, work: Path, *, repeat: int) -> JobRun:
+        """Run the script in a process of its own, from its start to its end; it loads everything for one picture."""
         with TemporaryDirectory() as folder:
-            output = ["--output", str(Path(folder) / "generated.png")]
-            command = [sys.executable, "-m", "respin_benchmarks.baseline", *asked, *where, *precision, *output]
+            options = {
+                "steps": cell.steps,
+                "background-steps": cell.background_steps,
+                "device": self.machine.kind,
+                "weights": weights,
+                "work": work,
+                "precision": self.precision,
+                "output": Path(folder) / "generated.png",
+            }
+            flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
             began_s = time.perf_counter()
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            command = [sys.executable, "-m", "respin_benchmarks.baseline", *flags]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             wall_s = time.perf_counter() - began_s
-        peak_mib = int(said) if self.machine.kind == "cpu" else 0
-        run = self._run(cell, "torch eager", repeat, wall_s, NO_MEMORY)
-        return replace(run, way="cold baseline", memory_mib=peak_mib)
+        peak = GpuMemory(int(printed) if self.machine.kind == "cpu" else 0, NO_MEMORY.process)
+        return self._run("cold baseline", "torch eager", cell, wall_s, peak, repeat=repeat)
 
-    def engine(
+    def measure_engine(
         self,
         engine: InProcessEngine,
         runtime: str,
-        cell: Cell,
+        cell: JobCell,
         *,
-        memory: Memory,
+        memory: GpuMemory,
         repeat: int,
-        baseline: Outcome | None = None,
+        baseline: JobOutcome | None = None,
     ) -> tuple[JobRun, list[Interval]]:
-        """One burst of jobs by the engine, and where the time of a single one went."""
-        engine.trace.intervals.clear()
-        request = cell.request()
+        """Run one burst of jobs by the engine; return its row, and where the time of a single job went."""
+        engine.meter.intervals.clear()
         busy, joules, began_s = engine.busy_s(), self.machine.joules(), time.perf_counter()
-        outcomes = engine.burst(request, cell.jobs)
-        wall_s = time.perf_counter() - began_s
-        joules = (self.machine.joules() - joules) / (cell.jobs * cell.views)
+        outcomes = engine.run_burst(cell.request, cell.jobs)
+        wall_s, joules = time.perf_counter() - began_s, self.machine.joules() - joules
         shares = [(after - before) / wall_s for before, after in zip(busy, engine.busy_s(), strict=True)]
-        run = self._run(cell, runtime, repeat, wall_s, memory)
-        view_db, background_db = (
-            _compared(outcomes[0], baseline, name) if baseline else math.nan for name in ("novel_view", "background")
-        )
-        run = replace(
-            run,
-            latency_s=round(median_latency_s(outcomes), 4),
-            zero123_busy=round(shares[0], 3),
-            inpaint_busy=round(shares[1], 3),
-            psnr_view_db=round(view_db, 1),
-            psnr_background_db=round(background_db, 1),
-            joules=round(joules, 1),
-        )
-        return run, [
+        figures = {
+            "zero123_busy": round(shares[0], 3),
+            "inpaint_busy": round(shares[1], 3),
+            "latency_s": round(median(outcome.latency_s for outcome in outcomes), 4),
+            "joules": round(joules / (cell.jobs * cell.views), 1),
+        }
+        if baseline:
+            for column, name in (("psnr_view_db", "novel_view"), ("psnr_background_db", "background")):
+                figures[column] = round(psnr_db(outcomes[0].picture(name), baseline.picture(name)), 1)
+        return self._run("engine", runtime, cell, wall_s, memory, repeat=repeat, **figures), [
             Interval(each.name, round(each.began_s - began_s, 5), round(each.ended_s - began_s, 5))
-            for each in engine.trace.intervals
+            for each in engine.meter.intervals
         ]
 
-    def _run(self, cell: Cell, runtime: str, repeat: int, wall_s: float, memory: Memory) -> JobRun:
-        return JobRun(
-            way="engine",
-            runtime=runtime,
-            precision="fp16" if self.half else "fp32",
-            sampler=cell.sampler,
-            steps=cell.steps,
-            background_steps=cell.background_steps,
-            views=cell.views,
-            jobs=cell.jobs,
-            repeat=repeat,
-            wall_s=round(wall_s, 4),
-            latency_s=round(wall_s, 4),
-            images_s=round(cell.jobs * cell.views / wall_s, 4),
-            zero123_busy=math.nan,
-            inpaint_busy=math.nan,
-            psnr_view_db=math.nan,
-            psnr_background_db=math.nan,
-            memory_mib=memory.whole,
-            process_memory_mib=memory.process,
-            joules=math.nan,
-            photo=PHOTO,
-            weights=self.weights,
-            commit=self.machine.commit,
-            date=self.machine.date,
-            machine=self.machine.name,
-            versions=self.machine.versions,
-        )
+    def _run(self, way: str, runtime: str, cell: JobCell, wall_s: float, memory: GpuMemory, **others: Any) -> JobRun:
+        columns = {
+            **vars(self.machine.circumstances),
+            **vars(cell),
+            "way": way,
+            "runtime": runtime,
+            "precision": self.precision,
+            "wall_s": round(wall_s, 4),
+            "latency_s": round(wall_s, 4),
+            "images_s": round(cell.jobs * cell.views / wall_s, 4),
+            "memory_mib": memory.whole,
+            "process_memory_mib": memory.process,
+            "photo": PHOTO,
+            "weights": self.weights,
+        }
+        return JobRun(**(columns | others))
 
 
-def _compared(outcome: Outcome, baseline: Outcome, name: str) -> float:
-    return psnr_db(outcome.picture(name), baseline.picture(name))
-
-
-def warmed(networks: BatchedNetworks, cells: Sequence[Cell], machine: Machine) -> tuple[InProcessEngine, Memory]:
-    """An engine that has seen every shape of these cells, and the memory that is in use then."""
+def warmed_engine(
+    networks: BatchedNetworks, cells: Sequence[JobCell], machine: Machine
+) -> tuple[InProcessEngine, GpuMemory]:
+    """Return an engine that has met every shape of these cells, and the memory that is in use then."""
     engine = InProcessEngine(networks)
     samples = {
         ZERO123_UNET: max(cell.views * cell.jobs for cell in cells),
         INPAINT_UNET: max(cell.jobs for cell in cells),
     }
     largest = {unet: min(unet.max_batch_size, most) for unet, most in samples.items()}
-    engine.warm([Cell("ddim", 4, 4, views).request() for views in sorted({cell.views for cell in cells})], largest)
-    released(machine)
+    engine.warm([JobCell("ddim", 4, 4, views).request for views in sorted({cell.views for cell in cells})], largest)
+    machine.release_memory()
     # With scratch memory, which the first job after takes again.
-    engine.job(Cell("ddim", 4, 4).request())
+    engine.run_job(JobCell("ddim", 4, 4).request)
     return engine, machine.memory()
-
-
-def released(machine: Machine) -> None:
-    """Give back what is no longer used, so that the next memory figure is of what is."""
-    gc.collect()
-    if machine.kind == "cuda":
-        torch.cuda.empty_cache()
-
-
-def interleaved(cells: Sequence[Cell], ways: Mapping[str, object], repeats: int) -> Iterator[tuple[int, Cell, str]]:
-    """Every cell in every way once, neighbours in time, then all again."""
-    for repeat in range(repeats):
-        for cell in cells:
-            for way in ways:
-                yield repeat, cell, way

@@ -1,146 +1,129 @@
-"""What the page says of the runs."""
+"""The section on a device, in Markdown."""
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from statistics import median
 
-from respin_benchmarks.in_process.job_cells import (
-    CellKey,
-    cell_of,
-    latency_of,
-    median,
+from respin.report.markdown import table
+from respin.report.statistics import distinct_text, number_text, spread_text
+from respin_benchmarks.in_process.aims import targets_of
+from respin_benchmarks.in_process.analysis import (
+    job_limit_ms,
+    median_of,
     most_repeats,
-    of,
-    ratio_in_words,
+    ratio_text,
     ratios,
     runtimes_of,
-    usual_cell,
+    select,
+    usual_key,
 )
-from respin_benchmarks.in_process.limit import job_limit_ms
-from respin_benchmarks.in_process.published_figures import table_of
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
-from respin_benchmarks.in_process.targets import check_targets, fastest_of_all, verdicts
+from respin_benchmarks.targets import target_table
 
 COLUMNS = (
-    "way",
-    "steps",
-    "views x jobs",
-    "latency, s",
-    "spread",
-    "images/s",
-    "faster",
-    "UNets busy, Zero123 / inpainting",
-    "PSNR view / background, dB",
-    "memory, MiB: in all / this process",
-    "J/image",
+    *("way", "steps", "views x jobs", "latency, s", "spread", "images/s", "faster"),
+    *(
+        "UNets busy, Zero123 / inpainting",
+        "PSNR view / background, dB",
+        "memory, MiB: in all / this process",
+        "J/image",
+    ),
 )
+
+PUBLISHED = (
+    ("inpaint_unet", "PyTorch 2.0, compiled (inpainting)", "A100", 20.3, "diffusers docs, torch2.0.md, 49.25 it/s"),
+    ("inpaint_unet", "TensorRT 9.0 demo (SD-1.5)", "RTX 4080", 19.0, "stable-fast README, 52.6 it/s"),
+    ("inpaint_unet", "PyTorch 2.1, eager (SD-1.5)", "H100", 18.3, "stable-fast README, 54.5 it/s"),
+    ("inpaint_unet", "PyTorch 2.1, compiled (SD-1.5)", "H100", 15.2, "stable-fast README, 66.0 it/s"),
+    ("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "A800", 13.2, "onediff sd1.5 README, 76.02 it/s"),
+    ("inpaint_unet", "ONNX Runtime CUDA (SD-1.5)", "H100", 11.4, "onnxruntime issue 22834, 572 ms for 50 steps"),
+    ("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "RTX 4090", 11.0, "onediff sd1.5 README, 91.0 it/s"),
+    ("inpaint_unet", "stable-fast (SD-1.5)", "H100", 9.6, "stable-fast README, 104.6 it/s"),
+    ("grounding_dino", "TensorRT FP16, fixed shape", "A100", 37.0, "OmDet docs, cvt_grounding_dino-en.md, 27 FPS"),
+)
+"""Times that others measured: network, who, on which GPU, ms per call (of a UNet a guided step of one 512 x 512 px
+picture), source."""
 
 
 def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> str:
-    """The section of one device."""
+    """Return the section of one device."""
     lines: list[str] = []
-    if any(run.way == "baseline" for run in jobs):
-        lines += [_where(jobs), "", *check_targets(jobs, networks, device), "", *_jobs(jobs), ""]
+    with_baseline = any(run.way == "baseline" for run in jobs)
+    targets = targets_of(jobs if with_baseline else (), networks, device)
+    if with_baseline:
+        lines += [_where(jobs), "", *target_table(targets), "", *_jobs(jobs), ""]
         lines += [f"![One job by the baseline and by the engine](images/baseline_{device}.png)", ""]
         lines += [f"![Where the time of one job goes](images/jobs_{device}.png)", ""]
     elif networks and device != "cuda":
-        runtimes = dict.fromkeys(run.runtime for run in networks)
-        lines += [*verdicts((name, fastest_of_all(networks, name)) for name in runtimes), ""]
+        lines += [*target_table(targets), ""]
     if networks:
         lines += [_ceilings(networks), "", *_networks(networks), ""]
-        lines += [f"![Each network beside its limit](images/limits_{device}.png)", "", *_whole_job(jobs, networks)]
-        if device == "cuda":
-            lines += [*table_of(networks), ""]
+        lines += [f"![Each network beside its limit](images/limits_{device}.png)", ""]
+        lines += _whole_job(jobs, networks) if with_baseline else []
+        lines += _beside_published(networks) if device == "cuda" else []
     return "\n".join(lines)
 
 
 def _where(runs: Sequence[JobRun] | Sequence[NetworkRun]) -> str:
-    first = runs[0]
-    commits = " / ".join(dict.fromkeys(run.commit for run in runs))
+    first, commits = runs[0], distinct_text(run.commit for run in runs)
     photo = f", photo of {first.photo}" if isinstance(first, JobRun) else ""
     return f"{first.machine}, {first.date}, {first.weights} weights{photo}, commit {commits}, {first.versions}."
 
 
 def _jobs(jobs: Sequence[JobRun]) -> list[str]:
-    usual = usual_cell(jobs)
-    baseline = of(jobs, "baseline", usual)
-    lines = [
+    return [
         f"Whole jobs, medians of up to {most_repeats(jobs)} interleaved repeats; spread = (greatest - least) / median. "
         "Faster = the baseline's latency over this one's in the same repeat, where both do the same: the median, and "
         "the least to the greatest.",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'---|' * len(COLUMNS)}",
+        *table(COLUMNS, _job_rows(jobs)),
     ]
-    ways = dict.fromkeys((run.way, run.runtime, run.precision) for run in jobs)
-    for way, runtime, precision in ways:
+
+
+def _job_rows(jobs: Sequence[JobRun]) -> Iterator[list[str]]:
+    usual = usual_key(jobs)
+    for way, runtime, precision in dict.fromkeys((run.way, run.runtime, run.precision) for run in jobs):
         mine = [run for run in jobs if (run.way, run.runtime, run.precision) == (way, runtime, precision)]
-        for cell in dict.fromkeys(map(cell_of, mine)):
-            runs = of(mine, way, cell)
-            name = f"{way}, {runtime}, {precision.upper()}"
-            lines.append(f"| {name} | {_job(runs, cell, baseline if cell == usual else [])} |")
-    return lines
+        for key in dict.fromkeys(run.key for run in mine):
+            runs = select(mine, way, key)
+            compared = way == "engine" and key == usual
+            faster = ratios(select(jobs, "baseline", usual), runs, lambda run: run.latency_s) if compared else []
+            yield [f"{way}, {runtime}, {precision.upper()}", *_job(runs, ratio_text(faster))]
 
 
-def _job(runs: Sequence[JobRun], cell: CellKey, baseline: Sequence[JobRun]) -> str:
+def _job(runs: Sequence[JobRun], faster: str) -> list[str]:
+    sampler, steps, background_steps, views, count = runs[0].key
     latencies = [run.latency_s for run in runs]
-    latency = statistics.median(latencies)
-    sampler, steps, background_steps, views, count = cell
-    psnr = [median(runs, lambda run: run.psnr_view_db), median(runs, lambda run: run.psnr_background_db)]
-    busy = [median(runs, lambda run: run.zero123_busy), median(runs, lambda run: run.inpaint_busy)]
-    cells = [
+    return [
         f"{sampler} {steps} + {background_steps}",
         f"{views} x {count}",
-        f"{latency:.3f}",
-        f"{(max(latencies) - min(latencies)) / latency:.0%}",
-        f"{median(runs, lambda run: run.images_s):.2f}",
-        ratio_in_words(ratios(baseline, runs, lambda run: run.latency_s)) if runs[0].way == "engine" else "",
-        _pair(busy, "{:.0%}"),
-        _pair(psnr, "{:.1f}"),
-        _number(median(runs, lambda run: run.memory_mib or math.nan), "{:.0f}")
-        + _number(median(runs, lambda run: run.process_memory_mib), " / {:.0f}"),
-        _number(median(runs, lambda run: run.joules), "{:.0f}"),
+        f"{median(latencies):.3f}",
+        spread_text(latencies) or "0%",
+        f"{median_of(runs, 'images_s'):.2f}",
+        faster,
+        _pair(runs, "zero123_busy", "inpaint_busy", ".0%"),
+        _pair(runs, "psnr_view_db", "psnr_background_db", ".1f"),
+        number_text(median_of(runs, "memory_mib") or math.nan, ".0f")
+        + ("" if math.isnan(process := median_of(runs, "process_memory_mib")) else f" / {process:.0f}"),
+        number_text(median_of(runs, "joules"), ".0f"),
     ]
-    return " | ".join(cells)
 
 
-def _number(value: float, form: str) -> str:
-    return "" if math.isnan(value) else form.format(value)
-
-
-def _pair(values: Sequence[float], form: str) -> str:
-    return "" if any(map(math.isnan, values)) else " / ".join(map(form.format, values))
+def _pair(runs: Sequence[JobRun], one: str, other: str, form: str) -> str:
+    values = [median_of(runs, one), median_of(runs, other)]
+    return "" if any(map(math.isnan, values)) else " / ".join(f"{value:{form}}" for value in values)
 
 
 def _ceilings(runs: Sequence[NetworkRun]) -> str:
-    tflops = [run.matmul_tflops for run in runs]
-    copies = [run.copy_gb_s for run in runs]
+    tflops, copies = (_range([getattr(run, name) for run in runs]) for name in ("matmul_tflops", "copy_gb_s"))
     return (
-        f"Networks by themselves: {_where(runs)} The limit is set by {_range(tflops)} TFLOP/s of matrix products and "
-        f"{_range(copies)} GB/s of copies, measured in the same runs, and by the arithmetic and the bytes of a call, "
+        f"Networks by themselves: {_where(runs)} The limit is set by {tflops} TFLOP/s of matrix products and "
+        f"{copies} GB/s of copies, measured in the same runs, and by the arithmetic and the bytes of a call, "
         "counted: weights, inputs and outputs moved once. Medians, on the device alone where a CUDA graph tells, else "
         "from arrays to arrays."
     )
-
-
-def _whole_job(jobs: Sequence[JobRun], networks: Sequence[NetworkRun]) -> list[str]:
-    """What a whole job's calls take at the limit, against what it took."""
-    if not any(run.way == "baseline" for run in jobs):
-        return []
-    _, steps, background_steps, *_ = usual = usual_cell(jobs)
-    limit = job_limit_ms(networks, steps=steps, background_steps=background_steps)
-    if limit is None:
-        return []
-    took = {f"`{runtime}`": latency_of(jobs, "engine", usual, runtime) * 1e3 for runtime in runtimes_of(jobs)}
-    took["the baseline"] = latency_of(jobs, "baseline", usual) * 1e3
-    shares = ", ".join(f"{name} {limit[0] / ms:.0%}" for name, ms in took.items())
-    return [
-        f"The calls of one job at {steps} + {background_steps} steps have a limit of {limit[0]:.0f} ms together, those "
-        f"of its UNets {limit[1]:.0f}. Of that limit the whole job, processor's work and all, reaches: {shares}.",
-        "",
-    ]
 
 
 def _range(values: Sequence[float]) -> str:
@@ -148,26 +131,59 @@ def _range(values: Sequence[float]) -> str:
     return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
 
+def _whole_job(jobs: Sequence[JobRun], networks: Sequence[NetworkRun]) -> list[str]:
+    """What a whole job's calls take at the limit, against what it took."""
+    _, steps, background_steps, *_ = usual = usual_key(jobs)
+    limit = job_limit_ms(networks, steps=steps, background_steps=background_steps)
+    if limit is None:
+        return []
+    took = {f"`{runtime}`": select(jobs, "engine", usual, runtime) for runtime in runtimes_of(jobs)}
+    took["the baseline"] = select(jobs, "baseline", usual)
+    shares = ", ".join(f"{name} {limit[0] / (median_of(runs, 'latency_s') * 1e3):.0%}" for name, runs in took.items())
+    return [
+        f"The calls of one job at {steps} + {background_steps} steps have a limit of {limit[0]:.0f} ms together, those "
+        f"of its UNets {limit[1]:.0f}. Of that limit the whole job, processor's work and all, reaches: {shares}.",
+        "",
+    ]
+
+
 def _networks(runs: Sequence[NetworkRun]) -> list[str]:
     runtimes = list(dict.fromkeys(run.runtime for run in runs))
-    titles = [f"{runtime}, ms" + f" | share of the limit | errors of {runtime}" for runtime in runtimes]
-    lines = [
-        f"| network | batch | GFLOP | MiB | limit, ms | {' | '.join(titles)} |",
-        f"|---|---|---|---|---|{'---|' * (3 * len(runtimes))}",
-    ]
+    titles = [title for name in runtimes for title in (f"{name}, ms", "share of the limit", f"errors of {name}")]
     by_key = {(run.network, run.batch, run.runtime): run for run in runs}
+    rows = []
     for name, batch in dict.fromkeys((run.network, run.batch) for run in runs):
         mine = [by_key.get((name, batch, runtime)) for runtime in runtimes]
         first = next(run for run in mine if run)
-        cells = [
-            f"{run.best_ms:.2f} | {run.floor_share:.0%} | {run.errors}{_note(run)}" if run else " | | " for run in mine
+        cells = [f"`{name}`", f"{batch}", f"{first.gflop:.4g}", f"{first.least_mib:.4g}", f"{first.floor_ms:.3g}"]
+        rows.append(cells + [cell for run in mine for cell in _network(run)])
+    return table(("network", "batch", "GFLOP", "MiB", "limit, ms", *titles), rows)
+
+
+def _network(run: NetworkRun | None) -> list[str]:
+    if run is None:
+        return [""] * 3
+    note = f" ({run.note})" if run.note else ""
+    return [f"{run.best_ms:.2f}", f"{run.floor_share:.0%}", f"{run.errors}{note}"]
+
+
+def _beside_published(runs: Sequence[NetworkRun]) -> list[str]:
+    """Published figures and our runs of the same networks, slowest first; empty without such runs."""
+    rows = []
+    for name in dict.fromkeys(network for network, *_ in PUBLISHED):
+        ours = [run for run in runs if (run.network, run.batch) == (name, 1)]
+        figures = [(ms, who, gpu, source) for network, who, gpu, ms, source in PUBLISHED if network == name and ours]
+        figures += [(run.best_ms, f"**Respin's module, {run.runtime}**", run.machine, "this page") for run in ours]
+        rows += [
+            [f"`{name}`", who, gpu, f"{ms:.1f}", f"{ours[-1].gflop / ms:.0f}", source]
+            for ms, who, gpu, source in sorted(figures, reverse=True)
         ]
-        lines.append(
-            f"| `{name}` | {batch} | {first.gflop:.4g} | {first.least_mib:.4g} | {first.floor_ms:.3g} | "
-            f"{' | '.join(cells)} |"
-        )
-    return lines
-
-
-def _note(run: NetworkRun) -> str:
-    return f" ({run.note})" if run.note else ""
+    if not rows:
+        return []
+    return [
+        "Beside what others have published, on other cards; TFLOP/s are computed from our count of the same network's "
+        "arithmetic.",
+        "",
+        *table(("network", "who", "GPU", "ms a call", "TFLOP/s", "source"), rows),
+        "",
+    ]

@@ -1,69 +1,65 @@
-"""Bring the page and its pictures up to date with the results of one device."""
+"""The files of one device's results, and the report that is written from them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from respin.report.markdown import write_section
 from respin.report.rows import read_rows
-from respin_benchmarks.in_process.job_cells import latencies_of
+from respin_benchmarks.in_process.analysis import latencies_by_way
 from respin_benchmarks.in_process.page import page_of
-from respin_benchmarks.in_process.plots import draw_jobs, draw_latencies, draw_limits
 from respin_benchmarks.in_process.rows import Interval, JobRun, NetworkRun
+from respin_benchmarks.runner import PageReport
+
+LABELS = ("cpu", "cpu_full", "cuda")
+"""Of the devices' results; "cpu_full" are full-size networks on a CPU."""
 
 
-def section_name(device: str) -> str:
-    """Of the page's section on a device."""
-    return f"in process, {device}"
+def networks_file(results: Path, label: str) -> Path:
+    """Return the file of the rows on single networks."""
+    return results / f"networks_{label}.csv"
 
 
-def networks_file(results: Path, device: str) -> Path:
-    """Of the rows on single networks."""
-    return results / f"networks_{device}.csv"
+def jobs_file(results: Path, label: str) -> Path:
+    """Return the file of the rows on whole jobs."""
+    return results / f"jobs_{label}.csv"
 
 
-def jobs_file(results: Path, device: str) -> Path:
-    """Of the rows on whole jobs."""
-    return results / f"jobs_{device}.csv"
+def intervals_file(results: Path, label: str, runtime: str) -> Path:
+    """Return the file of what one job did when."""
+    return results / f"intervals_{label}_{runtime.replace(' ', '_')}.csv"
 
 
-def intervals_file(results: Path, device: str, runtime: str) -> Path:
-    """Of what one job did when."""
-    return results / f"intervals_{device}_{runtime.replace(' ', '_')}.csv"
+def in_process_report(label: str) -> PageReport:
+    """Return the report on one device.
+
+    Args:
+        label: one of `LABELS`.
+    """
+
+    def text(results: Path) -> str:
+        jobs = read_rows(jobs_file(results, label), JobRun)
+        return page_of(jobs, read_rows(networks_file(results, label), NetworkRun), label)
+
+    return PageReport(f"in process, {label}", text, lambda results, images: draw(results, label, images))
 
 
-def text_of(results: Path, device: str) -> str:
-    """The section on a device.
+def draw(results: Path, label: str, images: Path) -> None:
+    """Draw the pictures of one device.
 
     Args:
         results: folder of the CSV files.
-        device: "cpu", "cpu_full" (full-size networks) or "cuda".
+        label: one of `LABELS`.
+        images: folder of the PNG files.
     """
-    jobs, networks = (
-        read_rows(jobs_file(results, device), JobRun),
-        read_rows(networks_file(results, device), NetworkRun),
-    )
-    return page_of(jobs, networks, device)
+    # matplotlib, which a machine that only measures need not have
+    from respin_benchmarks.in_process.plots import draw_jobs, draw_latencies, draw_limits  # noqa: PLC0415
 
-
-def write_report(results: Path, device: str, page: Path) -> None:
-    """Write the section on a device, and draw its picture.
-
-    Args:
-        results: folder of the CSV files.
-        device: as of `text_of`.
-        page: a Markdown file that has the section; the picture goes into `images` beside it.
-
-    Raises:
-        InvalidInput: the page has no such section.
-    """
-    write_section(page, section_name(device), text_of(results, device))
-    jobs, images = read_rows(jobs_file(results, device), JobRun), page.parent / "images"
+    jobs = read_rows(jobs_file(results, label), JobRun)
     runtimes = dict.fromkeys(run.runtime for run in jobs if run.way == "engine")
-    intervals = {runtime: read_rows(intervals_file(results, device, runtime), Interval) for runtime in runtimes}
+    intervals = {runtime: read_rows(intervals_file(results, label, runtime), Interval) for runtime in runtimes}
     if drawn := {runtime: rows for runtime, rows in intervals.items() if rows}:
-        draw_jobs(drawn, images / f"jobs_{device}.png")
-    if latencies := latencies_of(jobs):
-        draw_latencies(latencies, images / f"baseline_{device}.png")
-    if networks := read_rows(networks_file(results, device), NetworkRun):
-        draw_limits(networks, images / f"limits_{device}.png")
+        draw_jobs(drawn, images / f"jobs_{label}.png")
+    if latencies := latencies_by_way(jobs):
+        draw_latencies(latencies, images / f"baseline_{label}.png")
+    if networks := read_rows(networks_file(results, label), NetworkRun):
+        draw_limits(networks, images / f"limits_{label}.png")

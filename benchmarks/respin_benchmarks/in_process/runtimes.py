@@ -1,43 +1,46 @@
-"""What can run the ten networks in this process."""
+"""The runtimes of `respin_ensemble.networks` on weights that are measured: exported, built and compiled first."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
-from respin.errors import InvalidInput, RespinError
+from respin.errors import InternalError, InvalidInput, RespinError
 from respin.model_set import ModelSet
 from respin.onnx_runtime import onnxruntime
-from respin_benchmarks.in_process.precompile import precompile
-from respin_benchmarks.in_process.resume import OutOfTime
-from respin_benchmarks.in_process.torch_networks import Execution, TorchNetworks
+from respin.specs import Array
+from respin_benchmarks.in_process.example_inputs import usual_inputs
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import OnnxNetworks
-from respin_export.export_set import Kept, Plan, export_set
-from respin_export.isolated import Done, Event
+from respin_ensemble.networks.tensorrt import TensorRtNetworks
+from respin_ensemble.networks.torch_compile import CompileTask, compile_ahead, compile_tasks
+from respin_ensemble.networks.torch_networks import Execution, TorchNetworks
+from respin_export.export_set import ExportPlan, UpToDate, export_set
+from respin_export.inference_modules import InferenceModules
+from respin_export.isolated import TaskDone, TaskEvent, TaskFailed, run_isolated
 from respin_export.published import PublishedWeights
-from respin_export.tensorrt.builder import Report
-from respin_export.tensorrt.engine_module import EngineModule
+from respin_export.tensorrt.builder import ReportPhase
 from respin_export.tensorrt.engine_set import EngineOptions, build_engines
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 
 COMPILED = "torch compiled"
 TORCH: dict[str, Execution] = {"torch eager": "eager", "torch graphs": "graphs", COMPILED: "compiled"}
-ONNX = "onnxruntime"
-TENSORRT = "tensorrt"
-"""Engines of the flavour that is installed; PyTorch's CUDA graphs replay them."""
+ONNX, TENSORRT = "onnxruntime", "tensorrt"
 RUNTIMES = (*TORCH, ONNX, TENSORRT)
 
-Tell = Callable[[str], None]
+
+class OutOfTime(RespinError):
+    """Something that a measurement needs is not finished yet; what is finished is kept."""
 
 
 def default_runtimes(device: str) -> list[str]:
-    """Those that are worth measuring here and installed."""
+    """Return the runtimes that are installed and worth measuring on a device."""
     if device == "cpu":
         return ["torch eager", ONNX]
     others = {ONNX: has_cuda_provider, TENSORRT: has_tensorrt}
@@ -45,12 +48,12 @@ def default_runtimes(device: str) -> list[str]:
 
 
 def has_cuda_provider() -> bool:
-    """Whether ONNX Runtime was built for CUDA."""
+    """Return whether ONNX Runtime was built for CUDA."""
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def has_tensorrt() -> bool:
-    """Whether some flavour of TensorRT is installed, loads, and builds for this GPU."""
+    """Return whether a flavour of TensorRT is installed, loads, and builds for this GPU."""
     try:
         return bool(_tensorrt())
     except RespinError:
@@ -58,123 +61,123 @@ def has_tensorrt() -> bool:
 
 
 def _tensorrt() -> tuple[Library, tuple[str, ...]]:
-    """The TensorRT of this environment, and what it is to build for: this GPU.
-
-    Raises:
-        RespinError: there is none, or it cannot.
-    """
+    """Return the installed TensorRT and what it is to build for, this GPU; raise RespinError if it cannot."""
     library, device = Library.installed(), device_capability()
     return library, target_capabilities(library, [device] if device else [], device)
 
 
-def open_networks(
-    runtime: str,
-    weights: Weights,
-    *,
-    device: str,
-    half: bool,
-    work: Path,
-    jobs: int,
-    tell: Tell,
-    names: Sequence[str] = tuple(NETWORKS),
-    time_is_up: Callable[[], bool] = lambda: False,
-) -> BatchedNetworks:
-    """Load networks.
+@dataclass(frozen=True)
+class RuntimeLoader:
+    """Loads networks of one set of weights by any runtime.
 
     Args:
-        runtime: of `RUNTIMES`.
         weights: to run.
         device: "cpu" or "cuda".
         half: in float16.
-        work: folder for exported graphs and engines; those that are there already are kept.
-        jobs: exports at a time.
-        tell: shown what happens.
-        names: of the networks.
-        time_is_up: asked after each export, engine or compilation; one of a large network takes minutes.
-
-    Raises:
-        InvalidInput: the runtime is unknown, or cannot run these weights.
-        OutOfTime: exports, engines or compilations are left to be made.
+        work: folder for exported graphs and engine plans; those that are there are kept.
+        jobs: exports and compilations at a time.
+        tell: called with what happens.
+        time_is_up: asked after each export, engine plan or compilation; one of a large network takes minutes.
     """
-    _refuse(runtime, device)
-    if runtime in TORCH:
-        if runtime == COMPILED and device == "cuda":
-            precompile(weights, half=half, jobs=jobs, notes=work / "compiled", tell=tell, time_is_up=time_is_up)
-        return TorchNetworks.load(weights, device=device, half=half, execution=TORCH[runtime], names=names)
-    folder = _exported(weights, names, half=half, work=work, jobs=jobs, tell=tell, time_is_up=time_is_up)
-    if runtime == TENSORRT:
-        return _of_engines(_engines(folder, names, work, tell, time_is_up), names)
-    manifest = ModelSet.load(folder)
-    files = {name: manifest.file(folder, NETWORKS[name]) for name in names}
-    return OnnxNetworks.from_files(files, manifest.sizes, device=device)
+
+    weights: Weights
+    device: str
+    half: bool
+    work: Path
+    jobs: int = 1
+    tell: Callable[[str], None] = print
+    time_is_up: Callable[[], bool] = lambda: False
+
+    def load(self, runtime: str, names: Sequence[str] = tuple(NETWORKS)) -> BatchedNetworks:
+        """Load networks, by name.
+
+        Raises:
+            InvalidInput: the runtime is unknown, or cannot run these weights.
+            OutOfTime: exports, engine plans or compilations are left to be made.
+        """
+        self._check(runtime)
+        if runtime in TORCH:
+            modules = InferenceModules(self.weights, self.device, self.half)
+            if runtime == COMPILED and self.device == "cuda":
+                self._compile(modules)
+            execution = TORCH[runtime]
+            return TorchNetworks.load(modules, self.weights.sizes, device=self.device, execution=execution, names=names)
+        folder = self._exported(names)
+        if runtime == TENSORRT:
+            return TensorRtNetworks.from_set(self._engines(folder, names), device=self.device, names=names)
+        manifest = ModelSet.load(folder)
+        files = {name: manifest.file(folder, NETWORKS[name]) for name in names}
+        return OnnxNetworks.from_files(files, manifest.sizes, device=self.device)
+
+    def _check(self, runtime: str) -> None:
+        """Refuse what cannot run here, before anything is loaded."""
+        if runtime not in RUNTIMES:
+            raise InvalidInput(f"runtime is '{runtime}'; choose of {', '.join(RUNTIMES)}")
+        if runtime == COMPILED and importlib.util.find_spec("triton") is None:
+            raise InvalidInput(f"'{COMPILED}' needs the package triton, which CUDA builds of torch bring")
+        if runtime == TENSORRT and self.device != "cuda":
+            raise InvalidInput("'tensorrt' runs on an NVIDIA GPU alone; use --device cuda")
+        if runtime == TENSORRT:
+            _tensorrt()
+
+    def _stop_if_time_is_up(self, done: int, total: int, what: str) -> None:
+        if done < total and self.time_is_up():
+            raise OutOfTime(f"time is up with {done} of {total} {what}; run the same command again")
+
+    def _compile(self, modules: InferenceModules) -> None:
+        tasks = compile_tasks(modules, self.weights.sizes, partial(_example_inputs, self.weights))
+        for name, left in compile_ahead(tasks, self._run_isolated, self.work / "compiled"):
+            self.tell(f"compiled {name}")
+            self._stop_if_time_is_up(len(tasks) - left, len(tasks), "compiled")
+
+    def _run_isolated(self, tasks: Mapping[str, CompileTask]) -> Iterator[str]:
+        for event in run_isolated(tasks, self.jobs):
+            if isinstance(event, TaskFailed):
+                raise InternalError(f"{event.name} could not be compiled: {event.error}")
+            if isinstance(event, TaskDone):
+                yield event.name
+
+    def _exported(self, names: Sequence[str]) -> Path:
+        """Return the folder of the ONNX set that these weights make."""
+        if not isinstance(self.weights, PublishedWeights):
+            return bundled("models/mini")
+        there: set[str] = set()
+
+        def on_event(event: TaskEvent | UpToDate) -> None:
+            if isinstance(event, TaskDone | UpToDate):
+                there.add(event.name)
+            if isinstance(event, TaskDone):
+                self.tell(f"exported {event.name}")
+                self._stop_if_time_is_up(len(there), len(names), "exports")
+
+        precision = "fp16" if self.half else "fp32"
+        # GroundingDINO of published depth with random weights ranks by noise (docs/parity.md): reported, not refused.
+        options = {"precision": precision, "gated": False}
+        name = f"bench-{precision}"
+        plan = ExportPlan(self.work / precision, name, self.weights.sizes, names, self.weights, options, self.jobs)
+        if failed := export_set(plan, on_event):
+            raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
+        return plan.folder
+
+    def _engines(self, graphs: Path, names: Sequence[str]) -> Path:
+        """Return the folder of the engine plans of these graphs, for this GPU; each is built once."""
+
+        def on_begin(name: str) -> ReportPhase:
+            self.tell(f"building the engine of {name}")
+            return lambda *_: None
+
+        library, capabilities = _tensorrt()
+        # A plan is built for one TensorRT and one GPU: the folder of another would be refused.
+        folder = self.work / "-".join([graphs.name, library.flavour, library.version, *capabilities])
+        options = EngineOptions(library, capabilities)
+        for place, name in enumerate(names, 1):
+            report = build_engines(graphs, folder, options, networks=[name], progress=on_begin)
+            if name in report.failed:
+                raise InvalidInput(f"the engine of {name} could not be built: {report.failed[name]}")
+            if report.built:
+                self._stop_if_time_is_up(place, len(names), "engines built")
+        return folder
 
 
-def _refuse(runtime: str, device: str) -> None:
-    """Refuse what cannot run here, before anything is loaded."""
-    if runtime not in RUNTIMES:
-        raise InvalidInput(f"runtime is '{runtime}', one of {', '.join(RUNTIMES)} is wanted")
-    if runtime == COMPILED and importlib.util.find_spec("triton") is None:
-        raise InvalidInput(f"'{COMPILED}' needs the package triton, which CUDA builds of torch bring")
-    if runtime == TENSORRT and device != "cuda":
-        raise InvalidInput("'tensorrt' runs on an NVIDIA GPU alone; use --device cuda")
-    if runtime == TENSORRT:
-        _tensorrt()
-
-
-def _exported(
-    weights: Weights,
-    names: Sequence[str],
-    *,
-    half: bool,
-    work: Path,
-    jobs: int,
-    tell: Tell,
-    time_is_up: Callable[[], bool],
-) -> Path:
-    """The folder of the set that these weights make."""
-    if not isinstance(weights, PublishedWeights):
-        return bundled("models/mini")
-    there: set[str] = set()
-
-    def told(event: Event | Kept) -> None:
-        if isinstance(event, Done | Kept):
-            there.add(event.name)
-        if isinstance(event, Done):
-            tell(f"exported {event.name}")
-            if len(there) < len(names) and time_is_up():
-                raise OutOfTime(f"time is up with {len(there)} of {len(names)} exports; run the same command again")
-
-    precision = "fp16" if half else "fp32"
-    # With random weights of the published depth GroundingDINO ranks by noise (docs/parity.md): told, not refused.
-    options = {"precision": precision, "gated": False}
-    plan = Plan(work / precision, f"bench-{precision}", weights.sizes, names, weights, options, jobs)
-    failed = export_set(plan, told)
-    if failed:
-        raise InvalidInput(f"{failed[0].name} could not be exported: {failed[0].error}")
-    return plan.folder
-
-
-def _engines(graphs: Path, names: Sequence[str], work: Path, tell: Tell, time_is_up: Callable[[], bool]) -> Path:
-    """The folder of the engines of these graphs, for this GPU; each is built once."""
-
-    def begun(name: str) -> Report:
-        tell(f"building the engine of {name}")
-        return lambda *_: None
-
-    library, capabilities = _tensorrt()
-    # An engine is built for one TensorRT and one GPU: the folder of another's would be refused.
-    folder = work / "-".join([graphs.name, library.flavour, library.version, *capabilities])
-    for place, name in enumerate(names):
-        report = build_engines(graphs, folder, EngineOptions(library, capabilities), networks=[name], progress=begun)
-        if name in report.failed:
-            raise InvalidInput(f"the engine of {name} could not be built: {report.failed[name]}")
-        if report.built and names[place + 1 :] and time_is_up():
-            raise OutOfTime(f"time is up with {place + 1} of {len(names)} engines built; run the same command again")
-    return folder
-
-
-def _of_engines(folder: Path, names: Sequence[str]) -> BatchedNetworks:
-    """Networks that are loaded from engines."""
-    manifest, trt = ModelSet.load(folder), importlib.import_module(Library.installed().flavour)
-    modules = {name: EngineModule(trt, manifest.file(folder, NETWORKS[name]), NETWORKS[name]) for name in names}
-    return TorchNetworks(modules, manifest.sizes, device="cuda", execution="graphs")
+def _example_inputs(weights: Weights, name: str, batch: int, lengths: Mapping[str, int]) -> dict[str, Array]:
+    return usual_inputs(NETWORKS[name], weights.sizes, batch, lengths)

@@ -1,29 +1,33 @@
-"""What the networks of a measurement are filled with."""
+"""The weights of the networks that are measured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from rich.progress import Progress
 from torch import nn
 
 from respin.errors import InternalError
 from respin.model_set import Sizes
-from respin_export.isolated import Failed, run_isolated
+from respin_export.isolated import TaskFailed, run_isolated
 from respin_export.mini.sizes import SIZES
-from respin_export.mini.trained import KEPT, trained_or_new
+from respin_export.mini.trained import KEPT, load_or_build
 from respin_export.published import PublishedWeights
 from respin_export.weights.catalogue import CATALOGUE, choose
-from respin_export.weights.layouts import Size
+from respin_export.weights.layouts import LayoutSize
 from respin_export.weights.synthesize import Synthesizer
 
 SEED = 0
 """Of synthesized weights: speed and memory do not depend on the values."""
 
-Kind = Literal["set", "mini", "full"]
+WEIGHTS = {"set": "models/mini", "mini": "mini, random", "full": "full size, random"}
+"""What can be measured, in words: the mini set, or what `respin weights synthesize` makes of a size."""
+
+WRITTEN = ".written"
+"""A file beside a checkpoint that is complete."""
 
 
 class Weights(Protocol):
@@ -35,7 +39,7 @@ class Weights(Protocol):
         ...
 
     def load(self, network: str) -> nn.Module:
-        """A network with its weights, in float32."""
+        """Load a network in float32."""
         ...
 
 
@@ -45,15 +49,15 @@ class MiniSet:
     sizes = SIZES
 
     def load(self, network: str) -> nn.Module:
-        """A network with its weights."""
-        return trained_or_new(network, KEPT)[0]
+        """Load a network."""
+        return load_or_build(network, KEPT)[0]
 
 
-def weights_of(kind: Kind, folder: Path, *, jobs: int = 1) -> Weights:
-    """The weights of a measurement, written first where they are synthesized ones that are not there yet.
+def load_weights(kind: str, folder: Path, *, jobs: int = 1) -> Weights:
+    """Return weights, synthesized first if they are not there yet.
 
     Args:
-        kind: "set" = those of models/mini; "mini" and "full" = `respin weights synthesize` of that size.
+        kind: key of `WEIGHTS`.
         folder: of synthesized ones; 14 GB at full size.
         jobs: how many checkpoints are written at a time.
 
@@ -62,19 +66,16 @@ def weights_of(kind: Kind, folder: Path, *, jobs: int = 1) -> Weights:
     """
     if kind == "set":
         return MiniSet()
+    size: LayoutSize = "full" if kind == "full" else "mini"
     if missing := [name for name in CATALOGUE if not (folder / name / WRITTEN).is_file()]:
-        Synthesizer(folder, kind, SEED, Progress(disable=True)).write([])
-        for event in run_isolated({name: partial(_write, folder, kind, name) for name in missing}, jobs):
-            if isinstance(event, Failed):
+        Synthesizer(folder, size, SEED, Progress(disable=True)).write([])
+        for event in run_isolated({name: partial(_write, folder, size, name) for name in missing}, jobs):
+            if isinstance(event, TaskFailed):
                 raise InternalError(f"the weights of {event.name} could not be written: {event.error}")
     return PublishedWeights(folder)
 
 
-WRITTEN = ".written"
-"""Beside a checkpoint that is whole."""
-
-
-def _write(folder: Path, size: Size, name: str, on_stage: Callable[[str], None]) -> None:
+def _write(folder: Path, size: LayoutSize, name: str, on_stage: Callable[[str], None]) -> None:
     on_stage("writing")
     Synthesizer(folder, size, SEED, Progress(disable=True)).write([choose(name)])
     (folder / name / WRITTEN).touch()

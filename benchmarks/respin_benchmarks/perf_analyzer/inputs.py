@@ -17,13 +17,11 @@ from respin.contracts import JOBS, NETWORKS
 from respin.model_set import Sizes
 from respin.request import RotationRequest
 from respin.specs import Array, DType
+from respin_benchmarks.startup import CUP
 from respin_export.example import example_inputs, usual_lengths
 
 QUALITY = 90
 """Of the photo's JPEG file, small enough to be kept beside the code."""
-
-CUP = (165.0, 12.0, 428.0, 312.0)
-"""The cup in examples/coffee.png, px."""
 
 
 def job_input(job: str, *, seeds: int = 4, steps: int | None = None) -> dict[str, Any]:

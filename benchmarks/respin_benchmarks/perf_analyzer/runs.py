@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from respin.errors import InvalidInput
-from respin_benchmarks.perf_analyzer.binary import PerfAnalyzer
+from respin.report.circumstances import Circumstances
+from respin.report.rows import read_records
 from respin_server.control import ADMIN_HEADER
 
 OUTPUT_SHARED_MEMORY_BYTES = 8 * 2**20
@@ -21,8 +23,8 @@ UNSTABLE_PERCENT = 50
 
 
 @dataclass(frozen=True)
-class Server:
-    """Whom requests are sent to.
+class PerfServer:
+    """The server that requests are sent to.
 
     Args:
         url: HOST:PORT of its gRPC.
@@ -36,11 +38,11 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Load:
+class PerfLoad:
     """How requests are sent.
 
     Args:
-        model: to whom.
+        model: that they are sent to.
         protocol: "unary", or "stream" for the engine.
         concurrency: requests at the same time; 0 = by `request_rate`.
         request_rate: requests a second, whatever is answered; Poisson.
@@ -55,11 +57,11 @@ class Load:
     shared_memory: str = "none"
     requests: int = 10
 
-    def arguments(self, *, server: Server, batched: bool, data: Path, report: Path) -> list[str]:
-        """Of perf_analyzer.
+    def arguments(self, *, server: PerfServer, batched: bool, data: Path, report: Path) -> list[str]:
+        """Return the arguments of perf_analyzer.
 
         Args:
-            server: to ask.
+            server: that they are sent to.
             batched: whether the model has a batch axis.
             data: input file.
             report: CSV file to write.
@@ -80,29 +82,27 @@ class Load:
         return [*made, *window, "-s", str(UNSTABLE_PERCENT), "--verbose-csv"]
 
 
-@dataclass(frozen=True)
-class PerfRun:
+@dataclass(frozen=True, kw_only=True)
+class PerfRun(Circumstances):
     """What perf_analyzer measured, times in ms.
 
     Args:
         model: that was asked.
         protocol: of gRPC: "unary" or "stream".
-        concurrency: requests at the same time; 0 where they came at a rate.
-        request_rate: requests a second that were sent; 0 where so many were kept under way.
+        concurrency: requests at the same time; 0 if they came at a rate.
+        request_rate: requests sent per second; 0 if so many were kept under way.
         shared_memory: "none" or "system".
         requests: in each window.
-        requests_s: answered a second.
-        responses_s: messages a second; of a unary model the same.
+        requests_s: answered per second.
+        responses_s: messages per second; of a unary model the same.
         p50_ms: of the latency.
         p95_ms: of the latency.
         p99_ms: of the latency.
         queue_ms: in the server's queue, mean.
         compute_ms: in the model, mean: input, inference and output.
-        network_ms: the rest: gRPC, and what lies between.
+        network_ms: the rest: gRPC, and what is between.
         profile: of the server.
         weights: which set.
-        commit: of the code that was measured.
-        date: of the measurement; then the machine and the versions.
     """
 
     model: str
@@ -121,36 +121,57 @@ class PerfRun:
     network_ms: float
     profile: str
     weights: str
-    commit: str
-    date: str
-    machine: str
-    versions: str
 
 
-def measured(
-    program: PerfAnalyzer, load: Load, *, server: Server, batched: bool, data: Path, folder: Path, timeout_s: float
+def find_program(program: Path | None) -> Path:
+    """Return the path of perf_analyzer, by default that of the PATH.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    found = program or (Path(path) if (path := shutil.which("perf_analyzer")) else None)
+    if found is None or not found.is_file():
+        raise InvalidInput(
+            f"there is no {program or 'perf_analyzer on the PATH'}; pip install perf-analyzer (glibc 2.38 or newer; "
+            "docs/benchmarks.md says what to do with an older one), or name the file with --program"
+        )
+    return found
+
+
+def run_program(program: Path, arguments: Sequence[str], timeout_s: float) -> str:
+    """Run perf_analyzer, and return what it printed.
+
+    Raises:
+        InvalidInput: it refused, with its own last words; or took longer than `timeout_s`.
+    """
+    try:
+        ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise InvalidInput(f"perf_analyzer was not done after {timeout_s:g} s; measure fewer requests") from error
+    if ended.returncode:
+        words = " ".join((ended.stderr or ended.stdout).split())[-600:]
+        raise InvalidInput(f"perf_analyzer exited with status {ended.returncode}: {words}")
+    return ended.stdout
+
+
+def measure_perf(
+    program: Path, load: PerfLoad, *, server: PerfServer, batched: bool, data: Path, folder: Path, timeout_s: float
 ) -> dict[str, Any]:
-    """Run perf_analyzer once; its figures by the names of `PerfRun`.
+    """Run perf_analyzer once; return its figures by the names of `PerfRun`.
 
     Raises:
         InvalidInput: it refused, or wrote no figures.
     """
     report = folder / "perf_analyzer.csv"
     report.unlink(missing_ok=True)
-    program.run(load.arguments(server=server, batched=batched, data=data, report=report), timeout_s)
-    for row in _rows(report):
+    run_program(program, load.arguments(server=server, batched=batched, data=data, report=report), timeout_s)
+    for row in read_records(report):
         return figures_of(row)
     raise InvalidInput(f"perf_analyzer wrote no figures of {load.model}: no window settled; measure more requests")
 
 
-def _rows(report: Path) -> Iterator[Mapping[str, str]]:
-    if report.is_file():
-        with report.open(newline="") as file:
-            yield from csv.DictReader(file)
-
-
 def figures_of(row: Mapping[str, str]) -> dict[str, float]:
-    """One line of perf_analyzer's CSV file, microseconds, as figures in ms."""
+    """Return the figures of one line of perf_analyzer's CSV file, which has microseconds, in ms."""
     answered = float(row["Inferences/Second"])
     figures = {
         "requests_s": answered,
@@ -164,6 +185,6 @@ def figures_of(row: Mapping[str, str]) -> dict[str, float]:
 
 
 def _sum_ms(row: Mapping[str, str], columns: Sequence[str]) -> float:
-    """NaN where a column is missing: of a decoupled model the server tells none of these."""
+    """Return NaN if a column is missing: of a decoupled model the server reports none of these."""
     values = [row.get(column) for column in columns]
     return math.nan if None in values or "" in values else sum(float(value or 0) for value in values) / 1e3

@@ -21,7 +21,8 @@ from respin.specs import Array, ModelSpec
 from respin_benchmarks.quality.jobs import outputs_in_process, request_for
 from respin_benchmarks.quality.judge import judge_outputs
 from respin_benchmarks.quality.measures import BY_NAME, Measure
-from respin_benchmarks.quality.page import BROKEN_SECTION, ensure_page, table
+from respin.report.markdown import table
+from respin_benchmarks.quality.page import BROKEN_SECTION, ensure_page
 from respin_benchmarks.quality.rows import SceneRow, mean_of
 from respin_benchmarks.quality.session import Job, outputs_or_failure, row_of
 from respin_benchmarks.quality.tolerances import REQUEST, SEEDS, TOLERANCES

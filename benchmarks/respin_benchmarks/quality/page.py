@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from respin.report.markdown import check_section
+from respin.report.markdown import check_section, table
 from respin.scenes import KINDS
 from respin_benchmarks.quality.judge import DILATE_PX
 from respin_benchmarks.quality.measures import BY_GROUP, BY_NAME, MEASURES, Measure
@@ -83,11 +83,6 @@ def quality_text(rows: Sequence[SceneRow], notes: Sequence[str], images: str) ->
         f"![Gallery of the first scenes]({images}/quality_gallery_{name}.png)",
     ]
     return "\n".join(lines) + "\n"
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def _summary(rows: Sequence[SceneRow]) -> str:

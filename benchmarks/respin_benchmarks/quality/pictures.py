@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from respin.scenes import KINDS, Scene
-from respin_benchmarks.in_process.plots import RUNTIME_COLOURS, STYLE
+from respin_benchmarks.in_process.plots import RUNTIME_COLOURS
+from respin_benchmarks.plotting import saved_figure
 from respin_benchmarks.quality.jobs import JobOutputs
 from respin_benchmarks.quality.rows import SceneRow
 from respin_ensemble.imaging.tensors import Picture
@@ -30,15 +29,14 @@ def draw_figures(rows: Sequence[SceneRow], path: Path) -> None:
 
     Args:
         rows: of at least one scene.
-        path: of the PNG; its folder is made.
+        path: of the PNG.
     """
     panels = (
         ("novel view, dB", "view_psnr", ("view_psnr_copy", "view_psnr_class_mean"), "copy or class mean"),
         ("hole of the background, dB", "hole_psnr", ("hole_psnr_telea", "hole_psnr_ns"), "Telea or Navier-Stokes"),
         ("composite, dB", "composite_psnr", ("photo_psnr",), "photo left alone"),
     )
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 4), dpi=130, layout="constrained")
+    with saved_figure(path, 11, 4) as figure:
         for axes, (title, ours, others, beside) in zip(figure.subplots(1, len(panels)), panels, strict=True):
             for kind, colour in zip(KINDS, RUNTIME_COLOURS, strict=False):
                 mine = [row for row in rows if row.kind == kind]
@@ -48,9 +46,6 @@ def draw_figures(rows: Sequence[SceneRow], path: Path) -> None:
             axes.set_title(title)
             axes.set_xlabel(f"{beside}, the closer one" if len(others) > 1 else beside)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Without the version that the file would carry: the same figures make the same picture.
-        figure.savefig(path, metadata={"Software": None})
 
 
 def _diagonal(axes: Axes) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+from respin.report.rows import read_records, write_records
 
 BIN_EDGES = (15, 30, 60, 90)
 """Of |azimuth|, degrees."""
@@ -69,26 +70,19 @@ _FACTS = {"seed": int, "kind": str, "objects": int, "azimuth": float} | dict.fro
 def write_scene_rows(path: Path, rows: Sequence[SceneRow]) -> None:
     """Write a CSV file with a column for each fact and each figure; its folder is made."""
     names = dict.fromkeys(name for row in rows for name in row.figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.draft")
-    with draft.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*_FACTS, *names], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            figures = {name: f"{number:.6g}" for name, number in row.figures.items()}
-            writer.writerow({name: getattr(row, name) for name in _FACTS} | figures)
-    draft.replace(path)
+    records = (
+        {name: getattr(row, name) for name in _FACTS} | {name: f"{number:.6g}" for name, number in row.figures.items()}
+        for row in rows
+    )
+    write_records(path, [*_FACTS, *names], records)
 
 
 def read_scene_rows(path: Path) -> list[SceneRow]:
     """Read what `write_scene_rows` wrote; no rows if there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [
-            SceneRow(
-                **{name: kind(record.pop(name)) for name, kind in _FACTS.items()},
-                figures={name: float(text) for name, text in record.items() if text},
-            )
-            for record in csv.DictReader(file)
-        ]
+    return [
+        SceneRow(
+            **{name: kind(record.pop(name)) for name, kind in _FACTS.items()},
+            figures={name: float(text) for name, text in record.items() if text},
+        )
+        for record in read_records(path)
+    ]

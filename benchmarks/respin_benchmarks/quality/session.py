@@ -15,7 +15,7 @@ from rich.progress import track
 from respin.bundled import bundled
 from respin.errors import InternalError, InvalidInput, ObjectNotFound
 from respin.model_set import MANIFEST, ModelSet
-from respin.report.circumstances import commit_here
+from respin.report.circumstances import commit_here, today
 from respin.report.markdown import write_section
 from respin.request import RotationRequest
 from respin.scenes import HELD_OUT_SEEDS, Scene, render_scene
@@ -135,7 +135,7 @@ class Measurement:
             "set_name": self._set.name,
             "command": self.command,
             "commit": commit_here(),
-            "date": time.strftime("%Y-%m-%d"),
+            "date": today(),
         }
         for seed in HELD_OUT_SEEDS[: self.scenes]:
             scene = render_scene(seed)

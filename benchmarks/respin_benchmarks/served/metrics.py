@@ -1,4 +1,4 @@
-"""What the server says of itself: its metrics port, read before and after, and the difference."""
+"""A server's metrics port, read before and after, and the difference."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from respin.errors import Busy, InternalError
 from respin_ensemble.metrics import METRIC_FAMILIES
 
 STILL_S = 0.7
-"""For which nothing may change before a reading counts: the engine brings its metrics up to date every half second."""
+"""Time in which nothing may change before a reading counts: the engine updates its metrics every half second."""
 
 BATCH_SIZE = METRIC_FAMILIES["respin_batch_size"]
 
 
-class Reading(dict[str, float]):
+class MetricsReading(dict[str, float]):
     """Values by series: `respin_jobs_ended_total{status="OK"}`; a counter that has not counted yet is missing."""
 
     @classmethod
-    def from_text(cls, text: str) -> Reading:
-        """Those of Respin's own series in Prometheus' text format."""
+    def from_text(cls, text: str) -> MetricsReading:
+        """Read Respin's own series from Prometheus' text format."""
         lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("respin_"))
         return cls({series: float(value) for series, _, value in lines})
 
-    def since(self, before: Reading) -> Reading:
-        """What was added; of gauges the change."""
-        return Reading({series: value - before.get(series, 0.0) for series, value in self.items()})
+    def since(self, before: MetricsReading) -> MetricsReading:
+        """Return what was added; of gauges the change."""
+        return MetricsReading({series: value - before.get(series, 0.0) for series, value in self.items()})
 
     def of(self, name: str, **labels: str) -> float:
-        """One series' value; 0 where it has not counted yet."""
+        """Return one series' value; 0 if it has not counted yet."""
         inside = ",".join(f'{label}="{value}"' for label, value in labels.items())
         return self.get(f"{name}{{{inside}}}" if inside else name, 0.0)
 
     def total(self, name: str) -> float:
-        """All series of a family together."""
+        """Return the sum of all series of a family."""
         return sum(value for series, value in self.items() if series.partition("{")[0] == name)
 
     def batch_sizes(self, unet: str) -> dict[int, int]:
-        """How many calls of a UNet had so many samples; sizes that none had are left out."""
+        """Return how many calls of a UNet had so many samples; sizes that none had are left out."""
         up_to = [round(self.of(f"{BATCH_SIZE.name}_bucket", unet=unet, le=f"{end:g}")) for end in BATCH_SIZE.buckets]
         exactly = (count - below for count, below in zip(up_to, [0, *up_to], strict=False))
         return {int(size): count for size, count in zip(BATCH_SIZE.buckets, exactly, strict=True) if count}
 
     def samples_per_call(self, unet: str) -> float:
-        """How many samples shared a call of a UNet, mean; 0 where there was none."""
+        """Return the samples per call of a UNet, mean; 0 if there was none."""
         calls = self.of(f"{BATCH_SIZE.name}_count", unet=unet)
         return self.of(f"{BATCH_SIZE.name}_sum", unet=unet) / calls if calls else 0.0
 
     def busy_s(self, unet: str) -> float:
-        """How long a UNet was called."""
+        """Return how long a UNet was called."""
         return self.of("respin_unet_busy_seconds_total", unet=unet)
 
     def stage_s(self, stage: str) -> float:
-        """How long a stage took, all jobs and views together."""
+        """Return how long a stage took, all jobs and views together."""
         return self.of("respin_stage_seconds_sum", stage=stage)
 
     @property
     def answered(self) -> int:
-        """Jobs that were."""
+        """Jobs that were answered."""
         return round(min(self.of("respin_jobs_ended_total", status="OK"), self.of("respin_job_seconds_count")))
 
     @property
@@ -68,40 +68,40 @@ class Reading(dict[str, float]):
 
 
 class MetricsPort:
-    """Where a server publishes its metrics.
+    """The port on which a server publishes its metrics.
 
     Args:
         url: HOST:PORT.
-        timeout_s: how long it may take until the metrics tell of jobs that were answered.
+        timeout_s: limit until the metrics count the jobs that were answered.
     """
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
         self.url, self._timeout_s = url, timeout_s
 
-    def read(self) -> Reading:
-        """What stands there now.
+    def read(self) -> MetricsReading:
+        """Read the metrics now.
 
         Raises:
-            Busy: nobody answers, or not as a metrics port does.
+            Busy: there is no answer, or not that of a metrics port.
         """
         try:
             with urllib.request.urlopen(f"http://{self.url}/metrics", timeout=10) as answer:
-                return Reading.from_text(answer.read().decode())
+                return MetricsReading.from_text(answer.read().decode())
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Busy(
                 f"no metrics at '{self.url}' ({error}); give HOST:PORT of the server's metrics port as --metrics-url"
             ) from None
 
-    def settled(self, before: Reading, answered: int) -> Reading:
-        """What stands there once every job is counted and nothing changes any more.
+    def read_settled(self, before: MetricsReading, answered: int) -> MetricsReading:
+        """Read the metrics once every job is counted and nothing changes any more.
 
         Args:
             before: an earlier reading.
-            answered: jobs that were since then.
+            answered: jobs that were answered since then.
 
         Raises:
-            Busy: nobody answers.
-            InternalError: it does not come to rest.
+            Busy: there is no answer.
+            InternalError: the metrics keep changing, or do not count the jobs.
         """
         began_s, last, now = time.monotonic(), None, self.read()
         while now != last or now.since(before).answered < answered or now.of("respin_jobs"):

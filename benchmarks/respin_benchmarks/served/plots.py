@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
-from respin_benchmarks.in_process.plots import COLOURS, STAGE
+from respin.report.statistics import percentile
 from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.served.page import latencies_s, load_cells
+from respin_benchmarks.plotting import NEUTRAL, UNET_COLOURS, saved_figure
+from respin_benchmarks.served.page import latencies_s, load_cells_of
 from respin_benchmarks.served.rows import LoadRun, batches_from_text
-from respin_benchmarks.step_scheduler.ledger import percentile
 
 STYLES = (("#1668b8", "o"), ("#c2571a", "s"), ("#4d8a4d", "^"))
 UNET_TITLES = {"zero123_batches": "Zero123's UNet", "inpaint_batches": "the inpainting's UNet"}
+COLOURS = {
+    **UNET_COLOURS,
+    "novel_view": UNET_COLOURS[ZERO123_UNET.name],
+    "background": UNET_COLOURS[INPAINT_UNET.name],
+}
 
 
 def draw_load(runs: Sequence[LoadRun], path: Path) -> None:
-    """Draw p50 of the latency over the throughput, up to p95 as a line; a curve a profile, and the open loops' points.
+    """Draw p50 of the latency over the throughput, a line up to p95; a curve per profile, and the open loops' points.
 
     Args:
         runs: of at least one job that was answered.
-        path: of the PNG; its folder is made.
+        path: of the PNG.
     """
-    cells = [cell for cell in load_cells(runs) if latencies_s(cell)]
-
-    def draw(figure: Figure) -> None:
+    cells = [cell for cell in load_cells_of(runs) if latencies_s(cell)]
+    with saved_figure(path, 8.4, 4.0) as figure:
         axes = figure.subplots()
         profiles = dict.fromkeys(cell[0].profile for cell in cells)
         for profile, (colour, marker) in zip(profiles, STYLES, strict=False):
@@ -47,8 +51,6 @@ def draw_load(runs: Sequence[LoadRun], path: Path) -> None:
         axes.set_ylabel("latency, s: p50, line to p95")
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right center", frameon=False)
-
-    _saved(path, (8.4, 4.0), draw)
 
 
 def _curve(axes: Axes, cells: Sequence[Sequence[LoadRun]], colour: str, *, fmt: str, label: str, **style: Any) -> None:
@@ -66,16 +68,15 @@ def _curve(axes: Axes, cells: Sequence[Sequence[LoadRun]], colour: str, *, fmt: 
 
 
 def draw_batches(runs: Sequence[LoadRun], path: Path) -> None:
-    """Draw which share of a UNet's calls had how many samples, a bar for each closed loop, a panel a profile and UNet.
+    """Draw which share of a UNet's calls had how many samples: a bar per closed loop, a panel per profile and UNet.
 
     Args:
         runs: of at least one closed loop.
-        path: of the PNG; its folder is made.
+        path: of the PNG.
     """
-    cells = [cell for cell in load_cells(runs) if cell[0].concurrency]
+    cells = [cell for cell in load_cells_of(runs) if cell[0].concurrency]
     profiles = list(dict.fromkeys(cell[0].profile for cell in cells))
-
-    def draw(figure: Figure) -> None:
+    with saved_figure(path, 4.0 * len(profiles) + 1, 5.0) as figure:
         panels = figure.subplots(len(UNET_TITLES), len(profiles), sharex=True, sharey=True, squeeze=False)
         for row, (column, title) in zip(panels, UNET_TITLES.items(), strict=True):
             for axes, profile in zip(row, profiles, strict=True):
@@ -88,40 +89,32 @@ def draw_batches(runs: Sequence[LoadRun], path: Path) -> None:
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, title="samples\na call", loc="outside right center", frameon=False)
 
-    _saved(path, (4.0 * len(profiles) + 1, 5.0), draw)
-
 
 def _bars(axes: Axes, cells: Sequence[Sequence[LoadRun]], column: str) -> None:
-    counted = [_together(batches_from_text(getattr(run, column)) for run in cell) for cell in cells]
-    colours, bottoms = mpl.colormaps["viridis"], [0.0] * len(cells)
-    places = range(len(cells))
+    counts = []
+    for cell in cells:
+        counts.append(Counter[int]())
+        for run in cell:
+            counts[-1].update(batches_from_text(getattr(run, column)))
+    colours, bottoms, places = mpl.colormaps["viridis"], [0.0] * len(cells), range(len(cells))
     for size in range(1, ZERO123_UNET.max_batch_size + 1):
-        shares = [batches.get(size, 0) / max(1, sum(batches.values())) for batches in counted]
+        shares = [count[size] / max(1, count.total()) for count in counts]
         colour = colours((size - 1) / (ZERO123_UNET.max_batch_size - 1))
         axes.bar(places, shares, bottom=bottoms, color=colour, label=f"{size}")
         bottoms = [bottom + share for bottom, share in zip(bottoms, shares, strict=True)]
     axes.set_xticks(places, [f"{cell[0].concurrency}" for cell in cells])
 
 
-def _together(each: Iterable[dict[int, int]]) -> dict[int, int]:
-    total: dict[int, int] = {}
-    for batches in each:
-        for size, count in batches.items():
-            total[size] = total.get(size, 0) + count
-    return total
-
-
 def draw_job(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
-    """Draw one panel a profile, of what one job did when.
+    """Draw one panel per profile, of what one job did when.
 
     Args:
         jobs: calls of networks, or stages, by profile.
-        path: of the PNG; its folder is made.
+        path: of the PNG.
     """
     rows = {profile: list(dict.fromkeys(each.name for each in intervals)) for profile, intervals in jobs.items()}
     heights = [len(names) for names in rows.values()]
-
-    def draw(figure: Figure) -> None:
+    with saved_figure(path, 9, 1.4 + 0.3 * sum(heights)) as figure:
         panels = figure.subplots(len(jobs), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (profile, intervals) in zip(panels, jobs.items(), strict=True):
             names = rows[profile]
@@ -135,12 +128,10 @@ def draw_job(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
             axes.set_title(f"{profile}: {'calls of networks, by the log' if by_log else 'messages, as they came'}")
         panels[-1].set_xlabel("s since the photo came")
 
-    _saved(path, (9, 1.4 + 0.3 * sum(heights)), draw)
-
 
 def _row(axes: Axes, place: int, intervals: Sequence[Interval]) -> None:
-    """Bars; of messages, which have no length, a stroke each, and a faint bar from the first to the last."""
-    colour = _COLOURS.get(intervals[0].name, STAGE)
+    """Draw bars; for messages, which have no length, a stroke each, and a faint bar from the first to the last."""
+    colour = COLOURS.get(intervals[0].name, NEUTRAL)
     spans = [(each.began_s, each.ended_s - each.began_s) for each in intervals]
     if any(length for _, length in spans):
         axes.broken_barh(spans, (place - 0.35, 0.7), color=colour, linewidth=0)
@@ -148,19 +139,3 @@ def _row(axes: Axes, place: int, intervals: Sequence[Interval]) -> None:
     first, last = spans[0][0], spans[-1][0]
     axes.broken_barh([(first, last - first)], (place - 0.35, 0.7), color=colour, alpha=0.25, linewidth=0)
     axes.vlines([came for came, _ in spans], place - 0.35, place + 0.35, color=colour, linewidth=1.5)
-
-
-_COLOURS = {
-    **COLOURS,
-    "novel_view": COLOURS[ZERO123_UNET.name],
-    "background": COLOURS[INPAINT_UNET.name],
-}
-
-
-def _saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=size, dpi=130, layout="constrained")
-        draw(figure)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Without the version that the file would carry: the same figures make the same picture.
-        figure.savefig(path, metadata={"Software": None})

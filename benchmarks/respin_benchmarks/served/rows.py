@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from respin.report.circumstances import Circumstances
+
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """What every run is noted with.
+class ServedRun(Circumstances):
+    """The columns of every run.
 
     Args:
         profile: of the embedded server; "running" = a server that was there already.
         repeat: number of the run.
         sampler: of both UNets.
-        steps: of Zero123.
-        background_steps: of the inpainting.
-        commit: of the code that was measured.
-        date: of the measurement; then the machine and the versions.
+        steps: of the novel view.
+        background_steps: of the background.
         load_average: of the machine's last minute when the run began; 1 = one busy core.
     """
 
@@ -25,15 +25,11 @@ class Run:
     sampler: str
     steps: int
     background_steps: int
-    commit: str
-    date: str
-    machine: str
-    versions: str
     load_average: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadRun(Run):
+class LoadRun(ServedRun):
     """Many jobs of one view.
 
     Args:
@@ -54,7 +50,7 @@ class LoadRun(Run):
         latencies_s: all of them, in the order of sending.
         zero123_busy: share of the wall time in which the UNet was called.
         inpaint_busy: the same of the other.
-        zero123_samples: that shared a call, mean.
+        zero123_samples: samples per call, mean.
         inpaint_samples: the same of the other.
         zero123_batches: calls by the number of samples, "1:20 2:7".
         inpaint_batches: the same of the other.
@@ -100,7 +96,7 @@ class LoadRun(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpinRun(Run):
+class SpinRun(ServedRun):
     """One request of many views, over the stream.
 
     Args:
@@ -108,7 +104,7 @@ class SpinRun(Run):
         latency_s: from the request to the end of the stream.
         first_view_s: from the request to the first picture.
         zero123_busy: share of the latency in which the UNet was called.
-        zero123_samples: that shared a call, mean.
+        zero123_samples: samples per call, mean.
         zero123_calls: of the UNet.
         cache_hits: results that were there already.
     """
@@ -123,7 +119,7 @@ class SpinRun(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagesRun(Run):
+class StagesRun(ServedRun):
     """One job alone on the server: what each part took, s. The background is made beside the view.
 
     Args:
@@ -156,11 +152,11 @@ class StagesRun(Run):
 
 
 def text_from_batches(batches: dict[int, int]) -> str:
-    """Calls by the number of samples as a column holds them: "1:20 2:7"."""
+    """Return calls by the number of samples in the form of a column: "1:20 2:7"."""
     return " ".join(f"{size}:{count}" for size, count in batches.items())
 
 
 def batches_from_text(text: str) -> dict[int, int]:
-    """What `text_from_batches` wrote."""
+    """Return what `text_from_batches` wrote."""
     pairs = (pair.partition(":") for pair in text.split())
     return {int(size): int(count) for size, _, count in pairs}

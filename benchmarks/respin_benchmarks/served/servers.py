@@ -1,8 +1,9 @@
-"""The servers that are measured, and what is asked of them."""
+"""The servers that are measured, and the jobs that they are given."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,130 +11,120 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from respin.errors import InvalidInput
+from respin.report.circumstances import Circumstances
 from respin.request import RotationRequest
-from respin_benchmarks.circumstances import Circumstances
+from respin_benchmarks.circumstances import SERVER_PACKAGES
 from respin_benchmarks.embedded import Processes, embedded
 from respin_benchmarks.gpu import open_gpu
 from respin_benchmarks.in_process.engine import request_for_cup
-from respin_benchmarks.served.metrics import MetricsPort, Reading
+from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_client import Client
 
 RUNNING = "running"
-"""In the place of a profile: a server that was there already, which does not tell its own."""
+"""In place of a profile: a server that was there already, which does not report its own."""
 
 METRICS_PORT = 8002
 """Triton's own."""
 
 
-class Asked:
-    """The jobs of one measurement: all alike, but that none has the seed of another.
+class JobRequests:
+    """The requests of one measurement: all alike, but each with a seed of its own.
 
     Args:
-        steps: of Zero123.
-        background_steps: of the inpainting.
-        sampler: of both.
+        steps: of the novel view.
+        background_steps: of the background.
+        sampler: of both UNets.
     """
 
     def __init__(self, *, steps: int, background_steps: int, sampler: str) -> None:
-        self.steps, self.background_steps, self.sampler = steps, background_steps, sampler
+        self.columns = {"steps": steps, "background_steps": background_steps, "sampler": sampler}
         self._seeds = itertools.count()
-        self._made: dict[int, RotationRequest] = {}
         self._lock = threading.Lock()
 
-    def request(self, views: int = 1) -> RotationRequest:
-        """The next one; its photo's file is the same each time."""
+    def next(self, views: int = 1) -> RotationRequest:
+        """Return the next one."""
+        request = request_for_cup(**self.columns, views=views)  # type: ignore[arg-type]  # of their own types
         with self._lock:
-            if views not in self._made:
-                self._made[views] = request_for_cup(
-                    steps=self.steps, background_steps=self.background_steps, views=views, sampler=self.sampler
-                )
-            return replace(self._made[views], seed=next(self._seeds))
+            return replace(request, seed=next(self._seeds))
 
 
 @dataclass
-class Served:
+class MeasuredServer:
     """A server that is measured.
 
     Args:
         profile: its own, or "running".
-        client: of it, which sends nothing again.
+        client: of it, which does not retry.
         port: of its metrics.
-        asked: the jobs it is given.
+        requests: the jobs it is given.
         processes: its own; None = out of reach.
     """
 
     profile: str
     client: Client
     port: MetricsPort
-    asked: Asked
+    requests: JobRequests
     processes: Processes | None = None
 
     def __post_init__(self) -> None:
-        """Warm it, and make sure that every job will be done from the beginning.
+        """Warm the server, and make sure that it does every job from the beginning.
 
         Raises:
             InvalidInput: it keeps results for the next job.
             RespinError: it does not answer.
         """
-        request = self.asked.request()
-        before = Reading()
+        request = self.requests.next()
         for _ in range(2):
             self.client.rotate_object(request)
-        self.reading = self.port.settled(before, 2)
+        self.reading = self.port.read_settled(MetricsReading(), 2)
         self.client.rotate_object(request)
-        if self.since_last(1).cache_hits:
+        if self.read_added(1).cache_hits:
             raise InvalidInput(
                 "the server keeps results of earlier jobs, which would be measured in the place of work; "
                 "start it with respin serve --limit cache_mib=0"
             )
 
-    def since_last(self, answered: int) -> Reading:
-        """What the metrics tell since they were asked last, once so many answered jobs are counted."""
-        before, self.reading = self.reading, self.port.settled(self.reading, answered)
+    def read_added(self, answered: int) -> MetricsReading:
+        """Return what the metrics counted since the last reading, once so many answered jobs are in them."""
+        before, self.reading = self.reading, self.port.read_settled(self.reading, answered)
         return self.reading.since(before)
 
-    def noted(self, repeat: int) -> dict[str, Any]:
-        """The columns that every row has, with the circumstances of now."""
-        now = Circumstances.now()
+    def columns(self, repeat: int) -> dict[str, Any]:
+        """Return the columns of `ServedRun`, with the circumstances of now."""
         return {
+            **vars(Circumstances.now(("python", *SERVER_PACKAGES))),
+            **self.requests.columns,
             "profile": self.profile,
             "repeat": repeat,
-            "sampler": self.asked.sampler,
-            "steps": self.asked.steps,
-            "background_steps": self.asked.background_steps,
-            "commit": now.commit,
-            "date": now.date,
-            "machine": f"{now.cores} cores of {now.cpu}",
-            "versions": now.versions,
-            "load_average": now.load,
+            "load_average": round(os.getloadavg()[0], 1),
         }
 
 
 @contextmanager
-def embedded_servers(profiles: Sequence[str], asked: Asked) -> Iterator[list[Served]]:
-    """One server for each profile, all at the same time, so that their runs can alternate."""
+def embedded_servers(profiles: Sequence[str], requests: JobRequests) -> Iterator[list[MeasuredServer]]:
+    """Start one server for each profile, all at the same time, so that their runs can alternate."""
     with ExitStack() as stack:
-        served = []
+        servers = []
         for profile in profiles:
             server = stack.enter_context(embedded(profile))
             client = stack.enter_context(Client(str(server.endpoints["gRPC"]), retries=0))
             port = MetricsPort(str(server.endpoints["metrics"]))
-            served.append(Served(profile, client, port, asked, Processes(server.pid, open_gpu())))
-        yield served
+            servers.append(MeasuredServer(profile, client, port, requests, Processes(server.pid, open_gpu())))
+        yield servers
 
 
 @contextmanager
-def running_server(url: str, metrics_url: str | None, asked: Asked) -> Iterator[list[Served]]:
-    """A server that is there already.
+def running_server(url: str, metrics_url: str, requests: JobRequests) -> Iterator[list[MeasuredServer]]:
+    """Connect to a server that is there already.
 
     Args:
         url: HOST:PORT of its gRPC.
-        metrics_url: HOST:PORT of its metrics; None = the same host, Triton's own port.
-        asked: the jobs it is given.
+        metrics_url: HOST:PORT of its metrics; empty = the same host, Triton's own port.
+        requests: the jobs it is given.
 
     Raises:
         RespinError: it does not answer.
     """
     with Client(url, retries=0) as client:
         port = MetricsPort(metrics_url or f"{url.rpartition(':')[0]}:{METRICS_PORT}")
-        yield [Served(RUNNING, client, port, asked)]
+        yield [MeasuredServer(RUNNING, client, port, requests)]

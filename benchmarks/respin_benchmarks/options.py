@@ -1,0 +1,188 @@
+"""The options of every benchmark: one dataclass per command, its fields annotated for typer.
+
+The `respin` command imports this module for its `--help`, also if the extras that benchmarks need are not installed.
+"""
+
+# ruff: noqa: RUF009 (`many` is dataclasses.field)
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from typer import Option
+
+PAGE = "docs/benchmarks.md"
+
+
+def many(*values: Any) -> Any:
+    """Return a dataclass field whose default is a list; on the command line the option is repeated."""
+    return field(default_factory=lambda: list(values))
+
+
+def parameters_of(kind: type[Any]) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass of options as parameters of a command."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            annotation=hints[each.name],
+        )
+        for each in fields(kind)
+    ]
+
+
+def command_from(kind: type[Any], run: Callable[[Any], None]) -> Callable[..., None]:
+    """Return a function that typer turns into a command: its parameters are the fields of a dataclass of options."""
+
+    def command(**given: Any) -> None:
+        run(kind(**given))
+
+    parameters = parameters_of(kind)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+@dataclass(kw_only=True)
+class ReportOptions:
+    """Where rows and report go."""
+
+    results: Annotated[Path, Option(help="Folder of the CSV files.")] = Path("benchmarks/results")
+    page: Annotated[Path | None, Option(help=f"Markdown file whose section is written again, e.g. {PAGE}.")] = None
+    report_only: Annotated[
+        bool, Option("--report-only", help="Measure nothing: write the report from the CSV files.")
+    ] = False
+
+
+@dataclass(kw_only=True)
+class InProcessOptions(ReportOptions):
+    """Networks and jobs without a server."""
+
+    measure: Annotated[list[str], Option(help="What to measure: jobs, networks, cold.")] = many(
+        "networks", "cold", "jobs"
+    )
+    device: Annotated[str, Option(help="cpu or cuda. Default: cuda if there is a GPU.")] = ""
+    weights: Annotated[str, Option(help="set, mini or full. Default: full on a GPU, set on a CPU.")] = ""
+    precision: Annotated[str, Option(help="fp32 or fp16. Default: fp16 on a GPU, fp32 on a CPU.")] = ""
+    runtime: Annotated[list[str], Option(help="Default: those that are installed here.")] = many()
+    network: Annotated[list[str], Option(help="Of single networks, only these.")] = many()
+    calls: Annotated[int, Option(min=1, help="Timed calls of each network.")] = 30
+    repeats: Annotated[int, Option(min=1, help="Of every job, interleaved.")] = 5
+    steps: Annotated[int, Option(help="Of the novel view.")] = 75
+    background_steps: Annotated[int, Option(help="Of the background.")] = 50
+    few_steps: Annotated[int, Option(help="Of both, with UniPC.")] = 20
+    cold_starts: Annotated[int, Option(help="Of the baseline.")] = 3
+    views: Annotated[int, Option(min=1, help="Of a job with many.")] = 12
+    most_jobs: Annotated[int, Option(min=1, help="At the same time.")] = 8
+    largest_batch: Annotated[int, Option(min=1, help="Of single networks.")] = 8
+    budget_s: Annotated[float, Option(help="After which nothing new begins.")] = float("inf")
+    work: Annotated[Path, Option(help="Folder for weights, graphs and engine plans.")] = Path("build/in-process")
+
+
+@dataclass(kw_only=True)
+class NetworksOptions(InProcessOptions):
+    """Single networks without a server."""
+
+    measure: Annotated[list[str], Option(hidden=True)] = many("networks")
+
+
+@dataclass(kw_only=True)
+class PipelineOptions(InProcessOptions):
+    """Whole jobs without a server."""
+
+    measure: Annotated[list[str], Option(hidden=True)] = many("cold", "jobs")
+
+
+@dataclass(kw_only=True)
+class ServedOptions(ReportOptions):
+    """Whole jobs on a server."""
+
+    profile: Annotated[list[str], Option(help="Of the embedded servers.")] = many("cpu", "local")
+    url: Annotated[str, Option(metavar="HOST:PORT", help="gRPC of a running server. Default: embedded ones.")] = ""
+    metrics_url: Annotated[
+        str, Option(metavar="HOST:PORT", help="Metrics of that server. Default: the same host, port 8002.")
+    ] = ""
+    sampler: Annotated[str, Option(help="Of both UNets.")] = "ddim"
+    steps: Annotated[int, Option(help="Of the novel view.")] = 75
+    background_steps: Annotated[int, Option(help="Of the background.")] = 50
+    budget_s: Annotated[float, Option(help="After which no new run begins.")] = float("inf")
+
+
+@dataclass(kw_only=True)
+class StagesOptions(ServedOptions):
+    """Where one job's time goes."""
+
+    jobs: Annotated[int, Option(min=1, help="On each server.")] = 25
+
+
+@dataclass(kw_only=True)
+class LoadOptions(ServedOptions):
+    """Many jobs at once."""
+
+    sampler: Annotated[str, Option(help="Of both UNets.")] = "unipc_karras"
+    steps: Annotated[int, Option(help="Of the novel view.")] = 20
+    background_steps: Annotated[int, Option(help="Of the background.")] = 20
+    concurrency: Annotated[list[int], Option(min=1, help="Closed loops.")] = many(1, 2, 4, 8, 16)
+    rate: Annotated[list[float], Option(help="Open loops, as shares of the best closed one's images/s.")] = many(
+        0.5, 0.8, 1.1
+    )
+    jobs_each: Annotated[int, Option(min=1, help="Jobs per worker of a closed loop.")] = 2
+    least_jobs: Annotated[int, Option(min=1, help="Of each closed loop.")] = 8
+    open_jobs: Annotated[int, Option(min=0, help="Of each open loop; 0 = no open loops.")] = 12
+    repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 2
+    seed: Annotated[int, Option(help="Of the arrivals.")] = 0
+
+
+@dataclass(kw_only=True)
+class SpinOptions(ServedOptions):
+    """Many views in one request."""
+
+    views: Annotated[list[int], Option(min=1, help="Of one request.")] = many(1, 2, 4, 8, 12)
+    repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 4
+
+
+@dataclass(kw_only=True)
+class BatcherOptions(ReportOptions):
+    """Continuous batching."""
+
+    measure: Annotated[list[str], Option(help="What to measure: stepping, views.")] = many("stepping", "views")
+    repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 5
+    steps: Annotated[int, Option(help="Asked of the sampler.")] = 75
+
+
+@dataclass(kw_only=True)
+class OverheadOptions(ReportOptions):
+    """What the server adds."""
+
+    repeats: Annotated[int, Option(min=1, help="Of the job, both ways.")] = 30
+    steps: Annotated[int, Option(help="Of the novel view.")] = 75
+
+
+@dataclass(kw_only=True)
+class StartupOptions(ReportOptions):
+    """Starts of the embedded server."""
+
+    runs: Annotated[int, Option(min=1, help="Starts of each profile.")] = 5
+
+
+@dataclass(kw_only=True)
+class PerfOptions(ReportOptions):
+    """perf_analyzer on jobs and networks."""
+
+    url: Annotated[str, Option(metavar="HOST:PORT", help="gRPC of a running server. Default: an embedded one.")] = ""
+    admin_key_file: Annotated[Path | None, Option(help="Of that server: shared memory needs it.")] = None
+    profile: Annotated[str, Option(help="Of the embedded server: cpu or local.")] = "cpu"
+    models: Annotated[Path | None, Option(help="Folder of the set. Default: the mini one.")] = None
+    only: Annotated[list[str], Option(help="Only these jobs and networks.")] = many()
+    no_networks: Annotated[bool, Option("--no-networks", help="Only jobs.")] = False
+    requests: Annotated[int, Option(min=1, help="Jobs in each window.")] = 10
+    steps: Annotated[int | None, Option(help="Of both samplers. Default: the request's.")] = None
+    request_rate: Annotated[float, Option(help="Jobs per second of the open loop.")] = 0.5
+    timeout_s: Annotated[float, Option(help="Of one run.")] = 600
+    program: Annotated[Path | None, Option(help="perf_analyzer. Default: that of the PATH.")] = None
+    write_inputs: Annotated[Path | None, Option(help="Write the jobs' input files to this folder, no more.")] = None

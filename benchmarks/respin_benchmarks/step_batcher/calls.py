@@ -1,0 +1,95 @@
+"""What a UNet did, call by call, and what follows from it: pure functions over one run's calls."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+NS_PER_MS = 1e6
+NS_PER_S = 1e9
+
+
+class UNetCall(NamedTuple):
+    """One execution of a UNet: when it began and ended on the machine's monotonic clock, ns, and its samples."""
+
+    began_ns: int
+    ended_ns: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time on the machine's monotonic clock, ns."""
+
+    began_ns: int
+    ended_ns: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length; negative if it ends before it begins."""
+        return (self.ended_ns - self.began_ns) / NS_PER_S
+
+
+class CallLog:
+    """A file that a UNet writes its calls to, each before its answer is sent.
+
+    Args:
+        path: of the file; made by the first call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record(self, call: UNetCall) -> None:
+        """Append a call."""
+        with self._path.open("a") as file:
+            file.write(f"{call.began_ns} {call.ended_ns} {call.samples}\n")
+
+    def length(self) -> int:
+        """Return the number of calls in the file."""
+        return len(self._lines())
+
+    def calls_since(self, length: int) -> list[UNetCall]:
+        """Return the calls after the first so many."""
+        return [UNetCall(*map(int, line.split())) for line in self._lines()[length:]]
+
+    def _lines(self) -> list[str]:
+        return self._path.read_text().splitlines() if self._path.exists() else []
+
+
+def common(spans: Iterable[Span]) -> Span:
+    """Return the time in which all were under way; its seconds are negative if they never were."""
+    spans = list(spans)
+    return Span(max(span.began_ns for span in spans), min(span.ended_ns for span in spans))
+
+
+def within(calls: Iterable[UNetCall], span: Span) -> list[UNetCall]:
+    """Return the calls that began and ended within a span."""
+    return [call for call in calls if span.began_ns <= call.began_ns and call.ended_ns <= span.ended_ns]
+
+
+def samples_per_call(calls: Sequence[UNetCall]) -> float:
+    """Return the samples per call, mean; NaN if there was no call."""
+    return statistics.fmean(call.samples for call in calls) if calls else math.nan
+
+
+def period_ms(calls: Sequence[UNetCall]) -> float:
+    """Return the time from the begin of one call to the begin of the next, median in ms; NaN of fewer than two."""
+    gaps = [after.began_ns - before.began_ns for before, after in pairwise(calls)]
+    return statistics.median(gaps) / NS_PER_MS if gaps else math.nan
+
+
+def duration_ms(calls: Sequence[UNetCall]) -> float:
+    """Return what a call took by the UNet's own clock, median in ms; NaN if there was no call."""
+    return statistics.median(call.ended_ns - call.began_ns for call in calls) / NS_PER_MS if calls else math.nan
+
+
+def busy_share(calls: Iterable[UNetCall], span: Span) -> float:
+    """Return the share of a span in which a call was under way, 0..1; calls of one UNet do not overlap."""
+    inside = (min(call.ended_ns, span.ended_ns) - max(call.began_ns, span.began_ns) for call in calls)
+    return sum(max(0, part) for part in inside) / NS_PER_S / span.seconds

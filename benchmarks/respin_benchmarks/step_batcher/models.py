@@ -1,0 +1,221 @@
+"""The models that run inside Triton for this benchmark: UNets that log their calls, and two ways of driving them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Literal
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from respin.bundled import bundled
+from respin.contracts import NETWORKS
+from respin.contracts.networks import ZERO123_UNET
+from respin.model_set import ModelSet, Sizes
+from respin.specs import Array, Axis, ModelSpec
+from respin_benchmarks.step_batcher.calls import NS_PER_S, CallLog, UNetCall
+from respin_ensemble.batching.step_batcher import StepBatcher
+from respin_ensemble.metrics import InMemoryMeter
+from respin_ensemble.networks.triton import TritonNetworks
+from respin_ensemble.sampling import Guidance, Sample, SamplingParams, start
+from respin_ensemble.serving.engine import SWITCH_S
+from respin_ensemble.serving.network import OnnxNetwork
+from respin_ensemble.serving.replies import FINAL
+
+MOST_JOBS = 32
+"""Requests that a driver works on at once, each in a thread."""
+
+STEP_INPUTS = ("latents", "timestep", "guidance")
+"""Inputs of a UNet that change at each step; the others are conditions."""
+
+_log = logging.getLogger(__name__)
+
+
+def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
+    """Return one sample of a UNet by DDIM, with random conditions of the mini set's sizes.
+
+    Args:
+        unet: a UNet's contract.
+        steps: asked of the sampler, which may run another number (`zero123_schedule`).
+        seed: of noise and conditions.
+    """
+    generator = np.random.default_rng(seed)
+    sizes = ModelSet.load(bundled("models/mini")).sizes
+    shapes = {
+        each.name: tuple(length.usual if isinstance(length, Axis) else length for length in sizes.shape(each.shape))
+        for each in unet.inputs
+    }
+    # As a job's defaults: DDIM adds noise back to a view and none to a background.
+    views = unet.name == ZERO123_UNET.name
+    family: Literal["zero123", "inpainting"] = "zero123" if views else "inpainting"
+    noise = generator.standard_normal(shapes["latents"], np.float32)
+    params = SamplingParams("ddim", steps, Guidance(3.0), eta=float(views))
+    conditions = {
+        name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items() if name not in STEP_INPUTS
+    }
+    return start(params, noise, conditions, family=family, generator=generator)
+
+
+def _parameters(args: Mapping[str, str]) -> dict[str, str]:
+    given = json.loads(args["model_config"])["parameters"]
+    return {name: value["string_value"] for name, value in given.items()}
+
+
+def _samples_in(requests: Sequence[pb_utils.InferenceRequest]) -> int:
+    return sum(len(_input(request, "timestep")) for request in requests)
+
+
+def _input(request: pb_utils.InferenceRequest, name: str) -> Array:
+    """Return one input without a copy: a GPU's backend would read no more of it on the CPU."""
+    return next(tensor.as_numpy() for tensor in request.inputs() if tensor.name() == name)
+
+
+class FixedCostUNet:
+    """A UNet that takes the same time whatever the batch, and predicts the latents themselves as the noise.
+
+    That prediction keeps latents at unit variance all the way, so that they become pictures.
+    """
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Read the cost of a call, and the path of the log."""
+        parameters = _parameters(args)
+        self._cost_s = float(parameters["cost_ms"]) / 1e3
+        self._calls = CallLog(Path(parameters["call_log"]))
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
+        """Take the time of one call for all requests together."""
+        began_ns = time.monotonic_ns()
+        if self._cost_s:
+            time.sleep(self._cost_s)
+        responses = []
+        for request in requests:
+            latents = _input(request, "latents").copy()
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("noise", latents)]))
+        self._calls.record(UNetCall(began_ns, time.monotonic_ns(), _samples_in(requests)))
+        return responses
+
+
+class MiniUNet(OnnxNetwork):
+    """The mini set's UNet as it is served, with a log of its calls."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Load the graph of the network that the model's name begins with."""
+        super().initialize({**args, "model_name": _contract(args["model_name"]).name})
+        self._calls = CallLog(Path(_parameters(args)["call_log"]))
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
+        """Answer requests, and log the call."""
+        began_ns = time.monotonic_ns()
+        responses = super().execute(requests)
+        self._calls.record(UNetCall(began_ns, time.monotonic_ns(), _samples_in(requests)))
+        return responses
+
+
+def _contract(model: str) -> ModelSpec:
+    """Return the contract of a UNet by the name it is served under here: `zero123_unet-fixed`."""
+    return NETWORKS[model.partition("-")[0]]
+
+
+class Driver(ABC):
+    """Takes one sample per request from noise to latents, each in a thread.
+
+    Answers with four numbers in ns: when the sample entered and when it was done on the machine's monotonic clock, what
+    a call took, and the time between two calls; medians over its own life.
+    """
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Start the threads; `args` contain nothing that matters here."""
+        sys.setswitchinterval(SWITCH_S)  # as the engine does
+        self._networks = TritonNetworks(Sizes())
+        self._jobs = ThreadPoolExecutor(MOST_JOBS)
+
+    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
+        """Take requests in and return at once."""
+        for request in requests:
+            unet, steps, seed = (_input(request, name)[0] for name in ("unet", "steps", "seed"))
+            self._jobs.submit(self._work, request.get_response_sender(), unet.decode(), int(steps), int(seed))
+
+    def finalize(self) -> None:
+        """Wait for the requests under way."""
+        self._jobs.shutdown()
+
+    def _work(self, sender: pb_utils.InferenceResponseSender, unet: str, steps: int, seed: int) -> None:
+        try:
+            contract = _contract(unet)
+            sample = sample_for(contract, steps, seed)
+            began_ns = time.monotonic_ns()
+            call_s, between_s = self._drive(replace(contract, name=unet), sample)
+            ended_ns = time.monotonic_ns()
+            times = np.array([began_ns, ended_ns, call_s * NS_PER_S, between_s * NS_PER_S], np.int64)
+            response = pb_utils.InferenceResponse([pb_utils.Tensor("times", times)])
+        except Exception as error:  # the one who waits must hear of it
+            _log.exception("a sample failed")
+            response = pb_utils.InferenceResponse(error=pb_utils.TritonError(repr(error)))
+        sender.send(response, FINAL)
+
+    @abstractmethod
+    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+        """Take a sample to its end; return what a call took and the time between two calls, s."""
+
+
+class BatcherDriver(Driver):
+    """Continuous batching: the samples of all requests share each call."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Begin without batchers; each UNet gets its own at its first request."""
+        super().initialize(args)
+        self._lock = Lock()
+        self._meter = InMemoryMeter()
+        self._batchers: dict[str, StepBatcher] = {}
+
+    def finalize(self) -> None:
+        """Stop the batchers' threads."""
+        super().finalize()
+        for batcher in self._batchers.values():
+            batcher.close()
+
+    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+        with self._lock:
+            if unet.name not in self._batchers:
+                self._batchers[unet.name] = StepBatcher(self._networks, unet, meter=self._meter)
+        calls = self._meter.observations["respin_step_seconds", unet.name]
+        gaps = self._meter.observations["respin_step_overhead_seconds", unet.name]
+        calls_before, gaps_before = len(calls), len(gaps)
+        for _ in self._batchers[unet.name].run([sample], lambda _done, _total: None):
+            pass
+        return statistics.median(calls[calls_before:]), statistics.median(gaps[gaps_before:])
+
+
+class LoopsDriver(Driver):
+    """What one writes without a batcher: each request calls for itself, and Triton may merge calls that meet."""
+
+    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+        conditions = {name: array[None] for name, array in sample.conditions.items()}
+        calls, gaps = [], []
+        unet_input, last_s = next(sample.trajectory), time.perf_counter()
+        while True:
+            began_s = time.perf_counter()
+            noise = self._networks(
+                unet,
+                latents=unet_input.latents[None],
+                timestep=np.array([[unet_input.timestep]], np.float32),
+                guidance=np.array([[unet_input.guidance]], np.float32),
+                **conditions,
+            )["noise"][0]
+            gaps.append(began_s - last_s)
+            last_s = time.perf_counter()
+            calls.append(last_s - began_s)
+            try:
+                unet_input = sample.trajectory.send(noise)
+            except StopIteration:
+                return statistics.median(calls), statistics.median(gaps)

@@ -1,0 +1,148 @@
+"""The ten networks in this process as TensorRT engine plans.
+
+An engine plan is wrapped as a PyTorch module: copies, streams and CUDA graphs are then those of any other module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from respin.contracts import NETWORKS
+from respin.errors import ContractMismatch, InternalError, InvalidInput
+from respin.model_set import ModelSet
+from respin.specs import ModelSpec
+from respin_ensemble.networks.torch_networks import ModuleNetworks, require_device
+
+
+class TensorRtNetworks(ModuleNetworks):
+    """The ten networks as engine plans, called as CUDA graphs."""
+
+    @classmethod
+    def from_set(
+        cls, folder: Path, *, device: str = "cuda", names: Sequence[str] = tuple(NETWORKS)
+    ) -> TensorRtNetworks:
+        """Load the engine plans of a set, with the flavour of TensorRT that built them.
+
+        Args:
+            folder: folder of the set, as `respin engines` makes it.
+            device: "cuda".
+            names: of the networks.
+
+        Raises:
+            ContractMismatch: the folder is not a set of engine plans, or lacks a network.
+            InvalidInput: there is no GPU, or that TensorRT is not installed.
+            InternalError: TensorRT cannot load an engine plan here.
+        """
+        if device != "cuda":
+            raise InvalidInput(f"device is '{device}' and TensorRT runs only on an NVIDIA GPU; use --device cuda")
+        manifest = ModelSet.load(folder)
+        trt = load_tensorrt(flavour_of(manifest))
+        require_device(device)
+        modules = {name: EnginePlan(trt, manifest.file(folder, NETWORKS[name]), NETWORKS[name]) for name in names}
+        return cls(modules, manifest.sizes, device=device, execution="graphs")
+
+
+def flavour_of(manifest: ModelSet) -> str:
+    """Return the flavour of TensorRT that built a set's engine plans, "tensorrt" or "tensorrt_rtx".
+
+    Raises:
+        ContractMismatch: it is not a set of engine plans.
+    """
+    engines = manifest.origin.get("engines")
+    if isinstance(engines, Mapping):
+        for record in engines.values():
+            return str(record["identity"]["flavour"])
+    raise ContractMismatch(f"set '{manifest.name}' has no engine plans; build them with respin engines")
+
+
+def load_tensorrt(flavour: str) -> Any:
+    """Import the module of a flavour of TensorRT.
+
+    Raises:
+        InvalidInput: it is not installed, or does not load.
+    """
+    try:
+        return importlib.import_module(flavour)
+    except (ImportError, OSError) as error:
+        raise InvalidInput(
+            f"the engine plans are of {flavour}, which does not load here ({error}); install it, or build the plans "
+            "again with the TensorRT that is installed (respin engines)"
+        ) from error
+
+
+class EnginePlan(nn.Module):
+    """An engine plan of either flavour; runs on PyTorch's current stream, by one thread at a time.
+
+    Its scratch memory is PyTorch's too, as much as the shapes of a call need: plans that are called one after another
+    share it, also those that a CUDA graph has captured.
+
+    Args:
+        trt: the module of the flavour that built it.
+        path: of the engine plan.
+        spec: the network's contract.
+        device: where tensors lie.
+
+    Raises:
+        InternalError: TensorRT cannot load the plan here.
+    """
+
+    def __init__(self, trt: Any, path: Path, spec: ModelSpec, device: str = "cuda") -> None:
+        super().__init__()
+        self._spec, self._device = spec, device
+        # The runtime and the engine have to live as long as the context.
+        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        if self._engine is None:
+            raise InternalError(
+                f"{spec.name}: TensorRT {trt.__version__} cannot load {path.name} on this machine; "
+                "build it here, with the same TensorRT (respin engines --rebuild)"
+            )
+        self._context = _context(trt, self._engine)
+        if self._context is None:
+            raise InternalError(
+                f"{spec.name}: TensorRT has no context for {path.name}; most often, GPU memory is short"
+            )
+
+    def forward(self, **inputs: Tensor) -> list[Tensor]:
+        """One batch; tensors by the contract's names, contiguous, on the device.
+
+        Raises:
+            InternalError: the engine was not built for such shapes.
+            RuntimeError: TensorRT could not run it.
+        """
+        context = self._context
+        for name, tensor in inputs.items():
+            if not context.set_input_shape(name, tuple(tensor.shape)):
+                raise InternalError(
+                    f"{self._spec.name}: {name} has the shape {tuple(tensor.shape)}, for which the engine was not "
+                    "built; build it again with the contract's shapes (respin engines --rebuild)"
+                )
+            context.set_tensor_address(name, tensor.data_ptr())
+        scratch = torch.empty(context.update_device_memory_size_for_shapes(), dtype=torch.uint8, device=self._device)
+        context.set_device_memory(scratch.data_ptr(), len(scratch))
+        outputs = []
+        for wanted in self._spec.outputs:
+            shape, dtype = tuple(context.get_tensor_shape(wanted.name)), getattr(torch, wanted.dtype.numpy.name)
+            outputs.append(torch.empty(shape, dtype=dtype, device=self._device))
+            context.set_tensor_address(wanted.name, outputs[-1].data_ptr())
+        stream = torch.cuda.current_stream().cuda_stream if self._device == "cuda" else 0
+        if not context.execute_async_v3(stream):
+            raise RuntimeError(f"{self._spec.name}: TensorRT could not run the engine")
+        return outputs
+
+
+def _context(trt: Any, engine: Any) -> Any:
+    strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+        return engine.create_execution_context(strategy)
+    # TensorRT-RTX makes kernels for new shapes in the background by default: a graph would keep the slower ones.
+    config = engine.create_runtime_config()
+    config.set_execution_context_allocation_strategy(strategy)
+    config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    return engine.create_execution_context(config)

@@ -1,0 +1,218 @@
+"""Calls of one PyTorch module: eager, or as a CUDA graph that was captured from an earlier call."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from respin.specs import Array, ModelSpec
+from respin_ensemble.networks.gate import GPU
+
+Forward = Callable[..., Tensor | Sequence[Tensor]]
+
+MOST_GRAPHS = 16
+"""Shapes of a network that get a graph; each holds its own inputs, outputs and a share of scratch memory."""
+
+MOST_COMPILED = 2
+"""Shapes of one batch that torch.compile's minutes are spent on: a VAE meets the photo and the view."""
+
+WARM_UPS = 3
+"""Calls on the capturing stream before the capture: they choose kernels and allocate what stays."""
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class Lane:
+    """A stream for networks that are called one after another and share scratch memory on the GPU.
+
+    Args:
+        device: "cpu" or "cuda".
+        urgent: whether its work goes before that of other lanes.
+    """
+
+    def __init__(self, device: str, *, urgent: bool = True) -> None:
+        self.lock = threading.Lock()
+        on_gpu = device == "cuda"
+        self.stream: Any = torch.cuda.Stream(priority=-1 if urgent else 0) if on_gpu else None  # type: ignore[no-untyped-call]
+        self.pool: Any = torch.cuda.graph_pool_handle() if on_gpu else None
+
+
+class EagerCall:
+    """A module that is called as it is.
+
+    Args:
+        module: on the device, in evaluation mode.
+        spec: its contract.
+        device: "cpu" or "cuda".
+        lane: whose stream it uses; None = one of its own.
+    """
+
+    def __init__(self, module: nn.Module, spec: ModelSpec, device: str, lane: Lane | None = None) -> None:
+        self.module, self.spec, self.device = module, spec, device
+        self.lane = lane or Lane(device)
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch of arrays in the machine's memory."""
+        with self.lane.lock, GPU.call(), self.on_stream():
+            return self.to_arrays(self.forward(self.module, arrays))
+
+    def on_stream(self) -> AbstractContextManager[object]:
+        """Return a context in which work goes to the lane's stream."""
+        return torch.cuda.stream(self.lane.stream) if self.lane.stream else nullcontext()
+
+    def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
+        """Copy the inputs to the device and call the module."""
+        return as_list(module(**{name: torch.tensor(array, device=self.device) for name, array in arrays.items()}))
+
+    def to_arrays(self, outputs: Sequence[Tensor]) -> dict[str, Array]:
+        """Return outputs as arrays, by the contract's names."""
+        return {tensor.name: output.cpu().numpy() for tensor, output in zip(self.spec.outputs, outputs, strict=True)}
+
+
+class GraphedCall(EagerCall):
+    """A module whose call is captured as a CUDA graph for each shape that comes a second time.
+
+    `uncaptured` is the reason why a network has no graphs; empty if it has.
+    """
+
+    def __init__(self, module: nn.Module, spec: ModelSpec, device: str, lane: Lane | None = None) -> None:
+        super().__init__(module, spec, device, lane)
+        self.uncaptured = "" if device == "cuda" else "there are none on a CPU"
+        self.replays: dict[Shapes, CapturedCall] = {}
+        self._seen: set[Shapes] = set()
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch."""
+        shapes = tuple(array.shape for array in arrays.values())
+        with self.lane.lock, self.on_stream():
+            again = shapes in self._seen
+            self._seen.add(shapes)
+            if again and shapes not in self.replays and not self.uncaptured and len(self.replays) < MOST_GRAPHS:
+                self._capture(shapes, arrays)
+            with GPU.call():
+                if replay := self.replays.get(shapes):
+                    return dict(zip((tensor.name for tensor in self.spec.outputs), replay(arrays), strict=True))
+                return self.to_arrays(self.forward(self.forward_for(shapes), arrays))
+
+    def _capture(self, shapes: Shapes, arrays: Mapping[str, Array]) -> None:
+        with GPU.capture():
+            try:
+                self.replays[shapes] = CapturedCall(self.forward_for(shapes), arrays, self.lane)
+            except RuntimeError as error:
+                self.uncaptured = str(error).partition("\n")[0]
+
+    def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
+        """Call eagerly, with the device as the default for tensors that a library creates."""
+        with torch.device(self.device):
+            return super().forward(module, arrays)
+
+    def forward_for(self, shapes: Shapes) -> Forward:
+        """Return what is called, and captured, for these shapes."""
+        return self.module
+
+
+class CompiledCall(GraphedCall):
+    """A graphed call of torch.compile's code, for the first shapes of some batches.
+
+    Compiling takes up to a minute per shape, so other shapes run the plain module.
+
+    Args:
+        module: see `EagerCall`.
+        spec: its contract.
+        device: "cpu" or "cuda".
+        lane: see `EagerCall`.
+        batches: numbers of samples to compile for.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: ModelSpec,
+        device: str,
+        lane: Lane | None = None,
+        *,
+        batches: Collection[int] = (1,),
+    ) -> None:
+        super().__init__(module, spec, device, lane)
+        self._batches = batches
+        # diffusers and transformers, which only compiled modules need
+        from respin_ensemble.networks.torch_parts import compile_module  # noqa: PLC0415
+
+        self._compiled = compile_module(module)
+        self._shapes: dict[int, set[Shapes]] = {}
+
+    def forward_for(self, shapes: Shapes) -> Forward:
+        """Return the compiled module for the first shapes of these batches, the plain one for others."""
+        batch = shapes[0][0]
+        taken = self._shapes.setdefault(batch, set())
+        if batch in self._batches and len(taken) < MOST_COMPILED:
+            taken.add(shapes)
+        return self._compiled if shapes in taken else self.module
+
+
+class CapturedCall:
+    """A CUDA graph of one call: inputs are copied in, the graph runs, outputs are copied out.
+
+    Args:
+        forward: the module.
+        arrays: inputs of the shapes to capture.
+        lane: whose stream it works on; graphs that share its scratch memory never run at the same time.
+
+    Raises:
+        RuntimeError: something in the call cannot be captured.
+    """
+
+    def __init__(self, forward: Forward, arrays: Mapping[str, Array], lane: Lane) -> None:
+        self._inputs = {name: torch.tensor(array, device="cuda") for name, array in arrays.items()}
+        self._graph, self._stream = torch.cuda.CUDAGraph(), lane.stream
+        with torch.device("cuda"):
+            for _ in range(WARM_UPS):
+                forward(**self._inputs)
+            self._stream.synchronize()
+            # The warm-ups' workspace, outside of the pool, must not get into the graph: it may be given back.
+            torch._C._cuda_clearCublasWorkspaces()
+            # Other networks' threads go on calling CUDA meanwhile.
+            with torch.cuda.graph(self._graph, pool=lane.pool, stream=lane.stream, capture_error_mode="thread_local"):
+                self._outputs = as_list(forward(**self._inputs))
+            torch._C._cuda_clearCublasWorkspaces()
+        # Pageable memory is copied twice, and the second time slowly.
+        self._sent, self._received = _pinned(self._inputs.values()), _pinned(self._outputs)
+
+    def __call__(self, arrays: Mapping[str, Array]) -> list[Array]:
+        """Run it on these inputs."""
+        for array, sent, given in zip(arrays.values(), self._sent, self._inputs.values(), strict=True):
+            np.copyto(sent.numpy(), array)
+            given.copy_(sent, non_blocking=True)
+        self._graph.replay()
+        for output, received in zip(self._outputs, self._received, strict=True):
+            received.copy_(output, non_blocking=True)
+        self._stream.synchronize()
+        return [received.numpy().copy() for received in self._received]
+
+    def device_ms(self, calls: int) -> float:
+        """Measure a replay on the device; the median in ms."""
+        times: list[float] = []
+        for _ in range(calls):
+            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            began.record()
+            self._graph.replay()
+            ended.record()
+            ended.synchronize()
+            times.append(began.elapsed_time(ended))
+        return statistics.median(times)
+
+
+def _pinned(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True) for tensor in tensors]
+
+
+def as_list(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Return a module's outputs as a list, also if there is only one."""
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)

@@ -1,0 +1,166 @@
+"""The ten networks in this process as PyTorch modules, on the CPU or as CUDA graphs on a GPU.
+
+PyTorch is imported only here, in the modules that this one imports, and in `networks.tensorrt`: when it is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from respin.contracts import NETWORKS
+from respin.errors import InvalidInput
+from respin.model_set import ModelSet, Sizes
+from respin.specs import Array, ModelSpec
+from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Lane
+
+ModuleLoader = Callable[[str], nn.Module]
+"""Loads the module of a network, by name, onto the CPU, in evaluation mode and in the precision that it runs in."""
+
+Execution = Literal["eager", "graphs", "compiled"]
+
+UNETS = ("zero123_unet", "inpaint_unet")
+
+COMPILED: dict[str, tuple[int, ...]] = {
+    "grounding_dino": (1,),
+    "zero123_unet": (1, 4, 8),
+    "inpaint_unet": (1,),
+    "sam_encoder": (1,),
+    "vae_encoder": (1,),
+    "vae_decoder": (1,),
+    "edsr": (1,),
+}
+"""Networks that are worth torch.compile's minutes, and the batches that are. They have nearly all of a job's
+arithmetic; the one that takes longest to compile comes first."""
+
+
+class ModuleNetworks(BatchedNetworks):
+    """Networks as PyTorch modules, each called by one thread at a time.
+
+    Args:
+        modules: by name, on the device.
+        sizes: of their set.
+        device: "cpu" or "cuda".
+        execution: "eager"; "graphs" = a CUDA graph for each shape that comes again; "compiled" = the same of
+            torch.compile's code, for the networks of `COMPILED`.
+    """
+
+    def __init__(
+        self, modules: Mapping[str, nn.Module], sizes: Sizes, *, device: str = "cpu", execution: Execution = "eager"
+    ) -> None:
+        super().__init__(sizes)
+        lanes = _lanes(device, execution)
+        self.calls = {
+            name: call_of(name, module, device=device, execution=execution, lane=lanes.get(name))
+            for name, module in modules.items()
+        }
+
+    def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
+        with torch.inference_mode():
+            return self.calls[spec.name](arrays)
+
+
+class TorchNetworks(ModuleNetworks):
+    """The ten networks as modules of published or trained weights."""
+
+    @classmethod
+    def from_set(
+        cls, folder: Path, load_module: ModuleLoader, *, device: str = "cuda", execution: Execution = "graphs"
+    ) -> TorchNetworks:
+        """Load the ten networks of a set whose manifest gives the sizes and whose modules a caller can load.
+
+        Args:
+            folder: folder of the set.
+            load_module: see `ModuleLoader`; this package knows no checkpoints.
+            device: "cpu" or "cuda".
+            execution: see `ModuleNetworks`.
+
+        Raises:
+            ContractMismatch: the folder is not a set.
+            InvalidInput: the device is not available.
+        """
+        return cls.load(load_module, ModelSet.load(folder).sizes, device=device, execution=execution)
+
+    @classmethod
+    def load(
+        cls,
+        load_module: ModuleLoader,
+        sizes: Sizes,
+        *,
+        device: str = "cuda",
+        execution: Execution = "graphs",
+        names: Sequence[str] = tuple(NETWORKS),
+    ) -> TorchNetworks:
+        """Load networks one after another.
+
+        Args:
+            load_module: see `ModuleLoader`.
+            sizes: of their set.
+            device: "cpu" or "cuda".
+            execution: see `ModuleNetworks`.
+            names: of the networks.
+
+        Raises:
+            InvalidInput: the device is not available.
+        """
+        require_device(device)
+        modules = {name: module_on_device(name, load_module, device) for name in names}
+        return cls(modules, sizes, device=device, execution=execution)
+
+
+def require_device(device: str) -> None:
+    """Check that PyTorch has a device.
+
+    Raises:
+        InvalidInput: it does not.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput("device is 'cuda' and PyTorch sees no NVIDIA GPU here; use --device cpu")
+
+
+def module_on_device(name: str, load_module: ModuleLoader, device: str) -> nn.Module:
+    """Load the module of one network as it runs on a device.
+
+    Args:
+        name: of the network.
+        load_module: see `ModuleLoader`.
+        device: "cpu" or "cuda".
+    """
+    module = load_module(name)
+    if device == "cuda" and name == "inpaint_unet":
+        # diffusers and transformers, which only these modules need
+        from respin_ensemble.networks.torch_parts import chunk_feed_forward  # noqa: PLC0415
+
+        chunk_feed_forward(module)
+    return module.to(device)
+
+
+def call_of(name: str, module: nn.Module, *, device: str, execution: Execution, lane: Lane | None = None) -> EagerCall:
+    """Return what calls a network.
+
+    Args:
+        name: of the network.
+        module: on the device.
+        device: "cpu" or "cuda".
+        execution: see `ModuleNetworks`.
+        lane: whose stream it uses; None = one of its own.
+    """
+    spec = NETWORKS[name]
+    if execution == "eager":
+        return EagerCall(module, spec, device, lane)
+    if execution == "compiled" and name in COMPILED:
+        return CompiledCall(module, spec, device, lane, batches=COMPILED[name])
+    return GraphedCall(module, spec, device, lane)
+
+
+def _lanes(device: str, execution: Execution) -> dict[str, Lane]:
+    """UNets run at the same time, the view's with priority; the rest, a tenth of the time, one after another."""
+    if device == "cpu" or execution == "eager":
+        return {}
+    rest = Lane(device)
+    return dict.fromkeys(NETWORKS, rest) | {name: Lane(device, urgent=name != "inpaint_unet") for name in UNETS}
