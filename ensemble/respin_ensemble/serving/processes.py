@@ -16,23 +16,39 @@ _STOPPED, _ENDED = b"Tt", b"ZX"
 """States in /proc/<pid>/stat (proc(5))."""
 
 
-def model_state(model: str) -> State:
+def model_state(model: str, server_pid: int | None = None) -> State:
     """Return the state of the process that runs another model of this server.
 
     Args:
         model: name of the model.
+        server_pid: process id of the server; None = the parent of this process.
 
     Returns:
         "stopped": by a signal or a debugger, and may go on. "dead": there is no such process.
     """
-    server = str(os.getppid()).encode()
+    server = str(os.getppid() if server_pid is None else server_pid).encode()
+    found = _FOUND.get(model)
+    if found is not None and (state := _state_of(found, model, server)):
+        return state
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            # The second field is the name in brackets, which may contain blanks.
-            state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
-            if parent == server and state not in _ENDED and _model_of(folder) == model:
-                return "stopped" if state in _STOPPED else "running"
+        if state := _state_of(folder, model, server):
+            _FOUND[model] = folder
+            return state
     return "dead"
+
+
+_FOUND: dict[str, Path] = {}
+"""Where a model was found the last time: a search takes milliseconds, on a machine of many processes more."""
+
+
+def _state_of(folder: Path, model: str, server: bytes) -> State | None:
+    """Return the state of a process, if it is running and is that model's."""
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        # The second field is the name in brackets, which may contain blanks.
+        state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+        if parent == server and state not in _ENDED and _model_of(folder) == model:
+            return "stopped" if state in _STOPPED else "running"
+    return None
 
 
 def _model_of(folder: Path) -> str | None:
