@@ -55,8 +55,9 @@ class RotationRequest:
         None,
         "box",
         "(x0, y0, x1, y1) px of the upright photo; given, detection is skipped",
-        smallest=0,
-        largest=LARGEST_SIDE_PX,
+        # A detector's box may reach half its sides out of the photo, and what was found can be sent back.
+        smallest=-LARGEST_SIDE_PX // 2,
+        largest=LARGEST_SIDE_PX * 3 // 2,
     )
     seed: int = _option(0, "integer", "of all noise; same seed, same picture", smallest=0, largest=2**63 - 1)
     sampler: str = _option(

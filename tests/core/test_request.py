@@ -56,7 +56,7 @@ def test_the_shorter_list_of_angles_is_repeated(azimuth, polar, moves):
         ({"background_prompt": "x" * 10_000}, "background_prompt has 10000 characters"),
         ({"image": b""}, "image has 0 bytes"),
         ({"box": (1.0, 2.0, 3.0)}, "box has 3 numbers; send 4"),
-        ({"box": (-5.0, 0.0, 10.0, 10.0)}, "box is -5"),
+        ({"box": (-5000.0, 0.0, 10.0, 10.0)}, "box is -5000; send -4096 to 12288"),
         ({"seed": -1}, "seed is -1"),
         ({"steps": 1}, "steps is 1; send 2 to 250"),
         ({"steps": 10_000}, "steps is 10000"),

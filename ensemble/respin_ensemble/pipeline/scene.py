@@ -128,20 +128,22 @@ def _detection_from_box(request: RotationRequest, size: Size) -> Detection | Non
     """Return the request's own box as a detection; None if it has no box.
 
     Raises:
-        InvalidInput: the box has no area, or is not inside the photo.
+        InvalidInput: the box has no area, is larger than the photo, or has its centre outside.
     """
     if request.box is None:
         return None
     box = Box(*request.box)
-    if box.width < 1 or box.height < 1:
+    if box.width <= 0 or box.height <= 0:
         raise InvalidInput(
             f"box is {_format(box)}: {box.width:g} px wide and {box.height:g} px high; "
-            "send (x0, y0, x1, y1) with x1 > x0 and y1 > y0, at least one pixel apart"
+            "send (x0, y0, x1, y1) with x1 > x0 and y1 > y0"
         )
-    if box.x1 > size.width or box.y1 > size.height:
+    # What the detector can return: fractions of the photo for centre and sides. One pixel is for rounding.
+    (x, y), is_larger = box.centre, box.width > size.width + 1 or box.height > size.height + 1
+    if is_larger or not (-1 <= x <= size.width + 1 and -1 <= y <= size.height + 1):
         raise InvalidInput(
             f"box is {_format(box)}, the photo {size.width} x {size.height} px once upright; "
-            "send a box inside the photo"
+            "send a box inside the photo; its edges may reach out if its centre is inside and it is not larger"
         )
     return Detection(box, score=1.0, phrase="")
 
