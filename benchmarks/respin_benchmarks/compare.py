@@ -26,19 +26,12 @@ Record = Mapping[str, str]
 
 @dataclass(frozen=True)
 class ResultKind:
-    """A kind of results file.
+    """A kind of results file."""
 
-    Args:
-        name: in words.
-        key: columns that say what was asked for.
-        fastest: column of a repeat's time.
-        slowest: column of its slow end; the same if a repeat is one time.
-    """
-
-    name: str
-    key: tuple[str, ...]
-    fastest: str
-    slowest: str
+    name: str  # in words
+    key: tuple[str, ...]  # columns that say what was asked for
+    fastest: str  # column of a repeat's time
+    slowest: str  # column of its slow end; the same if a repeat is one time
 
     def fits(self, columns: Sequence[str]) -> bool:
         """Return whether a file with these columns is of this kind."""
@@ -77,19 +70,12 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that both files measured.
+    """One thing that both files measured."""
 
-    Args:
-        key: what was asked for.
-        ratio: newer median over the older one; above 1 is slower.
-        slower: whether that is beyond the noise.
-        faster: the same the other way.
-    """
-
-    key: tuple[str, ...]
-    ratio: float
-    slower: bool
-    faster: bool
+    key: tuple[str, ...]  # what was asked for
+    ratio: float  # newer median over the older one; above 1 is slower
+    slower: bool  # whether that is beyond the noise
+    faster: bool  # the same the other way
 
 
 def changes_between(older: Sequence[Record], newer: Sequence[Record]) -> list[Change]:

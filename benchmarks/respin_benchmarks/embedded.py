@@ -65,21 +65,13 @@ def started(repository: Path, profile: str, **options: Any) -> Iterator[Embedded
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """Memory of a server's processes at one moment, MiB.
+    """Memory of a server's processes at one moment, MiB."""
 
-    Args:
-        rss: resident memory of each, summed: what several share is counted several times.
-        pss: the same with each shared page counted once.
-        by_process: PSS by the model that a process runs; of the server's own process by its name.
-        vram: memory in use of the GPU as a whole, by any process; NaN if there is no GPU.
-        vram_by_process: of the server's processes, if NVML reports them.
-    """
-
-    rss: float
-    pss: float
-    by_process: dict[str, float]
-    vram: float = math.nan
-    vram_by_process: dict[str, float] = field(default_factory=dict)
+    rss: float  # resident memory of each, summed: what several share is counted several times
+    pss: float  # the same with each shared page counted once
+    by_process: dict[str, float]  # PSS by the model that a process runs; of the server's own process by its name
+    vram: float = math.nan  # memory in use of the GPU as a whole, by any process; NaN if there is no GPU
+    vram_by_process: dict[str, float] = field(default_factory=dict)  # of the server's processes, if NVML reports them
 
 
 class Processes:

@@ -46,23 +46,14 @@ COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class OverheadRun(Circumstances):
-    """One repeat, times in ms.
+    """One repeat, times in ms."""
 
-    Args:
-        steps: of the novel view; the background takes two thirds.
-        repeat: number of the run.
-        server_ms: a job through the server, as its client saw it.
-        in_process_ms: the same job in this process.
-        refusal_ms: a round trip with the same photo, refused on admission.
-        encoding_ms: of the answer's picture.
-    """
-
-    steps: int
-    repeat: int
-    server_ms: float
-    in_process_ms: float
-    refusal_ms: float
-    encoding_ms: float
+    steps: int  # of the novel view; the background takes two thirds
+    repeat: int  # number of the run
+    server_ms: float  # a job through the server, as its client saw it
+    in_process_ms: float  # the same job in this process
+    refusal_ms: float  # a round trip with the same photo, refused on admission
+    encoding_ms: float  # of the answer's picture
 
 
 def send_refused(client: triton.InferenceServerClient, request: RotationRequest) -> None:

@@ -29,21 +29,13 @@ from respin_ensemble.networks import BatchedNetworks
 
 @dataclass(frozen=True)
 class JobCell:
-    """One kind of burst that is measured.
+    """One kind of burst that is measured."""
 
-    Args:
-        sampler: of both UNets.
-        steps: of the novel view.
-        background_steps: of the background.
-        views: per job.
-        jobs: at the same time.
-    """
-
-    sampler: str = "ddim"
-    steps: int = 75
-    background_steps: int = 50
-    views: int = 1
-    jobs: int = 1
+    sampler: str = "ddim"  # of both UNets
+    steps: int = 75  # of the novel view
+    background_steps: int = 50  # of the background
+    views: int = 1  # per job
+    jobs: int = 1  # at the same time
 
     @property
     def request(self) -> RotationRequest:

@@ -10,45 +10,25 @@ from respin.report.circumstances import Circumstances
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRun(Circumstances):
-    """One network by itself.
+    """One network by itself."""
 
-    Args:
-        network: its name.
-        runtime: what ran it.
-        precision: "fp32" or "fp16".
-        batch: samples per call.
-        shapes: of its inputs, without the batch.
-        calls: that were timed.
-        call_ms: from arrays to arrays, median.
-        call_p95_ms: 95th percentile.
-        device_ms: on the device alone, median; NaN where it is not known.
-        gflop: of a call, counted (2 x multiply-add).
-        least_mib: weights, inputs and outputs, each moved once.
-        floor_ms: least time on this machine.
-        errors: against the float32 module, "noise 1.1e-03; ...".
-        note: what was not as it should be.
-        weights: which ones, in words.
-        matmul_tflops: ceiling of the machine, see `Ceilings`.
-        copy_gb_s: ceiling of the machine.
-    """
-
-    network: str
-    runtime: str
-    precision: str
-    batch: int
-    shapes: str
-    calls: int
-    call_ms: float
-    call_p95_ms: float
-    device_ms: float
-    gflop: float
-    least_mib: float
-    floor_ms: float
-    errors: str
-    note: str
-    weights: str
-    matmul_tflops: float
-    copy_gb_s: float
+    network: str  # its name
+    runtime: str  # what ran it
+    precision: str  # "fp32" or "fp16"
+    batch: int  # samples per call
+    shapes: str  # of its inputs, without the batch
+    calls: int  # that were timed
+    call_ms: float  # from arrays to arrays, median
+    call_p95_ms: float  # 95th percentile
+    device_ms: float  # on the device alone, median; NaN where it is not known
+    gflop: float  # of a call, counted (2 x multiply-add)
+    least_mib: float  # weights, inputs and outputs, each moved once
+    floor_ms: float  # least time on this machine
+    errors: str  # against the float32 module, "noise 1.1e-03; ..."
+    note: str  # what was not as it should be
+    weights: str  # which ones, in words
+    matmul_tflops: float  # ceiling of the machine, see `Ceilings`
+    copy_gb_s: float  # ceiling of the machine
 
     @property
     def best_ms(self) -> float:
@@ -67,54 +47,32 @@ JobKey = tuple[str, int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class JobRun(Circumstances):
-    """One burst of whole jobs, from the photo's file to the answer's.
+    """One burst of whole jobs, from the photo's file to the answer's."""
 
-    Args:
-        way: "baseline", "cold baseline" (a process of its own, with its start and its loading), or "engine".
-        runtime: of the networks.
-        precision: "fp32" or "fp16".
-        sampler: of both UNets.
-        steps: of the novel view.
-        background_steps: of the background.
-        views: per job.
-        jobs: at the same time.
-        repeat: number of the run.
-        wall_s: of the burst.
-        latency_s: of a job, median.
-        images_s: views per second.
-        zero123_busy: share of the wall time in which the UNet was called.
-        inpaint_busy: the same of the other UNet.
-        psnr_view_db: of the novel view against the baseline of the same precision and noise; NaN if there is none.
-        psnr_background_db: the same of the background.
-        memory_mib: of the GPU in use with this way alone, warm; on a CPU the peak of the cold baseline's process, else
-            0: ways that share a process cannot be told apart.
-        process_memory_mib: of that GPU memory, what NVML reports for this process; NaN if it does not.
-        joules: per image; NaN where it is not known.
-        photo: its size.
-        weights: which ones, in words.
-    """
-
-    way: str
-    runtime: str
-    precision: str
-    sampler: str
-    steps: int
-    background_steps: int
-    views: int
-    jobs: int
-    repeat: int
-    wall_s: float
-    latency_s: float
-    images_s: float
-    zero123_busy: float = math.nan
-    inpaint_busy: float = math.nan
+    way: str  # "baseline", "cold baseline" (a process of its own, with its start and its loading), or "engine"
+    runtime: str  # of the networks
+    precision: str  # "fp32" or "fp16"
+    sampler: str  # of both UNets
+    steps: int  # of the novel view
+    background_steps: int  # of the background
+    views: int  # per job
+    jobs: int  # at the same time
+    repeat: int  # number of the run
+    wall_s: float  # of the burst
+    latency_s: float  # of a job, median
+    images_s: float  # views per second
+    zero123_busy: float = math.nan  # share of the wall time in which the UNet was called
+    inpaint_busy: float = math.nan  # the same of the other UNet
+    # of the novel view against the baseline of the same precision and noise; NaN if there is none
     psnr_view_db: float = math.nan
-    psnr_background_db: float = math.nan
+    psnr_background_db: float = math.nan  # the same of the background
+    # of the GPU in use with this way alone, warm; on a CPU the peak of the cold baseline's process, else 0: ways that
+    # share a process cannot be told apart
     memory_mib: int
-    process_memory_mib: float
-    joules: float = math.nan
-    photo: str
-    weights: str
+    process_memory_mib: float  # of that GPU memory, what NVML reports for this process; NaN if it does not
+    joules: float = math.nan  # per image; NaN where it is not known
+    photo: str  # its size
+    weights: str  # which ones, in words
 
     @property
     def key(self) -> JobKey:
@@ -124,14 +82,8 @@ class JobRun(Circumstances):
 
 @dataclass(frozen=True)
 class Interval:
-    """A stretch of one job: a stage, or a call of a network.
+    """A stretch of one job: a stage, or a call of a network."""
 
-    Args:
-        name: of the stage or the network.
-        began_s: since the job began.
-        ended_s: since the job began.
-    """
-
-    name: str
-    began_s: float
-    ended_s: float
+    name: str  # of the stage or the network
+    began_s: float  # since the job began
+    ended_s: float  # since the job began

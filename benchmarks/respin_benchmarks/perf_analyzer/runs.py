@@ -84,43 +84,24 @@ class PerfLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class PerfRun(Circumstances):
-    """What perf_analyzer measured, times in ms.
+    """What perf_analyzer measured, times in ms."""
 
-    Args:
-        model: that was asked.
-        protocol: of gRPC: "unary" or "stream".
-        concurrency: requests at the same time; 0 if they came at a rate.
-        request_rate: requests sent per second; 0 if so many were kept under way.
-        shared_memory: "none" or "system".
-        requests: in each window.
-        requests_s: answered per second.
-        responses_s: messages per second; of a unary model the same.
-        p50_ms: of the latency.
-        p95_ms: of the latency.
-        p99_ms: of the latency.
-        queue_ms: in the server's queue, mean.
-        compute_ms: in the model, mean: input, inference and output.
-        network_ms: the rest: gRPC, and what is between.
-        profile: of the server.
-        weights: which set.
-    """
-
-    model: str
-    protocol: str
-    concurrency: int
-    request_rate: float
-    shared_memory: str
-    requests: int
-    requests_s: float
-    responses_s: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    queue_ms: float
-    compute_ms: float
-    network_ms: float
-    profile: str
-    weights: str
+    model: str  # that was asked
+    protocol: str  # of gRPC: "unary" or "stream"
+    concurrency: int  # requests at the same time; 0 if they came at a rate
+    request_rate: float  # requests sent per second; 0 if so many were kept under way
+    shared_memory: str  # "none" or "system"
+    requests: int  # in each window
+    requests_s: float  # answered per second
+    responses_s: float  # messages per second; of a unary model the same
+    p50_ms: float  # of the latency
+    p95_ms: float  # of the latency
+    p99_ms: float  # of the latency
+    queue_ms: float  # in the server's queue, mean
+    compute_ms: float  # in the model, mean: input, inference and output
+    network_ms: float  # the rest: gRPC, and what is between
+    profile: str  # of the server
+    weights: str  # which set
 
 
 def find_program(program: Path | None) -> Path:

@@ -15,13 +15,12 @@ from rich.progress import track
 
 from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, SAM_DECODER, VAE_ENCODER, ZERO123_UNET
 from respin.model_set import Sizes
-from respin.report.markdown import write_section
+from respin.report.markdown import table, write_section
 from respin.scenes import render_scene
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.quality.jobs import outputs_in_process, request_for
 from respin_benchmarks.quality.judge import judge_outputs
 from respin_benchmarks.quality.measures import BY_NAME, Measure
-from respin.report.markdown import table
 from respin_benchmarks.quality.page import BROKEN_SECTION, ensure_page
 from respin_benchmarks.quality.rows import SceneRow, mean_of
 from respin_benchmarks.quality.session import Job, outputs_or_failure, row_of

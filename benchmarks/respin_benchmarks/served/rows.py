@@ -9,146 +9,80 @@ from respin.report.circumstances import Circumstances
 
 @dataclass(frozen=True, kw_only=True)
 class ServedRun(Circumstances):
-    """The columns of every run.
+    """The columns of every run."""
 
-    Args:
-        profile: of the embedded server; "running" = a server that was there already.
-        repeat: number of the run.
-        sampler: of both UNets.
-        steps: of the novel view.
-        background_steps: of the background.
-        load_average: of the machine's last minute when the run began; 1 = one busy core.
-    """
-
-    profile: str
-    repeat: int
-    sampler: str
-    steps: int
-    background_steps: int
-    load_average: float
+    profile: str  # of the embedded server; "running" = a server that was there already
+    repeat: int  # number of the run
+    sampler: str  # of both UNets
+    steps: int  # of the novel view
+    background_steps: int  # of the background
+    load_average: float  # of the machine's last minute when the run began; 1 = one busy core
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadRun(ServedRun):
-    """Many jobs of one view.
+    """Many jobs of one view."""
 
-    Args:
-        arrival: "closed": so many jobs are kept under way; "open": jobs come at a rate, whatever is answered.
-        concurrency: jobs at the same time; 0 = open.
-        rate_share: of the closed loop's best throughput at which jobs come; 0 = closed.
-        rate_s: jobs that come a second; 0 = closed.
-        jobs: that were sent.
-        answered: with a picture.
-        refused: as the server had no room.
-        failed: in any other way.
-        first_error: in words; empty = none.
-        wall_s: from the first job's being sent to the last answer.
-        images_s: pictures a second.
-        p50_s: of the latency of answered jobs; open: since the job was due.
-        p95_s: of the latency.
-        p99_s: of the latency.
-        latencies_s: all of them, in the order of sending.
-        zero123_busy: share of the wall time in which the UNet was called.
-        inpaint_busy: the same of the other.
-        zero123_samples: samples per call, mean.
-        inpaint_samples: the same of the other.
-        zero123_batches: calls by the number of samples, "1:20 2:7".
-        inpaint_batches: the same of the other.
-        cache_hits: results that were there already.
-        idle_rss_mib: of all processes of the server together before the run; NaN where they are out of reach.
-        peak_rss_mib: the greatest while it lasted.
-        idle_pss_mib: the same with each shared page counted once.
-        peak_pss_mib: the greatest while it lasted.
-        pss_by_process: at that moment, "rotate_object_stream:310 ...".
-        peak_vram_mib: the greatest of the whole GPU while it lasted, whoever held it; NaN where there is no GPU.
-        vram_by_process: at that moment, of the server's processes that NVML tells of.
-    """
-
-    arrival: str
-    concurrency: int
-    rate_share: float
-    rate_s: float
-    jobs: int
-    answered: int
-    refused: int
-    failed: int
-    first_error: str
-    wall_s: float
-    images_s: float
-    p50_s: float
-    p95_s: float
-    p99_s: float
-    latencies_s: str
-    zero123_busy: float
-    inpaint_busy: float
-    zero123_samples: float
-    inpaint_samples: float
-    zero123_batches: str
-    inpaint_batches: str
-    cache_hits: int
-    idle_rss_mib: float
-    peak_rss_mib: float
-    idle_pss_mib: float
-    peak_pss_mib: float
-    pss_by_process: str
-    peak_vram_mib: float
-    vram_by_process: str
+    arrival: str  # "closed": so many jobs are kept under way; "open": jobs come at a rate, whatever is answered
+    concurrency: int  # jobs at the same time; 0 = open
+    rate_share: float  # of the closed loop's best throughput at which jobs come; 0 = closed
+    rate_s: float  # jobs that come a second; 0 = closed
+    jobs: int  # that were sent
+    answered: int  # with a picture
+    refused: int  # as the server had no room
+    failed: int  # in any other way
+    first_error: str  # in words; empty = none
+    wall_s: float  # from the first job's being sent to the last answer
+    images_s: float  # pictures a second
+    p50_s: float  # of the latency of answered jobs; open: since the job was due
+    p95_s: float  # of the latency
+    p99_s: float  # of the latency
+    latencies_s: str  # all of them, in the order of sending
+    zero123_busy: float  # share of the wall time in which the UNet was called
+    inpaint_busy: float  # the same of the other
+    zero123_samples: float  # samples per call, mean
+    inpaint_samples: float  # the same of the other
+    zero123_batches: str  # calls by the number of samples, "1:20 2:7"
+    inpaint_batches: str  # the same of the other
+    cache_hits: int  # results that were there already
+    idle_rss_mib: float  # of all processes of the server together before the run; NaN where they are out of reach
+    peak_rss_mib: float  # the greatest while it lasted
+    idle_pss_mib: float  # the same with each shared page counted once
+    peak_pss_mib: float  # the greatest while it lasted
+    pss_by_process: str  # at that moment, "rotate_object_stream:310 ..."
+    peak_vram_mib: float  # the greatest of the whole GPU while it lasted, whoever held it; NaN where there is no GPU
+    vram_by_process: str  # at that moment, of the server's processes that NVML tells of
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpinRun(ServedRun):
-    """One request of many views, over the stream.
+    """One request of many views, over the stream."""
 
-    Args:
-        views: that were asked for.
-        latency_s: from the request to the end of the stream.
-        first_view_s: from the request to the first picture.
-        zero123_busy: share of the latency in which the UNet was called.
-        zero123_samples: samples per call, mean.
-        zero123_calls: of the UNet.
-        cache_hits: results that were there already.
-    """
-
-    views: int
-    latency_s: float
-    first_view_s: float
-    zero123_busy: float
-    zero123_samples: float
-    zero123_calls: int
-    cache_hits: int
+    views: int  # that were asked for
+    latency_s: float  # from the request to the end of the stream
+    first_view_s: float  # from the request to the first picture
+    zero123_busy: float  # share of the latency in which the UNet was called
+    zero123_samples: float  # samples per call, mean
+    zero123_calls: int  # of the UNet
+    cache_hits: int  # results that were there already
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagesRun(ServedRun):
-    """One job alone on the server: what each part took, s. The background is made beside the view.
+    """One job alone on the server: what each part took, s. The background is made beside the view."""
 
-    Args:
-        latency_s: from the request to the answer, as its client saw it.
-        server_s: from admission to the last answer, as the engine saw it.
-        decoding_s: of the photo.
-        detection_s: of the object; nothing where the box was given.
-        segmentation_s: of the object.
-        background_s: inpainting, from its text to the finished patch.
-        inpaint_unet_s: of that, calls of the UNet.
-        zero123_unet_s: calls of the UNet.
-        super_resolution_s: of the view.
-        outline_s: of the view: detection and segmentation again.
-        composition_s: of view and background.
-        cache_hits: results that were there already.
-    """
-
-    latency_s: float
-    server_s: float
-    decoding_s: float
-    detection_s: float
-    segmentation_s: float
-    background_s: float
-    inpaint_unet_s: float
-    zero123_unet_s: float
-    super_resolution_s: float
-    outline_s: float
-    composition_s: float
-    cache_hits: int
+    latency_s: float  # from the request to the answer, as its client saw it
+    server_s: float  # from admission to the last answer, as the engine saw it
+    decoding_s: float  # of the photo
+    detection_s: float  # of the object; nothing where the box was given
+    segmentation_s: float  # of the object
+    background_s: float  # inpainting, from its text to the finished patch
+    inpaint_unet_s: float  # of that, calls of the UNet
+    zero123_unet_s: float  # calls of the UNet
+    super_resolution_s: float  # of the view
+    outline_s: float  # of the view: detection and segmentation again
+    composition_s: float  # of view and background
+    cache_hits: int  # results that were there already
 
 
 def text_from_batches(batches: dict[int, int]) -> str:

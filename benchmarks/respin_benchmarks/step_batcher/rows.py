@@ -12,25 +12,15 @@ from respin_benchmarks.circumstances import SERVER_PACKAGES
 
 @dataclass(frozen=True, kw_only=True)
 class BatcherRun:
-    """The columns of every run.
+    """The columns of every run."""
 
-    Args:
-        repeat: number of the run.
-        commit: of the code that was measured.
-        date: of the measurement.
-        cpu: the processor.
-        cores: of it.
-        versions: of the packages that matter.
-        load: the machine's load average of the last minute, before the run.
-    """
-
-    repeat: int
-    commit: str
-    date: str
-    cpu: str
-    cores: int
-    versions: str
-    load: float
+    repeat: int  # number of the run
+    commit: str  # of the code that was measured
+    date: str  # of the measurement
+    cpu: str  # the processor
+    cores: int  # of it
+    versions: str  # of the packages that matter
+    load: float  # the machine's load average of the last minute, before the run
 
 
 def circumstances_now() -> dict[str, Any]:
@@ -47,74 +37,41 @@ def circumstances_now() -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class SteppingRun(BatcherRun):
-    """One measurement of one cell; times in ms, shares 0..1. "Ramped" is while all its requests were under way.
+    """One measurement of one cell; times in ms, shares 0..1. "Ramped" is while all its requests were under way."""
 
-    Args:
-        network: "fixed" or "mini".
-        unet: its contract.
-        cost_ms: of a call, whatever the batch; empty = the mini set's own.
-        way: one of `WAYS`.
-        arrival: "simultaneous" or "staggered".
-        concurrency: requests.
-        steps: of each sample.
-        wall_s: from the first sample's start to the last one's end.
-        ratio: Triton's inferences per execution over the whole run.
-        ramped_ratio: samples per call while ramped.
-        ramped_calls: calls while ramped.
-        steps_per_s: of all samples.
-        busy: share of the wall time in which the UNet was called.
-        period_ms: from one UNet call to the next, while ramped.
-        unet_ms: of a call by the UNet's own clock, while ramped.
-        call_ms: of a call as the driver sees it.
-        between_ms: between two calls as the driver sees it: the step batcher's own metric.
-        latencies_ms: of all requests.
-    """
-
-    network: str
-    unet: str
-    cost_ms: str
-    way: str
-    arrival: str
-    concurrency: int
-    steps: int
-    wall_s: float
-    ratio: float
-    ramped_ratio: float
-    ramped_calls: int
-    steps_per_s: float
-    busy: float
-    period_ms: float
-    unet_ms: float
-    call_ms: float
-    between_ms: float
-    latencies_ms: str
+    network: str  # "fixed" or "mini"
+    unet: str  # its contract
+    cost_ms: str  # of a call, whatever the batch; empty = the mini set's own
+    way: str  # one of `WAYS`
+    arrival: str  # "simultaneous" or "staggered"
+    concurrency: int  # requests
+    steps: int  # of each sample
+    wall_s: float  # from the first sample's start to the last one's end
+    ratio: float  # Triton's inferences per execution over the whole run
+    ramped_ratio: float  # samples per call while ramped
+    ramped_calls: int  # calls while ramped
+    steps_per_s: float  # of all samples
+    busy: float  # share of the wall time in which the UNet was called
+    period_ms: float  # from one UNet call to the next, while ramped
+    unet_ms: float  # of a call by the UNet's own clock, while ramped
+    call_ms: float  # of a call as the driver sees it
+    between_ms: float  # between two calls as the driver sees it: the step batcher's own metric
+    latencies_ms: str  # of all requests
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManyViewsRun(BatcherRun):
-    """One photo, all its views.
+    """One photo, all its views."""
 
-    Args:
-        way: one of `VIEW_WAYS`.
-        caches: "off" or "on".
-        views: of the photo.
-        wall_s: from the first request to the last picture.
-        zero123_unet: Triton's executions.
-        inpaint_unet: the same of the other UNet.
-        zero123_unet_busy: share of the wall time, 0..1.
-        inpaint_unet_busy: the same of the other UNet.
-        other_calls: executions of each other network, "sam_encoder=2 ...".
-    """
-
-    way: str
-    caches: str
-    views: int
-    wall_s: float
-    zero123_unet: int
-    inpaint_unet: int
-    zero123_unet_busy: float
-    inpaint_unet_busy: float
-    other_calls: str
+    way: str  # one of `VIEW_WAYS`
+    caches: str  # "off" or "on"
+    views: int  # of the photo
+    wall_s: float  # from the first request to the last picture
+    zero123_unet: int  # Triton's executions
+    inpaint_unet: int  # the same of the other UNet
+    zero123_unet_busy: float  # share of the wall time, 0..1
+    inpaint_unet_busy: float  # the same of the other UNet
+    other_calls: str  # executions of each other network, "sam_encoder=2 ..."
 
     @property
     def unet_calls(self) -> int:

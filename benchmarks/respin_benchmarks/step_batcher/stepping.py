@@ -32,19 +32,12 @@ UNETS = [FIXED, FIXED_WAITING, MINI, MINI_WAITING, *PAYLOADS]
 
 @dataclass(frozen=True)
 class SteppingCell:
-    """One thing that is measured.
+    """One thing that is measured."""
 
-    Args:
-        way: one of `WAYS`.
-        unet: that is called.
-        arrival: key of `ARRIVALS`.
-        concurrency: requests.
-    """
-
-    way: str
-    unet: ServedUNet
-    arrival: str
-    concurrency: int
+    way: str  # one of `WAYS`
+    unet: ServedUNet  # that is called
+    arrival: str  # key of `ARRIVALS`
+    concurrency: int  # requests
 
     @property
     def driver(self) -> str:
@@ -59,19 +52,12 @@ class SteppingCell:
 
 @dataclass(frozen=True)
 class DriverAnswer:
-    """What a driver says of one sample.
+    """What a driver says of one sample."""
 
-    Args:
-        latency_ms: from its request to its answer, as the client saw it.
-        span: in which it was stepped.
-        call_ms: what a UNet call took, median.
-        between_ms: time between two calls, median.
-    """
-
-    latency_ms: float
-    span: Span
-    call_ms: float
-    between_ms: float
+    latency_ms: float  # from its request to its answer, as the client saw it
+    span: Span  # in which it was stepped
+    call_ms: float  # what a UNet call took, median
+    between_ms: float  # time between two calls, median
 
 
 def comparison_cells(concurrency: Sequence[int] = CONCURRENCY) -> list[SteppingCell]:
