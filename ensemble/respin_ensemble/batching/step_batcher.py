@@ -228,7 +228,8 @@ class StepBatcher:
                 except Exception as error:  # a bug must not end the thread that all jobs wait for
                     _log.exception("a step of %s failed", self._unet.name)
                     with self._lock:
-                        failure = InternalError(f"{self._unet.name}: the step batcher failed ({error})")
+                        failure = InternalError(f"the step batcher of {self._unet.name} failed: {error}")
+                        failure.__cause__ = error
                         self._end({group for group, _ in chosen}, failure)
 
     def _step(self, chosen: Sequence[tuple[RequestGroup, QueuedSample]], last_ended_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -152,7 +153,13 @@ def _reject_broken_file() -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(str(error)) from error
     except Exception as error:
-        raise InvalidInput(f"image is broken or cut short ({error}); send the whole file") from error
+        raise InvalidInput(f"image is broken or cut short ({_words_of(error)}); send the whole file") from error
+
+
+def _words_of(error: Exception) -> str:
+    """Return what Pillow says, unless it quotes bytes of the file, an object's address or a path."""
+    words = str(error)
+    return words if re.fullmatch(r"[\w .,:;()-]{1,100}", words, re.ASCII) else type(error).__name__
 
 
 def _open(data: bytes) -> ImageFile:

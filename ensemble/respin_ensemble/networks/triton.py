@@ -26,6 +26,6 @@ class TritonNetworks(BatchedNetworks):
                 raise Busy(
                     f"{spec.name} is being loaded again, or the server stops; send the request again in a few seconds"
                 )
-            raise InternalError(f"{spec.name} failed: {message}")
+            raise InternalError(f"{spec.name} failed: {message}") from RuntimeError(message)
         # The tensors are in shared memory that is reused once the response is released.
         return {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}

@@ -120,7 +120,7 @@ class EngineCall:
             for response in _responses(self._request):
                 self._received.put(_outputs_from_response(response))
         except Exception as error:  # an error in this thread must reach the thread that waits
-            self._received.put(InternalError(f"the engine cannot be called ({error})"))
+            self._received.put(_internal_error("the engine cannot be called", error))
 
 
 def _responses(request: pb_utils.InferenceRequest) -> Iterator[pb_utils.InferenceResponse]:
@@ -145,10 +145,17 @@ def _outputs_from_response(response: pb_utils.InferenceResponse) -> Outputs | Re
             return Busy(
                 "the engine is being loaded again, or the server stops; send the request again in a few seconds"
             )
-        is_invalid = error.code() == pb_utils.TritonError.INVALID_ARG
-        return (InvalidInput if is_invalid else InternalError)(error.message())
+        if error.code() == pb_utils.TritonError.INVALID_ARG:
+            return InvalidInput(error.message())
+        return _internal_error("the engine failed", RuntimeError(error.message()))
     outputs = {tensor.name(): tensor.as_numpy().copy() for tensor in response.output_tensors()}
     return error_from_status(outputs["status"]) if "status" in outputs else outputs
+
+
+def _internal_error(what: str, cause: Exception) -> InternalError:
+    error = InternalError(f"{what}: {cause}")
+    error.__cause__ = cause
+    return error
 
 
 def _send_message(parameters: dict[str, str]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Mapping
 
@@ -33,16 +34,20 @@ _log = logging.getLogger(__name__)
 def error_for_caller(error: Exception) -> RespinError:
     """Return the error that the caller receives.
 
-    Errors of our own classes are written for the caller. Anything else is a bug: the traceback is logged under a
-    reference, and the caller receives the reference, but no paths and no code.
+    Errors of our own classes are written for the caller, except for an `InternalError` with a cause: it quotes the
+    cause after a colon, whose words may hold paths or names of this machine. Anything else is a bug. Both are logged under
+    a reference, which the caller receives.
     """
     if isinstance(error, RespinError) and not isinstance(error, InternalError):
         return error
     reference = uuid.uuid4().hex[:8]
     _log.error("job failed, reference %s", reference, exc_info=error)
-    if isinstance(error, InternalError) and "/" not in str(error):
+    said = str(error).partition(":")[0] if error.__cause__ else str(error)
+    if not isinstance(error, InternalError) or re.search(r"[/\n]", said):
+        said = "the server failed at this job"
+    elif not error.__cause__:
         return error
-    return InternalError(f"the server failed at this job; its log has the details under reference {reference}")
+    return InternalError(f"{said}; the server's log has the details under reference {reference}")
 
 
 def error_response(error: RespinError) -> pb_utils.InferenceResponse:

@@ -5,6 +5,7 @@ import struct
 import grpc
 import numpy as np
 import pytest
+from refusals import assert_shows_nothing
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from respin.bundled import bundled
@@ -69,10 +70,12 @@ def ask(connect):
                 # What Triton itself refuses on a stream is a text without a status.
                 for each in responses:
                     if each.error_message:
+                        assert_shows_nothing(each.error_message)
                         return "INVALID_ARGUMENT", each.error_message
                 return "OK", [output.name for each in responses for output in each.infer_response.outputs]
             return "OK", [output.name for output in stub.ModelInfer(made, timeout=60).outputs]
         except grpc.RpcError as error:
+            assert_shows_nothing(error.details())
             return error.code().name, error.details()
 
     return answer
