@@ -20,7 +20,7 @@ from respin.errors import (
 from respin.request import RotationRequest
 from respin_client.client import Client
 from respin_client.photos import request_from_photo
-from respin_client.results import Event, Picture, RotationResult, SegmentationResult
+from respin_client.results import EncodedImage, RotationEvent, RotationResult, SegmentationResult
 from respin_client.transport import TLS, Transport
 
 __all__ = [
@@ -30,12 +30,12 @@ __all__ = [
     "Client",
     "ContractMismatch",
     "DeadlineExceeded",
-    "Event",
+    "EncodedImage",
     "InternalError",
     "InvalidInput",
     "ObjectNotFound",
-    "Picture",
     "RespinError",
+    "RotationEvent",
     "RotationRequest",
     "RotationResult",
     "SegmentationResult",

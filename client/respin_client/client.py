@@ -13,7 +13,7 @@ from respin.contracts import JOBS, ROTATE_OBJECT, ROTATE_OBJECT_STREAM, SEGMENT_
 from respin.errors import ContractMismatch, InvalidInput
 from respin.request import RotationRequest
 from respin.specs import Array, ModelSpec
-from respin_client.results import PROGRESS, Event, RotationResult, SegmentationResult
+from respin_client.results import PROGRESS, RotationEvent, RotationResult, SegmentationResult
 from respin_client.retries import FIRST_CONTACT_RETRIES, MAX_RETRIES, retry, retry_stream
 from respin_client.transport import TLS, GrpcTransport, Transport
 from respin_client.wire import Interface, Tensor
@@ -115,7 +115,7 @@ class Client:
 
     def stream(
         self, request: RotationRequest, *, outputs: Sequence[str] = ("image",), timeout_s: float | None = None
-    ) -> Generator[Event, None, None]:
+    ) -> Generator[RotationEvent, None, None]:
         """Turn the object, and hear of every step and view as it is done.
 
         The call begins with the first event that is asked for. Closing the generator, or leaving the client's
@@ -138,14 +138,14 @@ class Client:
 
     def _events(
         self, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
-    ) -> Generator[Event, None, None]:
+    ) -> Generator[RotationEvent, None, None]:
         def attempt(left_s: float) -> Generator[Mapping[str, Array], None, None]:
             return self._transport.stream(ROTATE_OBJECT_STREAM.name, inputs, outputs, left_s)
 
         arrived: set[tuple[str, int]] = set()
         with closing(retry_stream(attempt, self._retries, timeout_s)) as responses:
             for response in responses:
-                yield Event.from_arrays(_unseen(_checked(ROTATE_OBJECT_STREAM, response), arrived))
+                yield RotationEvent.from_arrays(_unseen(_checked(ROTATE_OBJECT_STREAM, response), arrived))
 
     def _infer(
         self, spec: ModelSpec, request: RotationRequest, outputs: Sequence[str], timeout_s: float | None

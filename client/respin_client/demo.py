@@ -17,11 +17,11 @@ from respin.request import OPTIONS, RotationRequest
 from respin.scenes import Scene, render_scene
 from respin_client.contact_sheet import contact_sheet
 from respin_client.figures import VIEW_PX, figures, mini_object_share
-from respin_client.files import RotationFiles, check_writable, encoded, format_of, make_folder, write
+from respin_client.files import RotationFiles, check_writable, encode_png, format_of, make_folder, write
 from respin_client.flags import CONNECTION_FLAGS, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow, tell_box
 from respin_client.frames import Frames
-from respin_client.results import Event
+from respin_client.results import RotationEvent
 from respin_client.scene import require_seeds
 from respin_client.spin import WEBP_QUALITY, follow_views
 from respin_client.turntable import arc, back_and_forth, webp
@@ -83,9 +83,9 @@ def demo(
         truth = render_scene(require_seeds(scene, 1)[0])
         asked = {"image": Image.fromarray(truth.photo), "class_name": truth.target.kind, "azimuth": truth.azimuth}
     request = request_from_flags({**flags, **asked})
-    write(output / "photo.png", encoded(_upright(request.image)))
+    write(output / "photo.png", encode_png(_upright(request.image)))
     for name, picture in _true_pictures(truth):
-        write(output / f"{name}.png", encoded(picture))
+        write(output / f"{name}.png", encode_png(picture))
     notes = _turn(request, truth, output, sheet, quiet=quiet, flags=flags)
     _spin(request, output / "spin.webp", notes, quiet=quiet, flags=flags)
 
@@ -103,7 +103,7 @@ def _turn(
     """Turn the object once, write every part and the sheet, print the figures; return the job's notes."""
     files = RotationFiles(output / "generated.png", output, output_format="png", views=1)
 
-    def take(event: Event) -> None:
+    def take(event: RotationEvent) -> None:
         tell_box(event)
         files.take(event)
 
@@ -111,7 +111,7 @@ def _turn(
     files.require_views()
     pictures = files.pictures(request.image)
     pictures += [(name.replace("_", " "), picture) for name, picture in _true_pictures(truth)]
-    write(sheet, encoded(contact_sheet(pictures, columns=math.ceil(len(pictures) / 2))))
+    write(sheet, encode_png(contact_sheet(pictures, columns=math.ceil(len(pictures) / 2))))
     for line in [] if truth is None else figures(truth, files.made):
         typer.echo(line)
     return notes

@@ -11,7 +11,7 @@ from PIL import Image
 from respin.bundled import bundled
 from respin.model_set import ModelSet
 from respin.scenes import Scene
-from respin_client.results import Picture
+from respin_client.results import EncodedImage
 
 VIEW_PX = 256
 """Side at which novel views are compared, whatever the set's own side."""
@@ -22,7 +22,7 @@ def mini_object_share() -> float:
     return ModelSet.load(bundled("models/mini")).sizes.object_share
 
 
-def figures(scene: Scene, made: Mapping[str, Picture]) -> list[str]:
+def figures(scene: Scene, made: Mapping[str, EncodedImage]) -> list[str]:
     """Compare the pictures of a job with the truth, each beside doing nothing at all.
 
     Args:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from respin.errors import InternalError, InvalidInput
 from respin_client.contact_sheet import contact_sheet
-from respin_client.results import Event, Picture
+from respin_client.results import EncodedImage, RotationEvent
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 """The format of a picture by its file's suffix."""
@@ -67,7 +67,7 @@ def make_folder(folder: Path) -> None:
         raise InvalidInput(f"cannot make the folder '{folder}' ({error.strerror}); name another") from None
 
 
-def write(path: Path, picture: Picture | None) -> None:
+def write(path: Path, picture: EncodedImage | None) -> None:
     """Write a picture and say where.
 
     Raises:
@@ -106,9 +106,9 @@ class RotationFiles:
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
         self._several = views > 1
-        self.made: dict[str, Picture] = {}
+        self.made: dict[str, EncodedImage] = {}
 
-    def take(self, event: Event) -> None:
+    def take(self, event: RotationEvent) -> None:
         """Write the pictures of an event."""
         for path, picture in self._destinations(event):
             if picture is not None:
@@ -125,7 +125,7 @@ class RotationFiles:
         """
         self.require_views()
         if self._folder is not None:
-            write(self._folder / "sheet.png", encoded(contact_sheet(self.pictures(photo))))
+            write(self._folder / "sheet.png", encode_png(contact_sheet(self.pictures(photo))))
 
     def require_views(self) -> None:
         """Make sure that every view came.
@@ -149,7 +149,7 @@ class RotationFiles:
         names = [*parts, *(name for name in self.made if name not in parts)]
         return [("photo", upright), *((re.sub("[_-]", " ", name), self.made[name].pil()) for name in names)]
 
-    def _destinations(self, event: Event) -> Iterator[tuple[Path, Picture | None]]:
+    def _destinations(self, event: RotationEvent) -> Iterator[tuple[Path, EncodedImage | None]]:
         view = event.view or 0
         output = self._output.with_stem(f"{self._output.stem}-{view}") if self._several else self._output
         yield output, event.image
@@ -160,8 +160,8 @@ class RotationFiles:
             yield self._folder / f"novel_view-{view}.{self._format}", event.novel_view
 
 
-def encoded(image: Image.Image) -> Picture:
+def encode_png(image: Image.Image) -> EncodedImage:
     """A picture as a PNG."""
     file = io.BytesIO()
     image.save(file, "PNG")
-    return Picture(file.getvalue())
+    return EncodedImage(file.getvalue())

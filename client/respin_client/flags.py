@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from respin.errors import InvalidInput
-from respin.options import Kind
+from respin.options import OptionKind
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
 from respin_client.client import DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
 from respin_client.photos import request_from_photo
@@ -24,7 +24,7 @@ Command = Callable[..., None]
 
 T = TypeVar("T")
 
-_TYPES: dict[Kind, tuple[Any, str]] = {
+_TYPES: dict[OptionKind, tuple[Any, str]] = {
     "image": (Path, "FILE"),
     "text": (str, "TEXT"),
     "choice": (str, "WORD"),
@@ -55,7 +55,7 @@ def flags_of(made: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     return tuple(inspect.signature(made, eval_str=True).parameters.values())
 
 
-def called(made: Callable[..., T], flags: Mapping[str, Any]) -> T:
+def call_with_flags(made: Callable[..., T], flags: Mapping[str, Any]) -> T:
     """What a function makes of its own among `flags`."""
     return made(**{name: flags[name] for name in inspect.signature(made).parameters})
 
@@ -131,7 +131,7 @@ CONNECTION_FLAGS = flags_of(connect)
 
 def client_from_flags(flags: Mapping[str, Any]) -> Client:
     """The client that the connection's flags among `flags` ask for."""
-    return called(connect, flags)
+    return call_with_flags(connect, flags)
 
 
 def request_from_flags(flags: Mapping[str, Any]) -> RotationRequest:

@@ -12,7 +12,7 @@ from rich.console import Console
 from respin.request import RotationRequest
 from respin_client.flags import client_from_flags
 from respin_client.progress import StageBars
-from respin_client.results import Answer, Event
+from respin_client.results import Result, RotationEvent
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars")]
 
@@ -20,7 +20,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars")]
 def follow(
     request: RotationRequest,
     outputs: Sequence[str],
-    take: Callable[[Event], None],
+    take: Callable[[RotationEvent], None],
     *,
     quiet: bool,
     flags: Mapping[str, Any],
@@ -62,7 +62,7 @@ def tell(notes: Sequence[str]) -> None:
         typer.echo(f"note: {note}")
 
 
-def tell_box(answer: Answer) -> None:
+def tell_box(answer: Result) -> None:
     """Print where the object was found, if the answer has a box and a score."""
     if answer.box is not None and answer.score is not None:
         typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in answer.box)} px, score {answer.score:.2f}")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from respin.errors import InvalidInput
 from respin_client.contact_sheet import contact_sheet
-from respin_client.files import check_writable, encoded, make_folder, write
-from respin_client.results import Event, Picture
+from respin_client.files import check_writable, encode_png, make_folder, write
+from respin_client.results import EncodedImage, RotationEvent
 from respin_client.turntable import degrees
 
 
@@ -36,7 +36,7 @@ class Frames:
         self._output, self._sheet = output, output.with_name(f"{output.stem}-sheet.png")
         self._azimuths, self.shown = azimuths, shown
         self._paths = [self._folder / f"{view:02}-azimuth{degrees(each)}.png" for view, each in enumerate(azimuths)]
-        self.came: dict[int, Picture] = {}
+        self.came: dict[int, EncodedImage] = {}
         check_writable(self._output, self._sheet)
         make_folder(self._folder)
         check_writable(*self._paths)
@@ -56,9 +56,9 @@ class Frames:
         """The azimuths that did not come."""
         return [degrees(each) for view, each in enumerate(self._azimuths) if view not in self.came]
 
-    def take(self, event: Event) -> None:
+    def take(self, event: RotationEvent) -> None:
         """Write the view of an event, if it has one."""
-        picture: Picture | None = getattr(event, self.shown)
+        picture: EncodedImage | None = getattr(event, self.shown)
         if picture is not None:
             view = event.view or 0
             write(self._paths[view], picture)
@@ -68,7 +68,7 @@ class Frames:
         """The views in the order of their azimuths, RGB."""
         return [self.came[view].pil().convert("RGB") for view in sorted(self.came)]
 
-    def finish(self, animation: Picture, pictures: Sequence[Image.Image]) -> None:
+    def finish(self, animation: EncodedImage, pictures: Sequence[Image.Image]) -> None:
         """Write the animation, and a sheet of all views with their azimuths.
 
         Args:
@@ -79,4 +79,4 @@ class Frames:
         captions = [f"azimuth {degrees(each)}" for each in self._azimuths]
         columns = math.ceil(math.sqrt(len(pictures)))
         sheet = contact_sheet(list(zip(captions, pictures, strict=True)), columns=columns)
-        write(self._sheet, encoded(sheet))
+        write(self._sheet, encode_png(sheet))

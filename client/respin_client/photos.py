@@ -13,13 +13,13 @@ from PIL import Image, ImageOps
 from respin.errors import InvalidInput
 from respin.request import RotationRequest
 
-Photo = str | Path | bytes | Image.Image
+PhotoSource = str | Path | bytes | Image.Image
 
 _PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 
 
 def request_from_photo(
-    photo: Photo,
+    photo: PhotoSource,
     class_name: str,
     azimuth: float | Sequence[float] = (),
     polar: float | Sequence[float] = (),
@@ -58,7 +58,7 @@ def _numbers(numbers: float | Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, np.atleast_1d(numbers)))
 
 
-def _encoded(photo: Photo) -> bytes:
+def _encoded(photo: PhotoSource) -> bytes:
     if isinstance(photo, bytes):
         return photo
     if isinstance(photo, Image.Image):

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from respin_client.results import Event
+from respin_client.results import RotationEvent
 
 
 class StageBars:
@@ -47,7 +47,7 @@ class StageBars:
         """Leave the bars as they stand."""
         self._progress.stop()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: RotationEvent) -> None:
         """Draw what an event says."""
         if event.stage == "done":
             for task in self._tasks.values():

@@ -11,13 +11,13 @@ from PIL import Image
 
 from respin.specs import Array
 
-Box = tuple[float, float, float, float]
+BoxCorners = tuple[float, float, float, float]
 """(x0, y0, x1, y1) px of the upright photo."""
 
-A = TypeVar("A", bound="Answer")
+A = TypeVar("A", bound="Result")
 
 
-class Picture(bytes):
+class EncodedImage(bytes):
     """An encoded picture, as a file holds it: `path.write_bytes(picture)`."""
 
     def pil(self) -> Image.Image:
@@ -28,15 +28,15 @@ class Picture(bytes):
 
     def __repr__(self) -> str:
         """Its size: nobody wants to read the bytes."""
-        return f"Picture({len(self)} bytes)"
+        return f"EncodedImage({len(self)} bytes)"
 
 
-def _picture(array: Array) -> Picture:
-    return Picture(array.item())
+def _picture(array: Array) -> EncodedImage:
+    return EncodedImage(array.item())
 
 
-def _pictures(array: Array) -> tuple[Picture, ...]:
-    return tuple(map(Picture, array))
+def _pictures(array: Array) -> tuple[EncodedImage, ...]:
+    return tuple(map(EncodedImage, array))
 
 
 def _text(array: Array) -> str:
@@ -47,7 +47,7 @@ def _texts(array: Array) -> tuple[str, ...]:
     return tuple(bytes(text).decode() for text in array)
 
 
-def _box(array: Array) -> Box:
+def _box(array: Array) -> BoxCorners:
     x0, y0, x1, y1 = map(float, array)
     return x0, y0, x1, y1
 
@@ -69,7 +69,7 @@ def _by(decode: Callable[[Array], Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Result:
     """What every answer may hold; the fields are the job's outputs, by their names on the wire.
 
     Args:
@@ -81,9 +81,9 @@ class Answer:
         notes: sentences about choices made on the way.
     """
 
-    mask: Picture | None = field(default=None, metadata=_by(_picture))
-    cut_out: Picture | None = field(default=None, metadata=_by(_picture))
-    box: Box | None = field(default=None, metadata=_by(_box))
+    mask: EncodedImage | None = field(default=None, metadata=_by(_picture))
+    cut_out: EncodedImage | None = field(default=None, metadata=_by(_picture))
+    box: BoxCorners | None = field(default=None, metadata=_by(_box))
     score: float | None = field(default=None, metadata=_by(_number))
     phrase: str | None = field(default=None, metadata=_by(_text))
     notes: tuple[str, ...] = field(default=(), metadata=_by(_texts))
@@ -97,7 +97,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RotationResult(Answer):
+class RotationResult(Result):
     """The answer of `Client.rotate_object`.
 
     Args:
@@ -106,24 +106,24 @@ class RotationResult(Answer):
         background: the photo without the object; None without angles.
     """
 
-    image: tuple[Picture, ...] = field(default=(), metadata=_by(_pictures))
-    novel_view: tuple[Picture, ...] = field(default=(), metadata=_by(_pictures))
-    background: Picture | None = field(default=None, metadata=_by(_picture))
+    image: tuple[EncodedImage, ...] = field(default=(), metadata=_by(_pictures))
+    novel_view: tuple[EncodedImage, ...] = field(default=(), metadata=_by(_pictures))
+    background: EncodedImage | None = field(default=None, metadata=_by(_picture))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationResult(Answer):
+class SegmentationResult(Result):
     """The answer of `Client.segment_object`.
 
     Args:
         image: the object on white.
     """
 
-    image: Picture | None = field(default=None, metadata=_by(_picture))
+    image: EncodedImage | None = field(default=None, metadata=_by(_picture))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event(Answer):
+class RotationEvent(Result):
     """One message of `Client.stream`.
 
     Args:
@@ -140,9 +140,9 @@ class Event(Answer):
     view: int | None = field(default=None, metadata=_by(_view))
     step: int = field(default=0, metadata=_by(_integer))
     steps: int = field(default=0, metadata=_by(_integer))
-    image: Picture | None = field(default=None, metadata=_by(_picture))
-    novel_view: Picture | None = field(default=None, metadata=_by(_picture))
-    background: Picture | None = field(default=None, metadata=_by(_picture))
+    image: EncodedImage | None = field(default=None, metadata=_by(_picture))
+    novel_view: EncodedImage | None = field(default=None, metadata=_by(_picture))
+    background: EncodedImage | None = field(default=None, metadata=_by(_picture))
 
 
 PROGRESS = ("stage", "view", "step", "steps")

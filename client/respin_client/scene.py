@@ -15,7 +15,7 @@ from respin.errors import InvalidInput
 from respin.model_set import Sizes
 from respin.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, Scene, SceneObject, ViewPair, render_scene
 from respin_client.contact_sheet import contact_sheet
-from respin_client.files import check_writable, encoded, format_of, make_folder, write
+from respin_client.files import check_writable, encode_png, format_of, make_folder, write
 from respin_client.turntable import degrees
 
 VIEW_PX = 256
@@ -74,7 +74,7 @@ def scene(
         make_folder(save)
         write_scene(render_scene(seed), save)
     if sheet is not None:
-        write(sheet, encoded(sheet_of_scenes(seeds)))
+        write(sheet, encode_png(sheet_of_scenes(seeds)))
 
 
 def write_scene(scene: Scene, folder: Path) -> None:
@@ -101,7 +101,7 @@ def write_scene(scene: Scene, folder: Path) -> None:
     record = folder / "scene.json"
     check_writable(*paths.values(), record)
     for name, pixels in pictures.items():
-        write(paths[name], encoded(Image.fromarray(pixels)))
+        write(paths[name], encode_png(Image.fromarray(pixels)))
     record.write_text(json.dumps(_facts(scene), indent=1) + "\n")
     typer.echo(f"wrote {record}")
 

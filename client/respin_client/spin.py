@@ -13,10 +13,17 @@ from respin.errors import InternalError, InvalidInput, RespinError
 from respin.options import MAX_VIEWS
 from respin.request import OPTIONS, RotationRequest
 from respin_client.files import format_of
-from respin_client.flags import CONNECTION_FLAGS, called, flags_of, request_flags, request_from_flags, with_flags
+from respin_client.flags import (
+    CONNECTION_FLAGS,
+    call_with_flags,
+    flags_of,
+    request_flags,
+    request_from_flags,
+    with_flags,
+)
 from respin_client.follow import Quiet, follow
 from respin_client.frames import Frames
-from respin_client.results import Picture
+from respin_client.results import EncodedImage
 from respin_client.turntable import arc, back_and_forth, gif, webp, whole_turn
 
 ANIMATIONS = {".webp": "webp", ".gif": "gif"}
@@ -81,7 +88,7 @@ def spin(
     """
     form = format_of(output, ANIMATIONS, "name another file")
     _check_encoding(form, frame_ms, quality)
-    request = request_from_flags({**flags, **called(camera_moves, flags)})
+    request = request_from_flags({**flags, **call_with_flags(camera_moves, flags)})
     files = Frames(frames, output, request.azimuth, "novel_view" if object_only else "image")
     pictures = follow_views(request, files, quiet=quiet, flags=flags)
     played = pictures if flags["end"] is None else back_and_forth(pictures)
@@ -132,7 +139,7 @@ def _check_encoding(form: str, frame_ms: int, quality: int | None) -> None:
         raise InvalidInput(f"quality is {quality}; send 0 to 100")
 
 
-def _animation(form: str, frames: list[Image.Image], frame_ms: int, quality: int | None) -> Picture:
+def _animation(form: str, frames: list[Image.Image], frame_ms: int, quality: int | None) -> EncodedImage:
     if form == "gif":
         return gif(frames, frame_ms)
     return webp(frames, frame_ms, WEBP_QUALITY if quality is None else quality)

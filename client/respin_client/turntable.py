@@ -12,7 +12,7 @@ from PIL import Image
 from respin.errors import InvalidInput
 from respin.options import MAX_VIEWS
 from respin.request import OPTIONS
-from respin_client.results import Picture
+from respin_client.results import EncodedImage
 
 GIF_TICK_MS = 10
 """A GIF counts time in hundredths of a second."""
@@ -75,7 +75,7 @@ def back_and_forth(frames: Sequence[Image.Image]) -> list[Image.Image]:
     return [*frames, *frames[-2:0:-1]]
 
 
-def webp(frames: Sequence[Image.Image], frame_ms: int, quality: int) -> Picture:
+def webp(frames: Sequence[Image.Image], frame_ms: int, quality: int) -> EncodedImage:
     """Encode an animated WebP that loops for ever.
 
     Args:
@@ -87,7 +87,7 @@ def webp(frames: Sequence[Image.Image], frame_ms: int, quality: int) -> Picture:
     return _animated("WEBP", frames, duration=frame_ms, quality=quality, method=4, icc_profile=profile)
 
 
-def gif(frames: Sequence[Image.Image], frame_ms: int) -> Picture:
+def gif(frames: Sequence[Image.Image], frame_ms: int) -> EncodedImage:
     """Encode an animated GIF that loops for ever; each frame has a palette of its own, and is dithered.
 
     Args:
@@ -104,7 +104,7 @@ def _paletted(frame: Image.Image) -> Image.Image:
     return frame.quantize(palette=frame.quantize(), dither=Image.Dither.FLOYDSTEINBERG)
 
 
-def _animated(form: str, frames: Sequence[Image.Image], **options: object) -> Picture:
+def _animated(form: str, frames: Sequence[Image.Image], **options: object) -> EncodedImage:
     file = io.BytesIO()
     frames[0].save(file, form, save_all=True, append_images=frames[1:], loop=0, **options)
-    return Picture(file.getvalue())
+    return EncodedImage(file.getvalue())

@@ -1,4 +1,4 @@
-"""How far an output is from what it should be, and how far it may be."""
+"""The deviation of an output from its reference, and the largest one that passes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from respin.specs import Array
+from respin_export.errors import ExportMismatch
 
 NamedArrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """Of one output.
+    """The deviation of one output from its reference.
 
     Args:
-        output: its name.
-        error: as `measure` says; NaN where either side holds one.
-        allowed: the greatest error that passes.
-        measure: what the error is.
+        output: name of the output.
+        error: value of the measure; NaN where either side holds one.
+        allowed: largest error that passes.
+        measure: description of the error and its unit.
     """
 
     output: str
@@ -28,11 +29,31 @@ class Deviation:
 
     @property
     def passes(self) -> bool:
-        """Whether it is near enough."""
+        """Whether the error is small enough."""
         # Not `not error > allowed`: that would let NaN through.
         return self.error <= self.allowed
 
 
-Measurement = Callable[[str, Sequence[Array], NamedArrays], list[Deviation]]
-"""(network, its outputs, what they should be by name) -> the deviation of each; an ExportMismatch where the shapes
-differ."""
+MeasureDeviations = Callable[[str, Sequence[Array], NamedArrays], list[Deviation]]
+"""Function of a network's name, its outputs and their references by name; it returns the deviation of each
+output, and raises ExportMismatch where shapes differ."""
+
+
+def check_deviations(network: str, deviations: Sequence[Deviation], remedy: str) -> dict[str, float]:
+    """Return the error of each output, if all pass.
+
+    Args:
+        network: for the message.
+        deviations: of its outputs.
+        remedy: last clause of the message.
+
+    Raises:
+        ExportMismatch: an error is larger than allowed, or NaN.
+    """
+    for each in deviations:
+        if not each.passes:
+            raise ExportMismatch(
+                f"{network}: '{each.output}' differs from the float32 module by {each.error:.3g} ({each.measure}), "
+                f"allowed is {each.allowed:.3g}; {remedy}"
+            )
+    return {each.output: each.error for each in deviations}

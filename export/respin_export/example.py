@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from respin.contracts.networks import CAPTION_TOKENS, PROMPT_TOKENS
 from respin.model_set import Sizes
 from respin.specs import Array, Axis, ModelSpec, TensorSpec
 
-Lengths = Mapping[str, int]
+AxisLengths = Mapping[str, int]
 """Length of each free axis by name; the batch axis is not among them."""
 
 CAPTION_IDS = (101, 2436, 3242, 1012, 12191, 1012, 102)
@@ -72,7 +72,9 @@ def free_axes(spec: ModelSpec, sizes: Sizes) -> list[Axis]:
     return list(axes.values())
 
 
-def example_inputs(spec: ModelSpec, sizes: Sizes, *, batch: int, lengths: Lengths, seed: int = 0) -> dict[str, Array]:
+def example_inputs(
+    spec: ModelSpec, sizes: Sizes, *, batch: int, lengths: AxisLengths, seed: int = 0
+) -> dict[str, Array]:
     """Make inputs that mean what the contract says.
 
     Args:
@@ -94,7 +96,7 @@ def example_inputs(spec: ModelSpec, sizes: Sizes, *, batch: int, lengths: Length
     return inputs
 
 
-def _length(length: int | Axis, lengths: Lengths) -> int:
+def _length(length: int | Axis, lengths: AxisLengths) -> int:
     return lengths[length.name] if isinstance(length, Axis) else length
 
 
@@ -121,21 +123,28 @@ def _prompts(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     return prompts
 
 
-def _caption() -> dict[str, Array]:
-    """A caption of two phrases as GroundingDINO reads it: a token sees its own phrase, any other itself alone."""
-    ids = np.zeros(CAPTION_TOKENS, np.int64)
-    ids[: len(CAPTION_IDS)] = CAPTION_IDS
-    positions = np.zeros(CAPTION_TOKENS, np.int64)
-    visible = np.eye(CAPTION_TOKENS, dtype=bool)
-    for start, end in PHRASES:
+def caption_inputs(
+    ids: Sequence[int], phrases: Sequence[tuple[int, int]], length: int = CAPTION_TOKENS
+) -> dict[str, Array]:
+    """Return the four text inputs of a caption without a batch axis: a token sees its own phrase, any other itself.
+
+    Args:
+        ids: BERT's tokens of the caption.
+        phrases: where each phrase begins and ends, with its closing full stop.
+        length: number of tokens to pad to.
+    """
+    padded = np.zeros(length, np.int64)
+    padded[: len(ids)] = ids
+    positions, visible = np.zeros_like(padded), np.eye(length, dtype=bool)
+    for start, end in phrases:
         positions[start:end] = np.arange(end - start)
         visible[start:end, start:end] = True
     return {
-        "input_ids": ids,
-        "attention_mask": np.arange(CAPTION_TOKENS) < len(CAPTION_IDS),
+        "input_ids": padded,
+        "attention_mask": np.arange(length) < len(ids),
         "position_ids": positions,
         "text_self_attention_mask": visible,
     }
 
 
-_CAPTION = _caption()
+_CAPTION = caption_inputs(CAPTION_IDS, PHRASES)

@@ -1,4 +1,4 @@
-"""Export networks of a set: each in a process of its own, what is up to date left as it is."""
+"""Export the networks of a set that are not up to date, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,66 +12,68 @@ from typing import Any
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.model_set import Sizes
-from respin_export.isolated import Done, Event, Failed, Run, Task, run_isolated
-from respin_export.published import Source, checkpoint_record
+from respin_export.isolated import IsolatedTask, TaskDone, TaskEvent, TaskFailed, TaskRunner, run_isolated
+from respin_export.published import WeightSource, checkpoint_record
 from respin_export.set_writer import SetWriter
+
+STAGES = ("loading", "computing", "tracing", "writing", "checking")
+"""Stages of the export of one network, in order."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A network was up to date."""
+class UpToDate:
+    """The event that a network needs no export."""
 
     name: str
 
 
-Progress = Callable[[Event | Kept], None]
-
-
 @dataclass(frozen=True)
-class Plan:
-    """What is to be exported, and where to.
+class ExportPlan:
+    """The networks to export, and the set to put them into.
 
     Args:
-        folder: of the set.
-        name: of the set.
-        sizes: of the set.
-        networks: by name.
-        source: of the weights.
-        options: as keyword arguments of `respin_export.to_onnx.ExportOptions`, which the parent does not import.
-        jobs: networks at a time.
+        folder: folder of the set.
+        name: name of the set.
+        sizes: image sizes of the set.
+        networks: names of the networks.
+        source: where the weights come from.
+        options: keyword arguments of `respin_export.to_onnx.ExportOptions`, which the parent does not import.
+        jobs: number of networks at a time.
     """
 
     folder: Path
     name: str
     sizes: Sizes
     networks: Sequence[str]
-    source: Source
+    source: WeightSource
     options: dict[str, Any] = field(default_factory=dict)
     jobs: int = 1
 
     @property
     def precision(self) -> str:
-        """In which the graphs compute."""
+        """Number format of the graphs' arithmetic, "fp32" or "fp16"."""
         return str(self.options.get("precision", "fp32"))
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What an export's process has to say: the error of each output, and a sentence about the weights."""
+class ExportResult:
+    """Result of an export's process: the error of each output, and a sentence about the weights."""
 
     parity: dict[str, float]
     note: str | None
 
 
-def export_set(plan: Plan, on_event: Progress = lambda _: None, run: Run = run_isolated) -> list[Failed]:
+def export_set(
+    plan: ExportPlan, on_event: Callable[[TaskEvent | UpToDate], None] = lambda _: None, run: TaskRunner = run_isolated
+) -> list[TaskFailed]:
     """Export the networks of a plan that are not up to date.
 
-    The folder is a valid set after each network; stopped early, what was under way is lost and nothing else.
+    The folder is a valid set after each network: an interruption loses only the networks that are being exported.
 
     Args:
-        plan: what, from where, where to.
-        on_event: told what happens to each network; called in this process.
-        run: what runs the exports.
+        plan: the networks, their source and the set.
+        on_event: called in this process with each event.
+        run: runs the exports.
 
     Returns:
         the networks that could not be exported; the others are in the set.
@@ -82,44 +84,44 @@ def export_set(plan: Plan, on_event: Progress = lambda _: None, run: Run = run_i
     writer = SetWriter.open(plan.folder, name=plan.name, precision=plan.precision, sizes=plan.sizes)
     known = writer.manifest.origin.get("weights")
     sources = _Sources(plan, dict(known) if isinstance(known, dict) else {})
-    failed: list[Failed] = []
+    failed: list[TaskFailed] = []
     with ExitStack() as drafts:
-        tasks: dict[str, Task] = {}
+        tasks: dict[str, IsolatedTask] = {}
         paths: dict[str, Path] = {}
         for network in plan.networks:
             try:
                 made_from = sources.made_from(network)
             except RespinError as error:
-                failed.append(Failed(network, error))
+                failed.append(TaskFailed(network, error))
                 on_event(failed[-1])
                 continue
             if writer.is_current(network, made_from):
-                on_event(Kept(network))
+                on_event(UpToDate(network))
                 continue
             paths[network] = drafts.enter_context(writer.draft(network))
             tasks[network] = partial(_export, plan, network, paths[network])
         events = drafts.enter_context(closing(run(tasks, plan.jobs)))
         for event in events:
-            if isinstance(event, Done):
+            if isinstance(event, TaskDone):
                 _publish(writer, paths[event.name], event, sources)
-            elif isinstance(event, Failed):
+            elif isinstance(event, TaskFailed):
                 failed.append(event)
             on_event(event)
     return failed
 
 
-def _export(plan: Plan, network: str, path: Path, on_stage: Callable[[str], None]) -> Exported:
-    """Runs in a process of its own."""
+def _export(plan: ExportPlan, network: str, path: Path, on_stage: Callable[[str], None]) -> ExportResult:
+    """Export one network, in a process of its own."""
     from respin_export.to_onnx import ExportOptions, export_loaded  # noqa: PLC0415 (torch)
 
     load = partial(plan.source.load, network)
     options = ExportOptions(**plan.options)
     parity = export_loaded(load, NETWORKS[network], plan.sizes, path, options=options, on_stage=on_stage)
-    return Exported(parity, plan.source.note(network))
+    return ExportResult(parity, plan.source.note(network))
 
 
-def _publish(writer: SetWriter, path: Path, done: Done, sources: _Sources) -> None:
-    exported: Exported = done.result
+def _publish(writer: SetWriter, path: Path, done: TaskDone, sources: _Sources) -> None:
+    exported: ExportResult = done.result
     took = {"wall_s": done.wall_s, "peak_rss_mib": done.peak_rss_mib}
     note = {"note": exported.note} if exported.note else {}
     writer.publish(
@@ -132,15 +134,15 @@ def _publish(writer: SetWriter, path: Path, done: Done, sources: _Sources) -> No
 
 
 class _Sources:
-    """The checkpoints of a plan, each read once for its SHA-256."""
+    """The checkpoints of a plan; each is read once for its SHA-256."""
 
-    def __init__(self, plan: Plan, records: dict[str, Any]) -> None:
+    def __init__(self, plan: ExportPlan, records: dict[str, Any]) -> None:
         self.plan = plan
         self.records = records
         self._fresh: set[str] = set()
 
     def made_from(self, network: str) -> dict[str, Any]:
-        """All that decides what a network's files will be, but for the tools."""
+        """Return what a network's files depend on, except the tools."""
         source = self.plan.source
         name = source.checkpoint(network)
         if name not in self._fresh:

@@ -22,7 +22,7 @@ from transformers.models.swin.modeling_swin import SwinPatchEmbeddings
 from respin_export.networks.clip import ClipText, ClipVision
 from respin_export.networks.edsr import Edsr
 from respin_export.networks.grounding_dino import GroundingDino
-from respin_export.networks.sam import SamDecoder, SamEncoder, positions_in_keys
+from respin_export.networks.sam import SamDecoder, SamEncoder, move_positions_into_keys
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
 
@@ -30,7 +30,7 @@ NORMS = (nn.GroupNorm, nn.LayerNorm)
 """SAM's LayerNorm2d is among them: the library derives it from LayerNorm."""
 
 
-def in_half(module: nn.Module) -> nn.Module:
+def to_half(module: nn.Module) -> nn.Module:
     """Let a network compute in float16 where its dtype's range and precision are enough.
 
     Args:
@@ -136,7 +136,7 @@ def _plan_edsr(network: Edsr) -> None:
 
 def _plan_sam_encoder(network: SamEncoder) -> None:
     # A fifth more arithmetic, which a GPU has to spare; a processor, for which float32 is, has not.
-    positions_in_keys(network.encoder)
+    move_positions_into_keys(network.encoder)
     encoder = _half(network.encoder)
     encoder.patch_embed = Cast(encoder.patch_embed, inputs=torch.float16)
     encoder.neck = Cast(encoder.neck, outputs=torch.float32)

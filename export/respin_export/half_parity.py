@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from respin.specs import Array, ModelSpec
-from respin_export.deviation import Deviation, NamedArrays
-from respin_export.errors import ExportMismatch
-from respin_export.parity import candidates, check_shapes, named
+from respin_export.deviation import Deviation, NamedArrays, check_deviations
+from respin_export.parity import candidates, check_shapes, outputs_by_name
 
 RELATIVE_L2 = 3e-3
 """Greatest norm of the difference, as a share of the norm of the wanted tensor."""
@@ -38,28 +37,13 @@ def inputs_without_amplification(inputs: Mapping[str, Array]) -> dict[str, Array
 
 
 def compare_fp16(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
-    """Refuse outputs of a float16 graph that are not near its float32 module's.
-
-    Args:
-        spec: the network's contract.
-        got: the graph's outputs.
-        wanted: the module's.
-
-    Returns:
-        the error of each output, as `deviations_fp16` measures it.
+    """Check the outputs of a float16 graph against those of its float32 module, and return the error of each.
 
     Raises:
         ExportMismatch: they differ by more than is allowed, are NaN, or have another shape.
     """
-    deviations = deviations_fp16(spec.name, got, named(spec, wanted))
-    for each in deviations:
-        if not each.passes:
-            pixels = f", {each.error * 1200:.2g} px of 1200" if each.output == "boxes" else ""
-            raise ExportMismatch(
-                f"{spec.name}: '{each.output}' differs in FP16 from the float32 module by {each.error:.3g} "
-                f"({each.measure}{pixels}), allowed is {each.allowed:.3g}; export it with --precision fp32"
-            )
-    return {each.output: each.error for each in deviations}
+    deviations = deviations_fp16(spec.name, got, outputs_by_name(spec, wanted))
+    return check_deviations(spec.name, deviations, "export it with --precision fp32")
 
 
 def deviations_fp16(network: str, got: Sequence[Array], wanted: NamedArrays) -> list[Deviation]:
@@ -98,7 +82,7 @@ def _moved_detections(got: Sequence[Array], wanted: Sequence[Array]) -> list[Dev
     box = float(np.max([np.quantile(boxes, MATCHED_BOXES) for boxes, _ in shifts]))
     score = float(np.max([np.median(scores) for _, scores in shifts]))
     return [
-        Deviation("boxes", box, BOX_SHIFT, "98 % of boxes, share of the image"),
+        Deviation("boxes", box, BOX_SHIFT, "98 % of boxes, share of the image; 1/1200 is one pixel"),
         Deviation("scores", score, SCORE_SHIFT, "half of the scores"),
     ]
 

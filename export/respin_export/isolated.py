@@ -17,12 +17,12 @@ from typing import Any
 from respin.errors import InternalError, RespinError
 from respin_export.errors import ProcessKilled
 
-Task = Callable[[Callable[[Any], None]], Any]
+IsolatedTask = Callable[[Callable[[Any], None]], Any]
 """A function of a callback for its progress, e.g. the name of each stage. Progress and result are pickled."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class TaskProgress:
     """The event that a task has reported progress.
 
     Args:
@@ -35,7 +35,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Done:
+class TaskDone:
     """The event that a task has ended.
 
     Args:
@@ -52,18 +52,18 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Failed:
+class TaskFailed:
     """The event that a task failed; the error says why."""
 
     name: str
     error: RespinError
 
 
-Event = Stage | Done | Failed
-Run = Callable[[Mapping[str, Task], int], Generator[Event]]
+TaskEvent = TaskProgress | TaskDone | TaskFailed
+TaskRunner = Callable[[Mapping[str, IsolatedTask], int], Generator[TaskEvent]]
 
 
-def run_isolated(tasks: Mapping[str, Task], jobs: int) -> Generator[Event]:
+def run_isolated(tasks: Mapping[str, IsolatedTask], jobs: int) -> Generator[TaskEvent]:
     """Run tasks and yield their events as they arrive.
 
     Closing the iterator early ends the processes that still run.
@@ -87,7 +87,7 @@ def run_isolated(tasks: Mapping[str, Task], jobs: int) -> Generator[Event]:
             ready = wait(list(running))
             for receiver in [each for each in running if each in ready]:
                 event = _received(receiver, *running[receiver])
-                if not isinstance(event, Stage):
+                if not isinstance(event, TaskProgress):
                     running.pop(receiver)[1].join()
                     receiver.close()
                 yield event
@@ -98,20 +98,20 @@ def run_isolated(tasks: Mapping[str, Task], jobs: int) -> Generator[Event]:
             receiver.close()
 
 
-def _received(receiver: Connection, name: str, process: SpawnProcess) -> Event:
+def _received(receiver: Connection, name: str, process: SpawnProcess) -> TaskEvent:
     try:
-        event: Event = receiver.recv()
+        event: TaskEvent = receiver.recv()
     except EOFError:
         process.join()
         code = process.exitcode or 0
         if code >= 0:
-            return Failed(name, InternalError(f"{name}: its process ended with exit code {code} and no result"))
+            return TaskFailed(name, InternalError(f"{name}: its process ended with exit code {code} and no result"))
         hint = "; memory probably ran out: free some, or run fewer jobs at a time" if code == -signal.SIGKILL else ""
-        return Failed(name, ProcessKilled(f"{name}: its process was ended by {signal.Signals(-code).name}{hint}"))
+        return TaskFailed(name, ProcessKilled(f"{name}: its process was ended by {signal.Signals(-code).name}{hint}"))
     return event
 
 
-def _work(name: str, task: Task, sender: Connection, jobs: int) -> None:
+def _work(name: str, task: IsolatedTask, sender: Connection, jobs: int) -> None:
     # Ctrl-C reaches every process of the terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -119,10 +119,10 @@ def _work(name: str, task: Task, sender: Connection, jobs: int) -> None:
         _share_cores(jobs)
     started = time.monotonic()
     try:
-        result = task(lambda stage: sender.send(Stage(name, stage)))
-        event: Event = Done(name, result, round(time.monotonic() - started, 1), peak_rss_mib())
+        result = task(lambda stage: sender.send(TaskProgress(name, stage)))
+        event: TaskEvent = TaskDone(name, result, round(time.monotonic() - started, 1), peak_rss_mib())
     except RespinError as error:
-        event = Failed(name, error)
+        event = TaskFailed(name, error)
     sender.send(event)
 
 

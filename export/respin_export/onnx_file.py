@@ -56,13 +56,13 @@ def slim(path: Path) -> bool:
     Returns:
         whether it was slimmed.
     """
-    if sum(file.stat().st_size for file in files_of(path)) > SLIM_LIMIT_BYTES:
+    if sum(file.stat().st_size for file in graph_files(path)) > SLIM_LIMIT_BYTES:
         return False
     importlib.import_module("onnxslim").slim(str(path), str(path))
     return True
 
 
-def files_of(path: Path) -> list[Path]:
+def graph_files(path: Path) -> list[Path]:
     """A graph and what lies beside it."""
     return sorted(path.parent.glob(f"{path.name}*"))
 
@@ -74,8 +74,8 @@ def replace_graph(draft: Path, path: Path) -> None:
         draft: of the same file name, in another folder of the same disk.
         path: where it belongs.
     """
-    new = [file.name for file in files_of(draft)]
-    for file in files_of(path):
+    new = [file.name for file in graph_files(draft)]
+    for file in graph_files(path):
         if file.name not in new:
             file.unlink()
     for name in new:

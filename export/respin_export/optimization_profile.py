@@ -5,10 +5,10 @@ from __future__ import annotations
 from respin.model_set import Sizes
 from respin.specs import Axis, ModelSpec, TensorSpec
 
-Shape = tuple[int, ...]
+InputShape = tuple[int, ...]
 
 
-def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[Shape, Shape, Shape]]:
+def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[InputShape, InputShape, InputShape]]:
     """Least, usual and greatest shape of each input, with the batch axis in front.
 
     The greatest is what jobs with the set send and no more: an engine's scratch memory is laid out for it.
@@ -20,7 +20,7 @@ def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[Shape
     return {tensor.name: _shapes(spec, tensor, sizes) for tensor in spec.inputs}
 
 
-def _shapes(spec: ModelSpec, tensor: TensorSpec, sizes: Sizes) -> tuple[Shape, Shape, Shape]:
+def _shapes(spec: ModelSpec, tensor: TensorSpec, sizes: Sizes) -> tuple[InputShape, InputShape, InputShape]:
     ranges = [(1, spec.batch.usual, spec.max_batch_size)] if spec.batch else []
     for length in sizes.shape(tensor.shape):
         if isinstance(length, Axis):

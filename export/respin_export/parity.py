@@ -11,7 +11,7 @@ from torch import nn
 
 from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
-from respin_export.deviation import Deviation, NamedArrays
+from respin_export.deviation import Deviation, NamedArrays, check_deviations
 from respin_export.errors import ExportMismatch
 
 TOLERANCE = 2e-5
@@ -22,30 +22,16 @@ MATCHED_QUERIES = 0.99
 
 
 def compare_fp32(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
-    """Refuse outputs of a float32 graph that differ by more than float noise.
-
-    Args:
-        spec: the network's contract.
-        got: the graph's outputs.
-        wanted: the module's.
-
-    Returns:
-        the error of each output, as `deviations_fp32` measures it.
+    """Check the outputs of a float32 graph against those of its module, and return the error of each.
 
     Raises:
-        ExportMismatch: they differ, are NaN, or have another shape.
+        ExportMismatch: they differ by more than float noise, are NaN, or have another shape.
     """
-    deviations = deviations_fp32(spec.name, got, named(spec, wanted))
-    for each in deviations:
-        if not each.passes:
-            raise ExportMismatch(
-                f"{spec.name}: '{each.output}' differs from the module's by {each.error:.3g} ({each.measure}), "
-                f"allowed is {each.allowed:.3g}; the export changed the computation"
-            )
-    return {each.output: each.error for each in deviations}
+    deviations = deviations_fp32(spec.name, got, outputs_by_name(spec, wanted))
+    return check_deviations(spec.name, deviations, "the export changed the computation")
 
 
-def named(spec: ModelSpec, outputs: Sequence[Array]) -> dict[str, Array]:
+def outputs_by_name(spec: ModelSpec, outputs: Sequence[Array]) -> dict[str, Array]:
     """Outputs by their names in the contract."""
     return {tensor.name: array for tensor, array in zip(spec.outputs, outputs, strict=True)}
 

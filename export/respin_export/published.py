@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from respin.model_set import Sizes, sha256_of
-from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint, load_network, sizes_of
+from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint, load_network, load_sizes
 from respin_export.weights.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VAE_NETWORKS = ("vae_encoder", "vae_decoder")
 
 
-class Source(Protocol):
+class WeightSource(Protocol):
     """Where networks come from. It is pickled, so that other processes can load from it."""
 
     def checkpoint(self, network: str) -> str:
@@ -56,7 +56,7 @@ class PublishedWeights:
     @property
     def sizes(self) -> Sizes:
         """The sizes that the weights were trained for."""
-        return sizes_of(self.folder)
+        return load_sizes(self.folder)
 
     @property
     def settings(self) -> dict[str, Any]:

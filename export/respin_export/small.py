@@ -16,7 +16,7 @@ from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObject
 from respin.contracts.networks import CONTEXT_WIDTH
 from respin_export.mini.fill import fill_grounding_dino
 from respin_export.mini.layers import FOLDED_VOCABULARY, FoldedEmbedding
-from respin_export.mini.networks import BUILDERS, SEED, seeded
+from respin_export.mini.networks import BUILDERS, SEED, build_seeded
 from respin_export.networks.grounding_dino import GroundingDino
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
@@ -72,7 +72,7 @@ def build(name: str, *, seed: int = SEED) -> nn.Module:
         name: of the contract; those whose insides are the published ones in the mini set too are the mini set's.
         seed: of the weights.
     """
-    return seeded(_PUBLISHED.get(name) or BUILDERS[name], seed).eval()
+    return build_seeded(_PUBLISHED.get(name) or BUILDERS[name], seed).eval()
 
 
 def _grounding_dino() -> nn.Module:

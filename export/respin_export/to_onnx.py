@@ -24,11 +24,11 @@ from respin.model_set import Sizes
 from respin.specs import Array, Axis, ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph, named_shape
-from respin_export.half import in_half
+from respin_export.half import to_half
 from respin_export.half_parity import compare_fp16, deviations_fp16, inputs_without_amplification
-from respin_export.networks.folding import folded
+from respin_export.networks.folding import fold
 from respin_export.onnx_file import EXTERNAL_ABOVE_BYTES, replace_graph, slim, write_program
-from respin_export.parity import compare_fp32, deviations_fp32, graph_outputs, module_outputs, named
+from respin_export.parity import compare_fp32, deviations_fp32, graph_outputs, module_outputs, outputs_by_name
 
 OPSET = 20
 """23 would keep attention as one operator, which TensorRT does not build for every head size."""
@@ -44,8 +44,6 @@ LARGE_BYTES = 10**9
 
 SLOW_RULE = "SlicesSplit"
 """Of onnxscript's optimiser: to join two slices it looks at all nodes for each node, for minutes at GroundingDINO."""
-
-STAGES = ("loading", "computing", "tracing", "writing", "checking")
 
 Precision = Literal["fp32", "fp16"]
 
@@ -113,7 +111,7 @@ def export_loaded(
         sizes: of the set.
         path: of the file.
         options: precision, size and so on.
-        on_stage: told each of `STAGES` as it begins.
+        on_stage: called with each stage as it begins (`respin_export.export_set.STAGES`).
     """
     on_stage("loading")
     module = load().eval().requires_grad_(False)
@@ -126,8 +124,8 @@ def export_loaded(
         draft = Path(unchecked) / path.name
         on_stage("tracing")
         # The file is compared with the module as it was published.
-        module = folded(module)
-        program = _traced(in_half(module) if options.precision == "fp16" else module, spec, sizes)
+        module = fold(module)
+        program = _traced(to_half(module) if options.precision == "fp16" else module, spec, sizes)
         _name_axes(program.model.graph, spec, sizes)
         _strip(program.model)
         on_stage("writing")
@@ -150,7 +148,7 @@ def _errors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array], opti
     )
     if options.gated:
         return compare(spec, got, wanted)
-    return {each.output: each.error for each in measure(spec.name, got, named(spec, wanted))}
+    return {each.output: each.error for each in measure(spec.name, got, outputs_by_name(spec, wanted))}
 
 
 def _checked_inputs(module: nn.Module, spec: ModelSpec, sizes: Sizes, options: ExportOptions) -> dict[str, Array]:

@@ -139,7 +139,7 @@ def square_around(inner: Placement, share: float) -> Placement:
     return Placement(inner.left + (inner.width - side) // 2, inner.top + (inner.height - side) // 2, side, side)
 
 
-def widened(inner: Placement, margin_px: int, size: Size) -> Placement:
+def expand(inner: Placement, margin_px: int, size: Size) -> Placement:
     """A rectangle grown by a margin on every side, clipped to a picture of `size`."""
     grown = Placement(
         inner.left - margin_px, inner.top - margin_px, inner.width + 2 * margin_px, inner.height + 2 * margin_px
@@ -220,7 +220,7 @@ class Fit:
         across, down = self.original.width / self.fitted.width, self.original.height / self.fitted.height
         return Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
 
-    def unpadded(self, picture: Array) -> Array:
+    def remove_padding(self, picture: Array) -> Array:
         """The part of an (H, W[, channels]) array in the network's frame that is picture, not padding."""
         return picture[: self.fitted.height, : self.fitted.width]
 

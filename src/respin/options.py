@@ -21,9 +21,9 @@ MAX_VIEWS = 64
 
 VIEWS = Axis("views", 0, 1, MAX_VIEWS)
 
-Kind = Literal["image", "text", "choice", "integer", "number", "angles", "box"]
+OptionKind = Literal["image", "text", "choice", "integer", "number", "angles", "box"]
 
-_DTYPES: dict[Kind, DType] = {
+_DTYPES: dict[OptionKind, DType] = {
     "image": DType.BYTES,
     "text": DType.BYTES,
     "choice": DType.BYTES,
@@ -32,7 +32,7 @@ _DTYPES: dict[Kind, DType] = {
     "angles": DType.FP32,
     "box": DType.FP32,
 }
-_SHAPES: dict[Kind, tuple[int | Axis, ...]] = {"angles": (VIEWS,), "box": (4,)}
+_SHAPES: dict[OptionKind, tuple[int | Axis, ...]] = {"angles": (VIEWS,), "box": (4,)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Option:
         required: whether a request must carry it.
     """
 
-    kind: Kind
+    kind: OptionKind
     meaning: str
     smallest: float = 0
     largest: float = 0
@@ -120,7 +120,7 @@ class Option:
             _check_surrogates(name, value)
         elif self.kind == "choice":
             if value not in self.choices:
-                raise InvalidInput(f"{name} is {shortened(value)!r}; choose one of {', '.join(self.choices)}")
+                raise InvalidInput(f"{name} is {shorten(value)!r}; choose one of {', '.join(self.choices)}")
         elif self.kind in ("angles", "box"):
             _check_count(name, len(value), _SHAPES[self.kind][0])
             for number in value:
@@ -140,7 +140,7 @@ class Option:
             raise InvalidInput(f"{name} is {_plain(value)}; send {self.range_text}")
 
 
-def shortened(value: Any, length: int = 60) -> Any:
+def shorten(value: Any, length: int = 60) -> Any:
     """Text short enough for a message, which gRPC carries in a header of a few KiB; other values as they are."""
     is_long = isinstance(value, str) and len(value) > length
     return f"{value[:length]}..." if is_long else value

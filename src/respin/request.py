@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from respin.errors import InvalidInput
-from respin.options import MAX_VIEWS, Option, shortened
+from respin.options import MAX_VIEWS, Option, shorten
 from respin.specs import Array, TensorSpec
 
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -154,7 +154,7 @@ class RotationRequest:
             InvalidInput: a tensor is unknown, or of another shape than the contract's.
         """
         if unknown := sorted(set(arrays) - set(OPTIONS)):
-            raise InvalidInput(f"unknown input {shortened(unknown[0])!r}; the inputs are {', '.join(OPTIONS)}")
+            raise InvalidInput(f"unknown input {shorten(unknown[0])!r}; the inputs are {', '.join(OPTIONS)}")
         for name, array in arrays.items():
             OPTIONS[name].check_shape(name, array.shape)
 

@@ -18,9 +18,9 @@ from respin.specs import Array
 from respin_client import (
     Client,
     ContractMismatch,
-    Event,
+    EncodedImage,
     InvalidInput,
-    Picture,
+    RotationEvent,
     RotationResult,
     SegmentationResult,
     request_from_photo,
@@ -67,7 +67,7 @@ def test_every_answer_has_a_field_for_each_output_and_no_other():
     for result, job in (
         (RotationResult, ROTATE_OBJECT),
         (SegmentationResult, SEGMENT_OBJECT),
-        (Event, ROTATE_OBJECT_STREAM),
+        (RotationEvent, ROTATE_OBJECT_STREAM),
     ):
         assert {each.name for each in fields(result)} == {each.name for each in job.outputs} - hidden
 
@@ -82,7 +82,7 @@ def test_an_answer_is_typed_and_frozen():
     }
     result = Client(transport=Loopback(answer)).rotate_object(REQUEST, outputs=tuple(answer))
     assert result == RotationResult(
-        image=(Picture(b"one"), Picture(b"two")),
+        image=(EncodedImage(b"one"), EncodedImage(b"two")),
         box=(1.0, 2.0, 3.0, 4.0),
         score=0.5,
         phrase="Wörter",
@@ -93,14 +93,14 @@ def test_an_answer_is_typed_and_frozen():
 
 
 def test_an_event_of_all_views_names_none():
-    first, second = (Event.from_arrays(event(view=view)) for view in (-1, 0))
+    first, second = (RotationEvent.from_arrays(event(view=view)) for view in (-1, 0))
     assert (first.view, second.view) == (None, 0)
 
 
 def test_a_picture_decodes_itself_and_prints_short():
     buffer = io.BytesIO()
     Image.new("RGB", (3, 2), "red").save(buffer, "PNG")
-    picture = Picture(buffer.getvalue())
+    picture = EncodedImage(buffer.getvalue())
     assert (picture.pil().size, picture.pil().getpixel((0, 0))) == ((3, 2), (255, 0, 0))
     assert repr(picture) == f"Picture({len(picture)} bytes)"
 

@@ -16,20 +16,20 @@ from respin.scenes import render_scene
 from respin_client.contact_sheet import CAPTION_PX, GAP_PX, TILE_PX
 from respin_client.demo import DEMO_SEED, PHOTO_AZIMUTH, SPIN_STEPS
 from respin_client.figures import VIEW_PX, figures, iou, mini_object_share, psnr
-from respin_client.results import Picture
+from respin_client.results import EncodedImage
 
 NOTE = "mini: trained on rendered scenes"
 PARTS = ("photo", "mask", "cut_out", "novel_view-0", "background", "generated")
 TRUTH = ("truth", "true_view")
 
 
-def png(pixels: np.ndarray) -> Picture:
+def png(pixels: np.ndarray) -> EncodedImage:
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    return Picture(file.getvalue())
+    return EncodedImage(file.getvalue())
 
 
-def perfect(scene) -> dict[str, Picture]:
+def perfect(scene) -> dict[str, EncodedImage]:
     """The pictures of a job that makes no mistake, by the names of their files."""
     view = scene.views(side=VIEW_PX, object_share=mini_object_share()).after
     return {

@@ -7,11 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
-from respin_client import Event, Picture
+from respin_client import EncodedImage, RotationEvent
 from respin_client.progress import StageBars
 
 
-def drawn(events: list[Event], *, views: int = 1, terminal: bool = True, quiet: bool = False) -> str:
+def drawn(events: list[RotationEvent], *, views: int = 1, terminal: bool = True, quiet: bool = False) -> str:
     screen = io.StringIO()
     with StageBars(Console(file=screen, force_terminal=terminal, width=100), views=views, quiet=quiet) as bars:
         for each in events:
@@ -19,7 +19,11 @@ def drawn(events: list[Event], *, views: int = 1, terminal: bool = True, quiet: 
     return screen.getvalue()
 
 
-STEPS = [Event(stage="detection"), Event(stage="novel_view", view=1, step=30, steps=75), Event(stage="done")]
+STEPS = [
+    RotationEvent(stage="detection"),
+    RotationEvent(stage="novel_view", view=1, step=30, steps=75),
+    RotationEvent(stage="done"),
+]
 
 
 def test_bars_name_stage_and_step():
@@ -30,8 +34,11 @@ def test_bars_name_stage_and_step():
 
 
 def test_many_views_share_the_bar_of_a_stage():
-    each = [Event(stage="novel_view", view=view, step=30, steps=75) for view in range(12)]
-    screen = drawn([*each, Event(stage="super_resolution", view=7), Event(stage="super_resolution", view=3)], views=12)
+    each = [RotationEvent(stage="novel_view", view=view, step=30, steps=75) for view in range(12)]
+    screen = drawn(
+        [*each, RotationEvent(stage="super_resolution", view=7), RotationEvent(stage="super_resolution", view=3)],
+        views=12,
+    )
     last = screen.split("\x1b[?25h")[0].splitlines()[-2:]
     assert "360 of 900 steps" in last[0]
     assert "2 of 12 views" in last[1]
@@ -39,7 +46,7 @@ def test_many_views_share_the_bar_of_a_stage():
 
 @pytest.mark.parametrize("made", ["image", "novel_view"])
 def test_views_that_are_done_are_counted(made):
-    done = [Event(stage="novel_view", view=view, **{made: Picture(b"a view")}) for view in (4, 2, 9)]
+    done = [RotationEvent(stage="novel_view", view=view, **{made: EncodedImage(b"a view")}) for view in (4, 2, 9)]
     assert "3 of 12 views" in drawn(done, views=12).splitlines()[-2]
     assert "views done" not in drawn(done, views=1)
 

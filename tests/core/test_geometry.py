@@ -13,12 +13,12 @@ from respin.geometry import (
     blend,
     bounding_box,
     cut,
+    expand,
     fit_longest_side,
     fit_short_side,
     fit_within,
     lay,
     square_around,
-    widened,
 )
 
 sizes = st.builds(Size, st.integers(1, 60), st.integers(1, 60))
@@ -78,7 +78,7 @@ def test_a_square_has_its_rectangle_in_the_middle_and_at_its_share(inner, share)
 def test_a_widened_rectangle_stays_in_the_picture_and_keeps_its_inside(size, data, margin_px):
     left, top = data.draw(st.integers(0, size.width - 1)), data.draw(st.integers(0, size.height - 1))
     inner = Placement(left, top, 1, 1)
-    wide = widened(inner, margin_px, size)
+    wide = expand(inner, margin_px, size)
     assert 0 <= wide.left <= left < wide.right <= size.width
     assert 0 <= wide.top <= top < wide.bottom <= size.height
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from respin.scenes.rasterizer import Camera, Canvas, Frame, scan_convert, shrunk, visible_faces
-from respin.scenes.solids import box, joined
+from respin.scenes.rasterizer import Camera, Canvas, Frame, downsample, scan_convert, visible_faces
+from respin.scenes.solids import box, join
 from respin.scenes.views import render_pair
 
 RED, GREEN, WHITE = np.array([200.0, 0, 0]), np.array([0, 200.0, 0]), np.array([255.0, 255, 255])
 CUBE = box((-0.5, 0.5), (-0.5, 0.5), (-0.5, 0.5), WHITE)
-RED_ON_THE_RIGHT = joined([CUBE, box((-0.4, 0.4), (0.5, 0.55), (-0.4, 0.4), RED)])
+RED_ON_THE_RIGHT = join([CUBE, box((-0.4, 0.4), (0.5, 0.55), (-0.4, 0.4), RED)])
 """A cube that faces the camera, with a red panel on the side at the camera's right."""
 
 # ---------- projection ----------
@@ -160,9 +160,9 @@ def test_a_polygon_outside_the_picture_covers_nothing():
 
 def test_shrinking_averages_blocks():
     pixels = np.array([[0, 1, 255, 255], [1, 1, 255, 255]], np.uint8)
-    np.testing.assert_array_equal(shrunk(pixels, 2), [[1, 255]])  # 0.75 is nearer to 1
+    np.testing.assert_array_equal(downsample(pixels, 2), [[1, 255]])  # 0.75 is nearer to 1
     colours = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)[:, :3]
-    np.testing.assert_array_equal(shrunk(colours, 3)[0, 0], np.rint(colours.reshape(9, 3).mean(axis=0)))
+    np.testing.assert_array_equal(downsample(colours, 3)[0, 0], np.rint(colours.reshape(9, 3).mean(axis=0)))
 
 
 def painted(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -6,9 +6,9 @@ import hashlib
 
 from rich.progress import Progress
 
-from respin_export.weights.catalogue import Checkpoint, Chosen, Variant, WeightFile
+from respin_export.weights.catalogue import Chosen, PublishedCheckpoint, Variant, WeightFile
 from respin_export.weights.download import RetryPolicy
-from respin_export.weights.fetch import Fetcher, Source
+from respin_export.weights.fetch import DownloadSource, Fetcher
 
 CONTENT = bytes(range(256)) * 40
 SIZE_BYTES = len(CONTENT)
@@ -19,7 +19,7 @@ def chosen(url=None, *, sha256=SHA256, size_bytes=SIZE_BYTES):
     variant = Variant(
         "original", "", (WeightFile("model.pt", size_bytes, sha256=sha256, url=url),), "owner/repository", "v1"
     )
-    return Chosen(Checkpoint("edsr", "", "MIT", (variant,)), variant)
+    return Chosen(PublishedCheckpoint("edsr", "", "MIT", (variant,)), variant)
 
 
 class Trial:
@@ -28,7 +28,7 @@ class Trial:
     def __init__(self, parent, **source):
         self.weights = parent / "weights"
         self.path = self.weights / "edsr" / "model.pt"
-        self.source = Source(**source)
+        self.source = DownloadSource(**source)
         self.waits = []
         self.free = 10**12
 

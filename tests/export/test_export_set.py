@@ -19,8 +19,8 @@ from respin.model_set import ModelSet, Sizes, records_of
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_export.errors import ExportMismatch
 from respin_export.example import example_inputs, example_lengths
-from respin_export.export_set import Kept, Plan, export_set
-from respin_export.isolated import Done, Failed, Stage, run_isolated
+from respin_export.export_set import ExportPlan, UpToDate, export_set
+from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isolated
 from respin_export.onnx_file import replace_graph
 from respin_export.set_writer import SetWriter
 
@@ -33,8 +33,8 @@ def run_here(tasks, jobs):
     for name, task in tasks.items():
         stages = []
         result = task(stages.append)
-        yield from (Stage(name, stage) for stage in stages)
-        yield Done(name, result, wall_s=1.5, peak_rss_mib=321)
+        yield from (TaskProgress(name, stage) for stage in stages)
+        yield TaskDone(name, result, wall_s=1.5, peak_rss_mib=321)
 
 
 def run_nothing(tasks, jobs):
@@ -52,7 +52,7 @@ def weights(tmp_path):
 
 
 def plan(folder, weights, networks=("edsr", "clip_text"), **changes):
-    return Plan(folder, "tiny", MINI.sizes, networks, weights, **changes)
+    return ExportPlan(folder, "tiny", MINI.sizes, networks, weights, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_manifest_says_where_everything_comes_from(exported):
 
 
 def test_every_stage_is_told_in_order(exported):
-    stages = [event.stage for event in exported[1] if isinstance(event, Stage) and event.name == "edsr"]
+    stages = [event.stage for event in exported[1] if isinstance(event, TaskProgress) and event.name == "edsr"]
     assert stages == ["loading", "computing", "tracing", "writing", "checking"]
 
 
@@ -103,7 +103,7 @@ def test_what_is_up_to_date_is_kept(copy):
     before = (folder / "manifest.json").read_bytes()
     events = []
     assert export_set(plan(folder, weights), events.append, run_nothing) == []
-    assert events == [Kept("edsr"), Kept("clip_text")]
+    assert events == [UpToDate("edsr"), UpToDate("clip_text")]
     assert (folder / "manifest.json").read_bytes() == before
 
 
@@ -195,7 +195,7 @@ def test_one_network_that_fails_does_not_stop_the_others(copy):
     weights.find("clip_text").unlink()
     events = []
     failed = export_set(plan(folder, weights, ["clip_text", "edsr"]), events.append, run_nothing)
-    assert events == [*failed, Kept("edsr")]
+    assert events == [*failed, UpToDate("edsr")]
     assert "no weights of clip_text" in str(failed[0].error)
     ModelSet.load(folder).verify(folder)
 
@@ -244,13 +244,13 @@ def test_slimmed_a_graph_is_proved_all_the_same(tmp_path, weights, exported):
 
 def test_each_task_has_a_process_of_its_own_and_fails_alone():
     events = list(run_isolated({"a": be_killed, "b": refuse, "c": succeed}, jobs=2))
-    ends = {event.name: event for event in events if not isinstance(event, Stage)}
-    assert isinstance(ends["a"], Failed)
+    ends = {event.name: event for event in events if not isinstance(event, TaskProgress)}
+    assert isinstance(ends["a"], TaskFailed)
     assert "SIGKILL" in str(ends["a"].error)
     assert isinstance(ends["b"].error, InvalidInput)
     assert ends["c"].result == "a result"
     assert ends["c"].peak_rss_mib > 10
-    assert Stage("c", "loading") in events
+    assert TaskProgress("c", "loading") in events
 
 
 def test_a_network_is_exported_in_a_process_of_its_own(tmp_path, weights):
@@ -268,7 +268,7 @@ def test_a_config_beside_a_file_is_part_of_what_a_network_is_made_of(copy):
 
 def test_mismatches_are_not_the_callers_mistake(tmp_path, weights):
     def mismatch(tasks, jobs):
-        yield Failed("edsr", ExportMismatch("edsr differs"))
+        yield TaskFailed("edsr", ExportMismatch("edsr differs"))
 
     failed = export_set(plan(tmp_path / "set", weights, ["edsr"]), run=mismatch)
     assert [str(each.error) for each in failed] == ["edsr differs"]

@@ -12,7 +12,7 @@ from respin.contracts import NETWORKS
 from respin_export.errors import ExportMismatch
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
-from respin_export.half import Cast, Float32Norm, in_half
+from respin_export.half import Cast, Float32Norm, to_half
 from respin_export.half_parity import compare_fp16, inputs_without_amplification, relative_l2
 from respin_export.mini.sizes import SIZES
 from respin_export.parity import graph_outputs, module_outputs
@@ -35,7 +35,7 @@ def test_in_half_a_network_takes_and_gives_float32_and_computes_nearly_the_same(
     spec = NETWORKS[name]
     inputs = inputs_of(spec)
     wanted = module_outputs(build(name), inputs)
-    half = in_half(build(name))
+    half = to_half(build(name))
     assert any(parameter.dtype is torch.float16 for parameter in half.parameters())
     for tensor, ours, theirs in zip(spec.outputs, module_outputs(half, inputs), wanted, strict=True):
         tensor.check(ours, batched=True, owner=name)
@@ -45,13 +45,13 @@ def test_in_half_a_network_takes_and_gives_float32_and_computes_nearly_the_same(
 def test_in_half_grounding_dino_finds_the_same_boxes():
     inputs = inputs_of(GROUNDING_DINO, batch=1)
     wanted = module_outputs(build("grounding_dino"), inputs)
-    errors = compare_fp16(GROUNDING_DINO, module_outputs(in_half(build("grounding_dino")), inputs), wanted)
+    errors = compare_fp16(GROUNDING_DINO, module_outputs(to_half(build("grounding_dino")), inputs), wanted)
     assert errors["boxes"] <= 1 / 1200
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_normalisations_stay_in_float32(name):
-    half = in_half(build(name))
+    half = to_half(build(name))
     norms = [module for module in half.modules() if isinstance(module, nn.GroupNorm | nn.LayerNorm)]
     assert all(parameter.dtype is torch.float32 for norm in norms for parameter in norm.parameters())
 
@@ -65,9 +65,9 @@ def test_a_normalisation_of_large_values_does_not_vanish():
 
 
 def test_coordinates_prompts_and_heads_stay_in_float32():
-    detector = in_half(build("grounding_dino")).model
+    detector = to_half(build("grounding_dino")).model
     heads = [*detector.bbox_embed, *detector.model.decoder.bbox_embed, detector.model.encoder_output_bbox_embed]
-    parts = [*heads, detector.model.enc_output, in_half(build("sam_decoder")).decoder.prompts]
+    parts = [*heads, detector.model.enc_output, to_half(build("sam_decoder")).decoder.prompts]
     assert {parameter.dtype for part in parts for parameter in part.parameters()} == {torch.float32}
 
 
@@ -87,7 +87,7 @@ def test_arguments_that_are_to_stay_are_not_cast():
 
 def test_a_module_that_is_no_network_is_not_guessed_at():
     with pytest.raises(TypeError, match="Linear"):
-        in_half(nn.Linear(2, 2))
+        to_half(nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize("name", ["edsr", "clip_text"])

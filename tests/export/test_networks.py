@@ -15,9 +15,9 @@ from respin.contracts import NETWORKS
 from respin_export.example import example_inputs
 from respin_export.mini.sizes import SIZES
 from respin_export.networks.edsr import Edsr, FoldedTail
-from respin_export.networks.folding import OneTokenAttention, folded
+from respin_export.networks.folding import OneTokenAttention, fold
 from respin_export.networks.grounding_dino import inverse_sigmoid
-from respin_export.networks.sam import PositionsInKeys, positions_in_keys
+from respin_export.networks.sam import PositionsInKeys, move_positions_into_keys
 from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
 from respin_export.small import VAE, build
@@ -173,7 +173,7 @@ def test_edsr_with_its_tail_folded_makes_the_same_picture_up_to_the_border(heigh
     torch.manual_seed(0)
     edsr, picture = Edsr(blocks=1, features=8, residual_scale=1).eval(), 255 * torch.rand(2, 3, height, 9)
     wanted = edsr(picture)
-    assert isinstance(folded(edsr).tail, FoldedTail)
+    assert isinstance(fold(edsr).tail, FoldedTail)
     torch.testing.assert_close(edsr(picture), wanted, atol=1e-3, rtol=0)
     # Without the tail itself at the border it would be another.
     tail, features = edsr.tail, torch.rand(1, 8, height, 9)
@@ -186,7 +186,7 @@ def test_a_folded_tail_spares_most_of_its_arithmetic_and_is_folded_once():
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             edsr(torch.rand(1, 3, 64, 64))
         counts.append(counter.get_total_flops())
-        folded(edsr)
+        fold(edsr)
     assert counts[1] < 0.5 * counts[0]
     assert counts[2] == counts[1]
 
@@ -197,7 +197,7 @@ def test_zero123_predicts_the_same_noise_without_asking_its_only_token_anything(
     with FlopCounterMode(display=False) as before:
         wanted = network(**inputs)
     with FlopCounterMode(display=False) as after:
-        got = folded(network)(**inputs)
+        got = fold(network)(**inputs)
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
     assert any(isinstance(part, OneTokenAttention) for part in network.modules())
     assert after.get_total_flops() < before.get_total_flops()
@@ -205,7 +205,7 @@ def test_zero123_predicts_the_same_noise_without_asking_its_only_token_anything(
 
 
 def test_a_prompt_of_many_tokens_is_attended_to_as_before():
-    network = folded(build("inpaint_unet"))
+    network = fold(build("inpaint_unet"))
     assert not any(isinstance(part, OneTokenAttention) for part in network.modules())
 
 
@@ -213,7 +213,7 @@ def test_a_prompt_of_many_tokens_is_attended_to_as_before():
 def test_sam_with_positions_in_its_keys_sees_the_same_where_it_looks_at_the_whole_image():
     encoder, inputs = build("sam_encoder"), tensors("sam_encoder")
     wanted = encoder(**inputs)
-    positions_in_keys(encoder)
+    move_positions_into_keys(encoder)
     layers = encoder.coarse.encoder.layers
     assert [isinstance(layer.attn, PositionsInKeys) for layer in layers] == [True, False, True]
     torch.testing.assert_close(encoder(**inputs), wanted, atol=1e-4, rtol=1e-4)

@@ -19,7 +19,7 @@ from respin.errors import InvalidInput
 from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin_export.errors import ExportMismatch
-from respin_export.isolated import Failed
+from respin_export.isolated import TaskFailed
 from respin_export.report.commands import check_gates, parity
 from respin_export.report.full_size import FullSize
 from respin_export.report.page import full_size_text, parity_text
@@ -127,7 +127,7 @@ def test_the_committed_full_size_table_is_its_file_and_within_the_limit_of_memor
 @rtx
 def test_what_fails_at_full_size_is_a_row_that_says_why_and_is_done_again(tmp_path):
     def refuse(tasks, jobs):
-        yield from (Failed(name, InvalidInput("no such weights")) for name in tasks)
+        yield from (TaskFailed(name, InvalidInput("no such weights")) for name in tasks)
 
     told = []
     costs = FullSize(tmp_path, ["edsr"], tell=told.append, run=refuse).measure()

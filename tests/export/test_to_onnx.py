@@ -99,7 +99,7 @@ def test_a_module_that_keeps_to_its_contract_is_exported_with_the_contracts_axes
         (Cropped(), ContractMismatch, "'halved' has axes"),
         (Doubled(), ContractMismatch, "outputs are"),
         (Rounded(), ContractMismatch, "INT64"),
-        (NotANumber(), ExportMismatch, "differs from the module's by nan"),
+        (NotANumber(), ExportMismatch, "differs from the float32 module by nan"),
         (TracedOnly(), ExportMismatch, "changed the computation"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",

@@ -7,7 +7,7 @@ from fetch_trial import CONTENT, Trial, chosen
 from file_server import dropping_after
 
 from respin.errors import Busy, ContractMismatch, InvalidInput
-from respin_export.weights.fetch import Source
+from respin_export.weights.fetch import DownloadSource
 
 
 def test_a_mirror_is_a_served_weights_folder(tmp_path, serve):
@@ -19,7 +19,7 @@ def test_a_mirror_is_a_served_weights_folder(tmp_path, serve):
 @pytest.mark.parametrize(("source", "name"), [({"mirror": "/media/disk"}, "--mirror"), ({"hub": "hub"}, "HF_ENDPOINT")])
 def test_a_source_that_is_no_address_is_refused(source, name):
     with pytest.raises(InvalidInput, match=rf"{name} is '.*'; it must begin with https://"):
-        Source(**source)
+        DownloadSource(**source)
 
 
 def test_room_is_looked_at_before_anything_is_asked_for(trial, serve):

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from transformers import CLIPTextModel, GroundingDinoForObjectDetection
 
 from respin.errors import InvalidInput
-from respin_export.checkpoints import CHECKPOINT_OF, load_network, sizes_of
+from respin_export.checkpoints import CHECKPOINT_OF, load_network, load_sizes
 from respin_export.weights import hub_folders, layouts
 from respin_export.weights.catalogue import CATALOGUE, choose
 from respin_export.weights.synthesize import MINI_SIZES, Synthesizer, save_mapped
@@ -40,7 +40,7 @@ def test_a_mini_checkpoint_loads_like_a_published_one(mini, network):
 
 
 def test_mini_weights_say_what_they_fix(mini):
-    assert sizes_of(mini) == MINI_SIZES
+    assert load_sizes(mini) == MINI_SIZES
 
 
 def test_activations_stay_finite(mini):

@@ -14,8 +14,7 @@ from respin.geometry import Box
 from respin.request import RotationRequest
 from respin.scenes import Scene
 from respin_client import Client
-from respin_client.results import Picture as EncodedPicture
-from respin_client.results import RotationResult
+from respin_client.results import EncodedImage, RotationResult
 from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.imaging.codec import encode_picture
 from respin_ensemble.imaging.tensors import Mask, Picture
@@ -118,4 +117,4 @@ def _outputs(made: Mapping[str, Any]) -> JobOutputs:
 
 
 def _pixels(file: bytes) -> Picture:
-    return np.asarray(EncodedPicture(file).pil())
+    return np.asarray(EncodedImage(file).pil())

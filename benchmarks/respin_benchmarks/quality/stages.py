@@ -110,7 +110,7 @@ def round_trip(networks: Networks, picture: Picture) -> tuple[Picture, Picture]:
     latents = networks(VAE_ENCODER, image=image[None])["mean"]
     decoded = networks(VAE_DECODER, latents=latents)["image"][0]
     levels = ((channels_last(image) + 1) * 127.5).round().astype(np.uint8)
-    return fit.unpadded(from_signed(decoded).round().astype(np.uint8)), fit.unpadded(levels)
+    return fit.remove_padding(from_signed(decoded).round().astype(np.uint8)), fit.remove_padding(levels)
 
 
 class ClassMeans:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from respin.errors import InvalidInput
-from respin.options import Kind
+from respin.options import OptionKind
 from respin.request import OPTIONS
 
 
@@ -105,7 +105,7 @@ def _check_names(names: list[str], where: str) -> None:
         raise InvalidInput(f"{where}: a field is named twice; name each once")
 
 
-def _row(where: str, given: Mapping[str, Any], parsers: Mapping[Kind, Callable[[Any], Any]]) -> Row:
+def _row(where: str, given: Mapping[str, Any], parsers: Mapping[OptionKind, Callable[[Any], Any]]) -> Row:
     if "image" not in given:
         raise InvalidInput(f"{where}: image is empty; every row names its photo")
     fields = {}
@@ -118,7 +118,7 @@ def _row(where: str, given: Mapping[str, Any], parsers: Mapping[Kind, Callable[[
     return Row(where, fields)
 
 
-_WANTED: dict[Kind, str] = {
+_WANTED: dict[OptionKind, str] = {
     "image": "the path of a photo",
     "text": "text",
     "choice": "a word",
@@ -155,7 +155,7 @@ def _numbers_from_json(value: Any) -> tuple[float, ...]:
     return tuple(map(_number_from_json, value if isinstance(value, list) else [value]))
 
 
-_FROM_TEXT: dict[Kind, Callable[[Any], Any]] = {
+_FROM_TEXT: dict[OptionKind, Callable[[Any], Any]] = {
     "image": str,
     "text": str,
     "choice": str,
@@ -164,7 +164,7 @@ _FROM_TEXT: dict[Kind, Callable[[Any], Any]] = {
     "angles": _numbers_from_text,
     "box": _numbers_from_text,
 }
-_FROM_JSON: dict[Kind, Callable[[Any], Any]] = {
+_FROM_JSON: dict[OptionKind, Callable[[Any], Any]] = {
     "image": _text_from_json,
     "text": _text_from_json,
     "choice": _text_from_json,

@@ -17,7 +17,7 @@ from respin_client.batch.jobs import BatchJob
 from respin_client.batch.manifest import Manifest, Record
 from respin_client.batch.patience import PatientClient, Stopped
 from respin_client.client import Client
-from respin_client.results import Picture
+from respin_client.results import EncodedImage
 
 PlannedJob = tuple[BatchJob, Sequence[str]]
 """A job and its output files, relative to the manifest's folder."""
@@ -127,7 +127,7 @@ class BatchRunner:
         self._manifest.add(record)
         return record
 
-    def _write(self, outputs: Sequence[str], pictures: Sequence[Picture]) -> None:
+    def _write(self, outputs: Sequence[str], pictures: Sequence[EncodedImage]) -> None:
         if len(pictures) != len(outputs):
             raise InternalError(f"the server sent {len(pictures)} of {len(outputs)} views; its log has the reason")
         for output, picture in zip(outputs, pictures, strict=True):

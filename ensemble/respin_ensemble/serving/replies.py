@@ -12,7 +12,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from respin.errors import BY_GRPC_CODE, InternalError, InvalidInput, RespinError
-from respin.options import shortened
+from respin.options import shorten
 from respin.specs import Array, ModelSpec
 from respin_ensemble.serving.tensor_guard import is_refused
 
@@ -105,7 +105,7 @@ def read_parameters(request: pb_utils.InferenceRequest, spec: ModelSpec) -> dict
     parameters: dict[str, str] = json.loads(request.parameters() or "{}")
     if unknown := sorted(name for name in parameters if not name.startswith(RESERVED)):
         raise InvalidInput(
-            f"{spec.name}: unknown parameter {shortened(unknown[0])!r}; options are input tensors: "
+            f"{spec.name}: unknown parameter {shorten(unknown[0])!r}; options are input tensors: "
             f"{', '.join(tensor.name for tensor in spec.inputs)}"
         )
     return parameters

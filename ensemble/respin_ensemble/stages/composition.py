@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from respin.geometry import Box, Placement, Size, blend, bounding_box, cut, widened
+from respin.geometry import Box, Placement, Size, blend, bounding_box, cut, expand
 from respin_ensemble.imaging.masks import soften
 from respin_ensemble.imaging.tensors import LANCZOS, Alpha, Mask, Picture
 
@@ -37,7 +37,7 @@ def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placem
     shape = bounding_box(view_mask)
     scale = square.width / view.shape[1] if fit == "view" else min(box.width / shape.width, box.height / shape.height)
     # Only the object's part of the view is scaled: a view may be far larger than the photo.
-    around = widened(shape, EDGE_PX, Size.of(view))
+    around = expand(shape, EDGE_PX, Size.of(view))
     mask = cut(view_mask, around, fill=0)
     place = paste_place(mask, scale, box.centre)
     return compose(background, cut(view, around, fill=255), soften(mask), place)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from respin.contracts.networks import CLIP_TEXT, IMAGE_HEIGHT, INPAINT_UNET
-from respin.geometry import Fit, Placement, Size, blend, bounding_box, cut, fit_within, lay, widened
+from respin.geometry import Fit, Placement, Size, blend, bounding_box, cut, expand, fit_within, lay
 from respin_ensemble.batching.stepper import OnStep, Stepper
 from respin_ensemble.imaging.masks import feather_inside
 from respin_ensemble.imaging.tensors import (
@@ -130,7 +130,7 @@ def fill(
 def crop_around(hole: Mask, size: Size) -> Placement:
     """Return the crop that the inpainting works on: the hole with a margin of half its longer side."""
     inner = bounding_box(hole)
-    return widened(inner, max(LATENT_STRIDE, inner.size.longest // 2), size)
+    return expand(inner, max(LATENT_STRIDE, inner.size.longest // 2), size)
 
 
 def prepare(crop: Picture, hole: Mask, fit: Fit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -157,9 +157,9 @@ def text_contexts(networks: Networks, prompt: str, negative_prompt: str) -> NDAr
 
 
 def decode_crop(networks: Networks, latents: NDArray[np.float32], fit: Fit, *, may_be_black: bool) -> Picture:
-    """Decode scaled latents, (4, h, w), to the crop's own size: rounded, unpadded, resized back with LANCZOS."""
+    """Decode scaled latents, (4, h, w), to the crop's own size: rounded, without padding, resized back with LANCZOS."""
     image = vae.decode(networks, latents[None])[0]
     check_finite(image, "the background")
     if not may_be_black:
         check_not_black(image, "the background")
-    return resize(fit.unpadded(np.rint(from_signed(image)).astype(np.uint8)), fit.original, LANCZOS)
+    return resize(fit.remove_padding(np.rint(from_signed(image)).astype(np.uint8)), fit.original, LANCZOS)

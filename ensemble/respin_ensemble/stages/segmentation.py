@@ -56,4 +56,4 @@ def mask_at(logits: Array, fit: Fit) -> Mask:
     """
     square = cv2.resize(logits, (fit.padded.width, fit.padded.height), interpolation=cv2.INTER_LINEAR)
     photo = (fit.original.width, fit.original.height)
-    return cv2.resize(fit.unpadded(square), photo, interpolation=cv2.INTER_LINEAR) > 0
+    return cv2.resize(fit.remove_padding(square), photo, interpolation=cv2.INTER_LINEAR) > 0

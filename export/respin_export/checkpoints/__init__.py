@@ -103,7 +103,7 @@ def load_network(network: str, weights: Path, *, raw_weights: bool = False) -> n
     return module.eval().requires_grad_(False)
 
 
-def sizes_of(weights: Path) -> Sizes:
+def load_sizes(weights: Path) -> Sizes:
     """The image sizes that a weights folder is for: those of the published weights, unless `sizes.json` says others.
 
     Raises:

@@ -19,7 +19,7 @@ from respin.json_file import read_json_object
 from respin_export.checkpoints.pickles import read_tensors
 
 Module = TypeVar("Module", bound=nn.Module)
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 NAMED_DIFFERENCES = 3
 """How many keys of each kind a refusal names."""
@@ -48,7 +48,7 @@ class Checkpoint:
         """
         return cls(path, expected, read_tensors(path))
 
-    def part(self, prefix: str) -> Checkpoint:
+    def subset(self, prefix: str) -> Checkpoint:
         """The tensors whose names begin with a prefix, without it.
 
         Raises:
@@ -58,10 +58,10 @@ class Checkpoint:
             name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)
         }
         if not tensors:
-            raise self.refusal(f"no key begins with '{prefix}', the first are {_listed(self.tensors)}")
+            raise self.error(f"no key begins with '{prefix}', the first are {_listed(self.tensors)}")
         return Checkpoint(self.path, self.expected, tensors)
 
-    def shape(self, name: str, *, axes: int = 2) -> Shape:
+    def shape(self, name: str, *, axes: int = 2) -> TensorShape:
         """The shape of a tensor that sizes are read from.
 
         Args:
@@ -72,10 +72,10 @@ class Checkpoint:
             InvalidInput: it is not there, or has another number of axes.
         """
         if name not in self.tensors:
-            raise self.refusal(f"'{name}' is missing, the first keys are {_listed(self.tensors)}")
+            raise self.error(f"'{name}' is missing, the first keys are {_listed(self.tensors)}")
         shape = tuple(self.tensors[name].shape)
         if len(shape) != axes or 0 in shape:
-            raise self.refusal(f"'{name}' is {_shown(shape)}, expected {axes} axes, none of them empty")
+            raise self.error(f"'{name}' is {_shown(shape)}, expected {axes} axes, none of them empty")
         return shape
 
     def count(self, prefix: str) -> int:
@@ -87,10 +87,10 @@ class Checkpoint:
         numbered = re.compile(re.escape(prefix) + r"(\d+)\.")
         found = [int(match[1]) for match in map(numbered.match, self.tensors) if match]
         if not found:
-            raise self.refusal(f"no key begins with '{prefix}0', the first are {_listed(self.tensors)}")
+            raise self.error(f"no key begins with '{prefix}0', the first are {_listed(self.tensors)}")
         return max(found) + 1
 
-    def told(self, name: str, published: Any | None) -> Any:
+    def config_value(self, name: str, published: Any | None) -> Any:
         """A number that no shape tells: from the `config.json` beside the file, or that of the published sizes.
 
         Args:
@@ -105,12 +105,12 @@ class Checkpoint:
         for key in name.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if value is None and published is None:
-            raise self.refusal(
+            raise self.error(
                 f"its sizes are not the published ones, for others a config.json beside it must say '{name}'"
             )
         return published if value is None else value
 
-    def compare(self, state: Mapping[str, Tensor], wanted: Mapping[str, Shape]) -> None:
+    def compare(self, state: Mapping[str, Tensor], wanted: Mapping[str, TensorShape]) -> None:
         """Refuse tensors that do not fit a module.
 
         Args:
@@ -130,7 +130,9 @@ class Checkpoint:
             ],
         )
 
-    def check(self, *, missing: list[str], unknown: list[str], shapes: list[tuple[str, Shape, Shape]]) -> None:
+    def check(
+        self, *, missing: list[str], unknown: list[str], shapes: list[tuple[str, TensorShape, TensorShape]]
+    ) -> None:
         """Refuse if anything differs.
 
         Args:
@@ -148,9 +150,9 @@ class Checkpoint:
             if keys
         ]
         if mismatches or differences:
-            raise self.refusal("; ".join(differences + mismatches[:NAMED_DIFFERENCES]))
+            raise self.error("; ".join(differences + mismatches[:NAMED_DIFFERENCES]))
 
-    def refusal(self, difference: str) -> InvalidInput:
+    def error(self, difference: str) -> InvalidInput:
         """The error that says what was expected and how the file differs."""
         return InvalidInput(f"{self.path.name} is not {self.expected}: {difference}")
 
@@ -167,7 +169,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InvalidInput(f"{path} cannot be read ({error}); download the folder again") from None
 
 
-def filled(build: Callable[[], Module], state: Mapping[str, Tensor], checkpoint: Checkpoint) -> Module:
+def fill_module(build: Callable[[], Module], state: Mapping[str, Tensor], checkpoint: Checkpoint) -> Module:
     """Build a module without memory of its own and let the checkpoint's tensors be its weights.
 
     Args:
@@ -182,13 +184,13 @@ def filled(build: Callable[[], Module], state: Mapping[str, Tensor], checkpoint:
         with torch.device("meta"):
             module = build()
     except (ValueError, ZeroDivisionError) as error:
-        raise checkpoint.refusal(f"no such network can be built ({_first_line(error)})") from None
+        raise checkpoint.error(f"no such network can be built ({_first_line(error)})") from None
     checkpoint.compare(state, {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()})
-    module.load_state_dict({name: in_float32(tensor) for name, tensor in state.items()}, assign=True)
+    module.load_state_dict({name: to_float32(tensor) for name, tensor in state.items()}, assign=True)
     return module
 
 
-def filled_pretrained(
+def fill_pretrained(
     model_class: type[PreTrainedModel], config: PretrainedConfig, state: Mapping[str, Tensor], checkpoint: Checkpoint
 ) -> Any:
     """The same for a class of transformers, which renames what its older versions named otherwise.
@@ -202,13 +204,13 @@ def filled_pretrained(
             model, found = model_class.from_pretrained(
                 None,
                 config=config,
-                state_dict={name: in_float32(tensor) for name, tensor in state.items()},
+                state_dict={name: to_float32(tensor) for name, tensor in state.items()},
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # told below, in our words
                 output_loading_info=True,
             )
     except (ValueError, ZeroDivisionError) as error:
-        raise checkpoint.refusal(f"no such network can be built ({_first_line(error)})") from None
+        raise checkpoint.error(f"no such network can be built ({_first_line(error)})") from None
     checkpoint.check(
         missing=sorted(found["missing_keys"]),
         unknown=sorted(found["unexpected_keys"]),
@@ -217,7 +219,7 @@ def filled_pretrained(
     return model
 
 
-def in_float32(tensor: Tensor) -> Tensor:
+def to_float32(tensor: Tensor) -> Tensor:
     """A tensor of floats in float32, which is a copy only where it is of another type; any other as it is."""
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -244,5 +246,5 @@ def _listed(names: Mapping[str, Any] | list[str]) -> str:
     return ", ".join(f"'{name}'" for name in list(names)[:NAMED_DIFFERENCES]) or "none"
 
 
-def _shown(shape: Shape) -> str:
+def _shown(shape: TensorShape) -> str:
     return "x".join(map(str, shape)) or "a single number"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from respin_export.checkpoints.checkpoint import Checkpoint, filled
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_module
 from respin_export.networks.edsr import Edsr
 
 EXPECTED = "an EDSR x4 checkpoint (edsr_x4-4f62e9ef.pt or edsr_baseline_x4-6b446fab.pt)"
@@ -29,7 +29,7 @@ def load(_network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     """
     checkpoint = Checkpoint.read(path, EXPECTED)
     features = checkpoint.shape("head.0.weight", axes=4)[0]
-    scale = checkpoint.told("res_scale", RESIDUAL_SCALES.get(features))
+    scale = checkpoint.config_value("res_scale", RESIDUAL_SCALES.get(features))
     # The numbered modules of `body` are the blocks and one last convolution.
     build = partial(Edsr, blocks=checkpoint.count("body.") - 1, features=features, residual_scale=scale)
-    return filled(build, checkpoint.tensors, checkpoint)
+    return fill_module(build, checkpoint.tensors, checkpoint)

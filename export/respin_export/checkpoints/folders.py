@@ -7,11 +7,11 @@ from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import PretrainedConfig, PreTrainedModel
 
 from respin.errors import InvalidInput
 from respin_export.checkpoints import keys
-from respin_export.checkpoints.checkpoint import Checkpoint, filled, filled_pretrained, read_config
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_module, fill_pretrained, read_config
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 ENDINGS = ("safetensors", "bin")
@@ -53,8 +53,8 @@ def load_unet(folder: Path, *, in_channels: int, raw_weights: bool) -> UNet2DCon
     file = weights_file(folder, (RAW_VARIANT,) if raw_weights else VARIANTS)
     checkpoint = Checkpoint.read(file, "the UNet that the config.json beside it describes")
     if config.get("in_channels") != in_channels:
-        raise checkpoint.refusal(f"config.json says in_channels {config.get('in_channels')}, expected {in_channels}")
-    return filled(lambda: UNet2DConditionModel.from_config(config), checkpoint.tensors, checkpoint)
+        raise checkpoint.error(f"config.json says in_channels {config.get('in_channels')}, expected {in_channels}")
+    return fill_module(lambda: UNet2DConditionModel.from_config(config), checkpoint.tensors, checkpoint)
 
 
 def load_vae(folder: Path) -> AutoencoderKL:
@@ -65,33 +65,25 @@ def load_vae(folder: Path) -> AutoencoderKL:
     """
     config = read_config(folder / "config.json")
     checkpoint = Checkpoint.read(weights_file(folder), "the VAE that the config.json beside it describes")
-    state = keys.renamed(checkpoint.tensors, keys.VAE_ATTENTION)
-    return filled(lambda: AutoencoderKL.from_config(config), state, checkpoint)
+    state = keys.rename_tensors(checkpoint.tensors, keys.VAE_ATTENTION)
+    return fill_module(lambda: AutoencoderKL.from_config(config), state, checkpoint)
 
 
-def load_clip_vision(folder: Path) -> CLIPVisionModelWithProjection:
-    """A CLIP image tower's component folder.
+def load_clip(folder: Path, config_class: type[PretrainedConfig], model_class: type[PreTrainedModel]) -> Any:
+    """Load the component folder of a CLIP tower.
 
-    Raises:
-        InvalidInput: a file is missing or does not fit its config.
-    """
-    return _clip(folder, CLIPVisionConfig, CLIPVisionModelWithProjection)
-
-
-def load_clip_text(folder: Path) -> CLIPTextModel:
-    """A CLIP text tower's component folder.
+    Args:
+        folder: of the component.
+        config_class: transformers' class of the tower's configuration.
+        model_class: transformers' class of the tower.
 
     Raises:
         InvalidInput: a file is missing or does not fit its config.
     """
-    return _clip(folder, CLIPTextConfig, CLIPTextModel)
-
-
-def _clip(folder: Path, config_class: Any, model_class: Any) -> Any:
     read_config(folder / "config.json")
     config = config_class.from_pretrained(folder, local_files_only=True)
     checkpoint = Checkpoint.read(weights_file(folder), "the CLIP tower that the config.json beside it describes")
-    return filled_pretrained(model_class, config, checkpoint.tensors, checkpoint)
+    return fill_pretrained(model_class, config, checkpoint.tensors, checkpoint)
 
 
 def load_linear(folder: Path, prefix: str) -> nn.Linear:
@@ -104,6 +96,6 @@ def load_linear(folder: Path, prefix: str) -> nn.Linear:
     Raises:
         InvalidInput: a file is missing or holds something else.
     """
-    checkpoint = Checkpoint.read(weights_file(folder), "one linear layer").part(prefix)
+    checkpoint = Checkpoint.read(weights_file(folder), "one linear layer").subset(prefix)
     outputs, inputs = checkpoint.shape("weight")
-    return filled(lambda: nn.Linear(inputs, outputs), checkpoint.tensors, checkpoint)
+    return fill_module(lambda: nn.Linear(inputs, outputs), checkpoint.tensors, checkpoint)

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
 
 from respin_export.checkpoints import keys
-from respin_export.checkpoints.checkpoint import Checkpoint, filled_pretrained, read_config
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_pretrained, read_config
 from respin_export.checkpoints.folders import weights_file
 from respin_export.networks.grounding_dino import GroundingDino
 
@@ -46,15 +46,15 @@ def _from_folder(folder: Path) -> Any:
     config.disable_custom_kernels = True
     checkpoint = Checkpoint.read(weights_file(folder), EXPECTED)
     # The library itself gives its older names the newer ones.
-    state = keys.renamed(checkpoint.tensors, (), leftovers=keys.GROUNDING_DINO_LEFTOVERS)
-    return filled_pretrained(GroundingDinoForObjectDetection, config, state, checkpoint)
+    state = keys.rename_tensors(checkpoint.tensors, (), leftovers=keys.GROUNDING_DINO_LEFTOVERS)
+    return fill_pretrained(GroundingDinoForObjectDetection, config, state, checkpoint)
 
 
 def _from_file(path: Path) -> Any:
     read = Checkpoint.read(path, EXPECTED)
     checkpoint = Checkpoint(path, EXPECTED, {_unwrapped(name): tensor for name, tensor in read.tensors.items()})
-    state = keys.renamed(checkpoint.tensors, keys.GROUNDING_DINO, leftovers=keys.GROUNDING_DINO_LEFTOVERS)
-    return filled_pretrained(GroundingDinoForObjectDetection, _config(checkpoint), state, checkpoint)
+    state = keys.rename_tensors(checkpoint.tensors, keys.GROUNDING_DINO, leftovers=keys.GROUNDING_DINO_LEFTOVERS)
+    return fill_pretrained(GroundingDinoForObjectDetection, _config(checkpoint), state, checkpoint)
 
 
 def _unwrapped(name: str) -> str:
@@ -107,7 +107,7 @@ _OUTPUT_NORM = re.compile(r"backbone\.0\.norm(\d)\.weight")
 
 def _bert(checkpoint: Checkpoint) -> BertConfig:
     vocabulary, width = checkpoint.shape("bert.embeddings.word_embeddings.weight")
-    heads = checkpoint.told("bert.num_attention_heads", TEXT_HEADS.get(width))
+    heads = checkpoint.config_value("bert.num_attention_heads", TEXT_HEADS.get(width))
     return BertConfig(
         vocab_size=vocabulary,
         hidden_size=width,

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from respin_export.checkpoints import folders, latent_diffusion
-from respin_export.checkpoints.checkpoint import Checkpoint, filled_pretrained
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_pretrained
 from respin_export.networks.clip import ClipText
 from respin_export.networks.unet import InpaintUNet
 
@@ -34,7 +34,9 @@ def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
         InvalidInput: the file or folder is not what it should be.
     """
     if network == "clip_text":
-        return ClipText(folders.load_clip_text(path / "text_encoder") if path.is_dir() else _text(path))
+        if path.is_dir():
+            return ClipText(folders.load_clip(path / "text_encoder", CLIPTextConfig, CLIPTextModel))
+        return ClipText(_text(path))
     if path.is_dir():
         unet = folders.load_unet(path / "unet", in_channels=IN_CHANNELS, raw_weights=raw_weights)
     else:
@@ -44,7 +46,7 @@ def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
 
 
 def _text(path: Path) -> CLIPTextModel:
-    text = Checkpoint.read(path, EXPECTED).part(TEXT)
+    text = Checkpoint.read(path, EXPECTED).subset(TEXT)
     vocabulary, width = text.shape("embeddings.token_embedding.weight")
     config = CLIPTextConfig(
         vocab_size=vocabulary,
@@ -57,4 +59,4 @@ def _text(path: Path) -> CLIPTextModel:
         bos_token_id=vocabulary - 2,
         eos_token_id=vocabulary - 1,
     )
-    return filled_pretrained(CLIPTextModel, config, text.tensors, text)
+    return fill_pretrained(CLIPTextModel, config, text.tensors, text)

@@ -119,7 +119,9 @@ VAE_ATTENTION: Rules = tuple(
 _SEVERAL = re.compile(r"(.*)\{(.*)\}(.*)")
 
 
-def renamed(tensors: Mapping[str, Tensor], rules: Rules, *, leftovers: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def rename_tensors(
+    tensors: Mapping[str, Tensor], rules: Rules, *, leftovers: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
     """Tensors under a library's names.
 
     Args:
@@ -130,11 +132,11 @@ def renamed(tensors: Mapping[str, Tensor], rules: Rules, *, leftovers: tuple[str
     state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if not any(re.search(pattern, name) for pattern in leftovers):
-            state.update(_parts(new_name(name, rules), tensor))
+            state.update(_parts(rename(name, rules), tensor))
     return state
 
 
-def new_name(name: str, rules: Rules) -> str:
+def rename(name: str, rules: Rules) -> str:
     """A name after all rules of a table."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)

@@ -7,7 +7,7 @@ from functools import partial
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-from respin_export.checkpoints.checkpoint import Checkpoint, filled
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_module
 
 RAW = "model."
 AVERAGED = "model_ema."
@@ -32,10 +32,10 @@ def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) ->
     Raises:
         InvalidInput: it does not fit.
     """
-    chosen = checkpoint.part(UNET) if raw_weights else _averaged(checkpoint)
+    chosen = checkpoint.subset(UNET) if raw_weights else _averaged(checkpoint)
     found = chosen.shape("input_blocks.0.0.weight", axes=4)[1]
     if found != in_channels:
-        raise checkpoint.refusal(
+        raise checkpoint.error(
             f"'{UNET}input_blocks.0.0.weight' takes {found} channels, expected {in_channels}: another model's UNet"
         )
     config = unet_config(chosen)
@@ -43,12 +43,12 @@ def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) ->
     old_names = convert_ldm_unet_checkpoint({UNET + name: name for name in chosen.tensors}, config)
     chosen.check(missing=[], unknown=sorted(chosen.tensors.keys() - set(old_names.values())), shapes=[])
     state = {new: chosen.tensors[old] for new, old in old_names.items()}
-    return filled(partial(UNet2DConditionModel, **config), state, chosen)
+    return fill_module(partial(UNet2DConditionModel, **config), state, chosen)
 
 
 def _averaged(checkpoint: Checkpoint) -> Checkpoint:
     """The moving average, whose keys are the parameters' own without any dot (ldm/modules/ema.py)."""
-    raw = checkpoint.part(UNET)
+    raw = checkpoint.subset(UNET)
     if not any(name.startswith(AVERAGED) for name in checkpoint.tensors):
         return raw
     keys = {name: AVERAGED + (UNET.removeprefix(RAW) + name).replace(".", "") for name in raw.tensors}
@@ -94,7 +94,7 @@ def load_vae(checkpoint: Checkpoint) -> AutoencoderKL:
     Raises:
         InvalidInput: it does not fit.
     """
-    vae = checkpoint.part(VAE)
+    vae = checkpoint.subset(VAE)
     tensors = {name: tensor for name, tensor in vae.tensors.items() if not name.startswith(VAE_LEFTOVERS)}
     config = vae_config(vae)
     old_names = convert_ldm_vae_checkpoint({VAE + name: _Name(name) for name in tensors}, config)
@@ -105,7 +105,7 @@ def load_vae(checkpoint: Checkpoint) -> AutoencoderKL:
         name: tensor.reshape(tensor.shape[:2]) if ".attentions.0.to_" in name else tensor
         for name, tensor in state.items()
     }
-    return filled(partial(AutoencoderKL, **config), flat, vae)
+    return fill_module(partial(AutoencoderKL, **config), flat, vae)
 
 
 class _Name(str):

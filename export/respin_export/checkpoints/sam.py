@@ -9,7 +9,7 @@ from torch import nn
 from transformers import SamConfig, SamModel
 
 from respin_export.checkpoints import keys
-from respin_export.checkpoints.checkpoint import Checkpoint, filled_pretrained
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_pretrained
 from respin_export.networks.sam import UPSTREAM_TRANSFORMER_EPS, SamDecoder, SamEncoder
 
 EXPECTED = "a SAM checkpoint (sam_vit_l_0b3195.pth)"
@@ -35,7 +35,7 @@ def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
         prompt_encoder_config=_prompts(checkpoint),
         mask_decoder_config=_masks(checkpoint),
     )
-    model = filled_pretrained(SamModel, config, keys.renamed(checkpoint.tensors, keys.SAM), checkpoint)
+    model = fill_pretrained(SamModel, config, keys.rename_tensors(checkpoint.tensors, keys.SAM), checkpoint)
     return SamEncoder(model) if network == "sam_encoder" else SamDecoder(model)
 
 
@@ -76,7 +76,7 @@ def _masks(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "hidden_size": width,
         "num_hidden_layers": checkpoint.count("mask_decoder.transformer.layers."),
-        "num_attention_heads": checkpoint.told("dec_heads", DECODER_HEADS.get(width)),
+        "num_attention_heads": checkpoint.config_value("dec_heads", DECODER_HEADS.get(width)),
         "mlp_dim": checkpoint.shape("mask_decoder.transformer.layers.0.mlp.lin1.weight")[0],
         "attention_downsample_rate": width // narrow,
         "num_multimask_outputs": tokens - 1,

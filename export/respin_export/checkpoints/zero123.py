@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from respin_export.checkpoints import folders, keys, latent_diffusion
-from respin_export.checkpoints.checkpoint import Checkpoint, filled, filled_pretrained
+from respin_export.checkpoints.checkpoint import Checkpoint, fill_module, fill_pretrained
 from respin_export.networks.clip import ClipVision
 from respin_export.networks.unet import Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
@@ -60,8 +60,8 @@ class _Folder:
     def vae(self) -> Any:
         return folders.load_vae(self.path / "vae")
 
-    def clip(self) -> CLIPVisionModelWithProjection:
-        return folders.load_clip_vision(self.path / "image_encoder")
+    def clip(self) -> Any:
+        return folders.load_clip(self.path / "image_encoder", CLIPVisionConfig, CLIPVisionModelWithProjection)
 
     def cc_projection(self) -> nn.Linear:
         return folders.load_linear(self.path / "cc_projection", "projection.")
@@ -79,18 +79,18 @@ class _File:
     def vae(self) -> Any:
         return latent_diffusion.load_vae(self.checkpoint)
 
-    def clip(self) -> CLIPVisionModelWithProjection:
-        clip = self.checkpoint.part(CLIP)
-        state = keys.renamed(clip.tensors, keys.CLIP_VISION)
+    def clip(self) -> Any:
+        clip = self.checkpoint.subset(CLIP)
+        state = keys.rename_tensors(clip.tensors, keys.CLIP_VISION)
         config = _clip_config(clip)
         # CLIP multiplies from the left.
         state |= {"visual_projection.weight": _transposed(clip.tensors["proj"])}
-        return filled_pretrained(CLIPVisionModelWithProjection, config, state, clip)
+        return fill_pretrained(CLIPVisionModelWithProjection, config, state, clip)
 
     def cc_projection(self) -> nn.Linear:
-        projection = self.checkpoint.part(CC_PROJECTION)
+        projection = self.checkpoint.subset(CC_PROJECTION)
         outputs, inputs = projection.shape("weight")
-        return filled(lambda: nn.Linear(inputs, outputs), projection.tensors, projection)
+        return fill_module(lambda: nn.Linear(inputs, outputs), projection.tensors, projection)
 
 
 def _transposed(matrix: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from respin.errors import RespinError
 from respin_export.mini.networks import BUILDERS
 from respin_export.mini.sizes import SIZES
 from respin_export.mini.stored import store_in_half
-from respin_export.mini.trained import KEPT, trained_or_new
+from respin_export.mini.trained import KEPT, load_or_build
 from respin_export.set_writer import SetWriter
 from respin_export.to_onnx import OPSET, export_network
 from respin_export.training.loop import CURVE, WEIGHTS
@@ -57,7 +57,7 @@ def export_mini(folder: Path, names: Sequence[str], runs: Path, progress: Progre
     writer = SetWriter.open(folder, name="mini", precision="fp32", sizes=SIZES)
     for name in names:
         progress.update(task, description=name)
-        module, training = trained_or_new(name, runs)
+        module, training = load_or_build(name, runs)
         with writer.draft(name) as draft:
             parity = export_network(module, NETWORKS[name], SIZES, draft)
             store_in_half(draft)

@@ -1,7 +1,7 @@
 """The mini set's EDSR: the paper's class, small, and the leaner form of it that is trained.
 
 Nothing but shuffles lies between the three convolutions of EDSR's tail, so a single one of 3 x 3 that makes all 48
-numbers of a pixel is a tail too, at a third of the arithmetic. `TrainedEdsr` learns that one; `as_edsr` writes it into
+numbers of a pixel is a tail too, at a third of the arithmetic. `TrainedEdsr` learns that one; `to_edsr` writes it into
 the three.
 """
 
@@ -64,7 +64,7 @@ class TrainedEdsr(nn.Module):
 
 
 @torch.no_grad()
-def as_edsr(trained: TrainedEdsr) -> Edsr:
+def to_edsr(trained: TrainedEdsr) -> Edsr:
     """Write trained weights into the class of the contract; both compute the same.
 
     The tail's first convolution makes 12 numbers for each of 2 x 2 pixels; its second only distributes them to 4 x 4,

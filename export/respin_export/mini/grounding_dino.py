@@ -144,12 +144,12 @@ class MiniGroundingDino(GroundingDino):
         text_self_attention_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Find candidate boxes; arguments and results are those of `GroundingDino.forward`."""
-        seen, share = padded_with_sides(image)
+        seen, share = pad_with_sides(image)
         logits, boxes = super().forward(seen, input_ids, attention_mask, position_ids, text_self_attention_mask)
         return logits, boxes * share
 
 
-def padded_with_sides(image: Tensor) -> tuple[Tensor, Tensor]:
+def pad_with_sides(image: Tensor) -> tuple[Tensor, Tensor]:
     """Pad an image at the right and below with the mean colour, and add its padded sides as channels.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from respin_export.mini.clip import clip_text, clip_vision
-from respin_export.mini.edsr import TrainedEdsr, as_edsr
+from respin_export.mini.edsr import TrainedEdsr, to_edsr
 from respin_export.mini.grounding_dino import MiniGroundingDino, grounding_dino_model
 from respin_export.mini.sam import MiniSam
 from respin_export.mini.unets import MiniInpaintUNet, zero123_unet
@@ -25,7 +25,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "zero123_unet": zero123_unet,
     "vae_encoder": MiniVaeEncoder,
     "vae_decoder": MiniVaeDecoder,
-    "edsr": lambda: as_edsr(TrainedEdsr()),
+    "edsr": lambda: to_edsr(TrainedEdsr()),
     "clip_text": clip_text,
     "inpaint_unet": MiniInpaintUNet,
 }
@@ -39,10 +39,10 @@ def build(name: str, *, seed: int = SEED) -> nn.Module:
         name: of the contract.
         seed: of the weights.
     """
-    return seeded(BUILDERS[name], seed).eval()
+    return build_seeded(BUILDERS[name], seed).eval()
 
 
-def seeded(make: Callable[[], nn.Module], seed: int = SEED) -> nn.Module:
+def build_seeded(make: Callable[[], nn.Module], seed: int = SEED) -> nn.Module:
     """Make a module with PyTorch's random numbers set, and leave them as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from respin_export.mini.networks import SEED, build, seeded
+from respin_export.mini.networks import SEED, build, build_seeded
 from respin_export.training.loop import CURVE, WEIGHTS
 from respin_export.training.recipes import TRAINED
 
@@ -17,19 +17,19 @@ KEPT = Path(__file__).resolve().parents[3] / "models" / "mini-weights"
 """The runs that the committed set comes from: weights in float16, and curves. Only a checkout has them."""
 
 
-def trained_or_new(name: str, runs: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_or_build(name: str, runs: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Load a network from its run, or make it new, with what there is to say about its training."""
     run, load = TRAINED.get(name, (None, None))
     if run is None or load is None or not (runs / run / WEIGHTS).is_file():
-        return rounded(build(name)), {"trained": False, "seed": SEED}
+        return round_weights(build(name)), {"trained": False, "seed": SEED}
     with (runs / run / CURVE).open() as file:
         rows = list(csv.DictReader(file))
     figures = {key: float(value) for key, value in rows[-1].items()} if rows else {}
-    return rounded(seeded(lambda: load(runs))), {"trained": True, "run": run, **figures}
+    return round_weights(build_seeded(lambda: load(runs))), {"trained": True, "run": run, **figures}
 
 
 @torch.no_grad()
-def rounded(module: nn.Module) -> nn.Module:
+def round_weights(module: nn.Module) -> nn.Module:
     """Round the weights to float16, as they will be stored: graph and module stay the same function."""
     for parameter in module.parameters():
         parameter.copy_(parameter.half().float())

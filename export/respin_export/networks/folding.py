@@ -11,7 +11,7 @@ from respin_export.networks.edsr import Edsr, FoldedTail
 from respin_export.networks.unet import Zero123UNet
 
 
-def folded(module: nn.Module) -> nn.Module:
+def fold(module: nn.Module) -> nn.Module:
     """Let each network that has a leaner form take it.
 
     Args:

@@ -89,7 +89,7 @@ def _rows_and_columns(height: int, width: int, like: Tensor) -> Tensor:
     return torch.cat([rows, columns], dim=1)
 
 
-def positions_in_keys(encoder: nn.Module) -> None:
+def move_positions_into_keys(encoder: nn.Module) -> None:
     """Let every layer of SAM's image encoder that looks at the whole image do so by `PositionsInKeys`.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-def guided(unconditional: Tensor, conditional: Tensor, guidance: Tensor) -> Tensor:
+def apply_guidance(unconditional: Tensor, conditional: Tensor, guidance: Tensor) -> Tensor:
     """Classifier-free guidance (Ho and Salimans 2022), as Stable Diffusion writes it.
 
     Args:
@@ -58,7 +58,7 @@ class Zero123UNet(nn.Module):
         )
         contexts = torch.cat([torch.zeros_like(context), context])
         unconditional, conditional = _both_predictions(self.unet, sample, timestep, contexts)
-        return guided(unconditional, conditional, guidance)
+        return apply_guidance(unconditional, conditional, guidance)
 
 
 class InpaintUNet(nn.Module):
@@ -100,7 +100,7 @@ class InpaintUNet(nn.Module):
         sample = torch.cat([latents, mask, masked_image_latents], dim=1)
         negative_first = torch.cat([contexts[:, 1], contexts[:, 0]])
         unconditional, conditional = _both_predictions(self.unet, torch.cat([sample, sample]), timestep, negative_first)
-        return guided(unconditional, conditional, guidance)
+        return apply_guidance(unconditional, conditional, guidance)
 
 
 def _both_predictions(unet: nn.Module, sample: Tensor, timestep: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:

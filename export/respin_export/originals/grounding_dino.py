@@ -9,8 +9,9 @@ import numpy as np
 
 from respin.contracts.networks import CAPTION_TOKENS
 from respin.specs import Array
+from respin_export.example import caption_inputs
 from respin_export.originals import fill
-from respin_export.originals.case import Case, normalised
+from respin_export.originals.case import Case, normalise
 from respin_export.originals.reference import Reference
 
 LAYOUT = "groundingdino/reduced"
@@ -24,24 +25,14 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def caption(ids: Array, length: int = CAPTION_TOKENS) -> dict[str, Array]:
-    """The four text inputs of a caption, padded.
+    """Return the four text inputs of a caption, with a batch axis.
 
     Args:
-        ids: (1, tokens) of BERT.
-        length: to pad to.
+        ids: BERT's tokens, (1, tokens).
+        length: number of tokens to pad to.
     """
-    padded = np.zeros((1, length), np.int64)
-    padded[:, : ids.shape[1]] = ids
-    positions, visible = np.zeros_like(padded), np.eye(length, dtype=bool)[None].copy()
-    for start, end in PHRASES[ids.shape[1]]:
-        positions[0, start:end] = np.arange(end - start)
-        visible[0, start:end, start:end] = True
-    return {
-        "input_ids": padded,
-        "attention_mask": np.arange(length)[None] < ids.shape[1],
-        "position_ids": positions,
-        "text_self_attention_mask": visible,
-    }
+    inputs = caption_inputs(ids[0], PHRASES[ids.shape[1]], length)
+    return {name: array[None] for name, array in inputs.items()}
 
 
 def cases(reference: Reference, network: str) -> Iterator[Case]:
@@ -56,7 +47,7 @@ def cases(reference: Reference, network: str) -> Iterator[Case]:
         ids = known[f"{name}.input_ids"]
         height, width = map(int, known.get(f"{name}.image_hw", reference.config(LAYOUT)["image_hw"]))
         picture = fill.image(f"gdino_{name}" if "wide" in name else "gdino", height, width)
-        inputs = {"image": normalised(picture.astype(np.float32) / 255, MEAN, STD), **caption(ids)}
+        inputs = {"image": normalise(picture.astype(np.float32) / 255, MEAN, STD), **caption(ids)}
         wanted = {"logits": known[f"{name}.pred_logits"], "boxes": known[f"{name}.pred_boxes"]}
         yield Case(
             network, f"{name}, {height} x {width} px", inputs, wanted, kept=partial(_without_padding, ids.shape[1])

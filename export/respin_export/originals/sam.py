@@ -9,7 +9,7 @@ from PIL import Image
 
 from respin.specs import Array
 from respin_export.originals import fill
-from respin_export.originals.case import Case, normalised
+from respin_export.originals.case import Case, normalise
 from respin_export.originals.reference import Reference
 
 LAYOUT = "sam/reduced"
@@ -17,14 +17,14 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 def image(reference: Reference) -> Array:
-    """The encoder's input, (1, 3, S, S) float32: resized, normalised, zero-padded below right."""
+    """The encoder's input, (1, 3, S, S) float32: resized, normalise, zero-padded below right."""
     known = reference.outputs(LAYOUT)
     height, width = map(int, known["input_size"])
     picture = Image.fromarray(fill.image("sam", *map(int, known["original_size"])))
     side = int(reference.config(LAYOUT)["image_size"])
     padded = np.zeros((1, 3, side, side), np.float32)
     resized = picture.resize((width, height), Image.Resampling.BILINEAR)
-    padded[:, :, :height, :width] = normalised(np.asarray(resized), MEAN, STD)
+    padded[:, :, :height, :width] = normalise(np.asarray(resized), MEAN, STD)
     return padded
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from respin.specs import Array
 from respin_export.originals import fill
-from respin_export.originals.case import Case, channels_first, normalised
+from respin_export.originals.case import Case, channels_first, normalise
 from respin_export.originals.reference import Reference
 
 LAYOUT = "zero123/reduced"
@@ -32,7 +32,7 @@ def image() -> Array:
 def clip_image() -> Array:
     """The same as CLIP saw it, (1, 3, 224, 224): resized with align_corners and without antialiasing."""
     resized = F.interpolate(torch.from_numpy(image()), (224, 224), mode="bicubic", align_corners=True)
-    return normalised(((resized + 1) / 2)[0].permute(1, 2, 0).numpy(), CLIP_MEAN, CLIP_STD)
+    return normalise(((resized + 1) / 2)[0].permute(1, 2, 0).numpy(), CLIP_MEAN, CLIP_STD)
 
 
 def cases(reference: Reference, network: str) -> Iterator[Case]:

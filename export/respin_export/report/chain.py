@@ -20,15 +20,14 @@ from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.model_set import Sizes
 from respin.specs import ModelSpec, TensorSpec
-from respin_export.checkpoints import load_network, sizes_of
-from respin_export.deviation import Deviation, Measurement, NamedArrays
+from respin_export.checkpoints import load_network, load_sizes
+from respin_export.deviation import Deviation, MeasureDeviations, NamedArrays
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
 from respin_export.mini.sizes import SIZES as MINI
-from respin_export.originals.case import Case
-from respin_export.originals.cases import cases_of
+from respin_export.originals.case import Case, cases_of
 from respin_export.originals.reference import Reference
-from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, named, run_graph
+from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, outputs_by_name, run_graph
 from respin_export.report.rows import LINKS, ParityRow
 from respin_export.small import build
 from respin_export.to_onnx import ExportOptions, Precision, export_network
@@ -62,7 +61,7 @@ class Chain:
     def __call__(self, on_stage: Callable[[str], None]) -> list[ParityRow]:
         """Measure every link; a task of `run_isolated`."""
         on_stage("loading")
-        reference, sizes = Reference(self.reference), sizes_of(self.weights)
+        reference, sizes = Reference(self.reference), load_sizes(self.weights)
         spec = with_lengths(NETWORKS[self.network], dict(reference.contract_lengths(self.network)))
         cases = cases_of(self.network, reference, self.weights)
         on_stage("computing")
@@ -129,7 +128,7 @@ def _probes(subject: _Subject, precision: str) -> Iterator[_Probe]:
         if precision == "fp16":
             inputs = inputs_without_amplification(inputs)
         name = ", ".join([f"batch {batch}", *(f"{axis} {length}" for axis, length in lengths.items()), f"seed {seed}"])
-        yield _Probe(name, inputs, named(subject.spec, module_outputs(subject.module, inputs)))
+        yield _Probe(name, inputs, outputs_by_name(subject.spec, module_outputs(subject.module, inputs)))
 
 
 def _module_rows(module: nn.Module, case: Case) -> list[ParityRow]:
@@ -153,7 +152,7 @@ class _Graph:
 
 def _graph_rows(graph: _Graph, probes: Sequence[_Probe]) -> Iterator[ParityRow]:
     network, link = graph.subject.spec.name, f"module → ONNX {graph.precision.upper()}"
-    measure: Measurement = deviations_fp16 if graph.precision == "fp16" else deviations_fp32
+    measure: MeasureDeviations = deviations_fp16 if graph.precision == "fp16" else deviations_fp32
     try:
         graph.write()
     except RespinError as error:
@@ -174,13 +173,13 @@ def _amplifies(case: Case) -> bool:
     return guidance is not None and bool((guidance > 1).any())
 
 
-def _from_original(graph: _Graph, case: Case, measure: Measurement) -> list[Deviation]:
+def _from_original(graph: _Graph, case: Case, measure: MeasureDeviations) -> list[Deviation]:
     # The originals' inputs may be smaller than the contract's.
     outputs = run_graph(graph.path, graph.subject.spec, case.inputs)
     return measure(graph.subject.spec.name, case.kept(outputs), case.wanted)
 
 
-def _from_module(graph: _Graph, probe: _Probe, measure: Measurement) -> list[Deviation]:
+def _from_module(graph: _Graph, probe: _Probe, measure: MeasureDeviations) -> list[Deviation]:
     return measure(graph.subject.spec.name, graph_outputs(graph.path, graph.subject.spec, probe.inputs), probe.wanted)
 
 

@@ -22,7 +22,7 @@ from respin.report.circumstances import today, versions_text
 from respin.report.markdown import check_section, write_section
 from respin.report.rows import read_rows, write_rows
 from respin_export.errors import ExportMismatch
-from respin_export.isolated import Done, Event, Failed, Run, Stage, Task, run_isolated
+from respin_export.isolated import IsolatedTask, TaskDone, TaskEvent, TaskFailed, TaskProgress, TaskRunner, run_isolated
 from respin_export.report.page import parity_text
 from respin_export.report.plot import check_plotting_installed, plot_parity
 from respin_export.report.rows import ParityRow
@@ -64,8 +64,8 @@ def parity(
     with TemporaryDirectory() as weights, _progress() as progress:
         task = progress.add_task("", total=len(chosen))
 
-        def follow(event: Event) -> None:
-            if isinstance(event, Stage):
+        def follow(event: TaskEvent) -> None:
+            if isinstance(event, TaskProgress):
                 progress.update(task, description=f"{event.name}: {event.stage}")
             elif event.name in chosen:
                 progress.advance(task)
@@ -86,8 +86,8 @@ def measure(
     weights: Path,
     *,
     jobs: int = 1,
-    follow: Callable[[Event], None] = lambda _: None,
-    run: Run = run_isolated,
+    follow: Callable[[TaskEvent], None] = lambda _: None,
+    run: TaskRunner = run_isolated,
 ) -> list[ParityRow]:
     """Measure the chain of some networks.
 
@@ -113,17 +113,17 @@ def measure(
     Reference(reference).check()
     date, versions = today(), versions_text(PACKAGES)
     rows: list[ParityRow] = []
-    written: dict[str, Task] = {"weights": ReducedWeights(weights, reference)}
+    written: dict[str, IsolatedTask] = {"weights": ReducedWeights(weights, reference)}
     for event in run(written, 1):
         follow(event)
-        if isinstance(event, Failed):
+        if isinstance(event, TaskFailed):
             raise event.error
-    chains: dict[str, Task] = {network: Chain(network, weights, reference) for network in networks}
+    chains: dict[str, IsolatedTask] = {network: Chain(network, weights, reference) for network in networks}
     for event in run(chains, jobs):
         follow(event)
-        if isinstance(event, Done):
+        if isinstance(event, TaskDone):
             rows += event.result
-        elif isinstance(event, Failed):
+        elif isinstance(event, TaskFailed):
             rows.append(ParityRow.failed(event.name, "", "", str(event.error)))
     return [replace(row, date=date, versions=versions) for row in rows]
 

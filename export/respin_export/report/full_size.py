@@ -29,8 +29,8 @@ from respin.model_set import ModelSet, NetworkFile
 from respin.report.circumstances import core_count, cpu_name, today, versions_text
 from respin.report.markdown import check_section, write_section
 from respin.report.rows import read_rows, write_rows
-from respin_export.export_set import Plan, export_set
-from respin_export.isolated import Done, Event, Failed, Run, run_isolated
+from respin_export.export_set import ExportPlan, export_set
+from respin_export.isolated import TaskDone, TaskEvent, TaskFailed, TaskRunner, run_isolated
 from respin_export.published import PublishedWeights
 from respin_export.report.page import full_size_text
 from respin_export.report.rows import LIMIT_MIB, STEPS, Cost
@@ -72,7 +72,7 @@ class FullSize:
     networks: Sequence[str] = tuple(NETWORKS)
     size: str = "full"
     tell: Callable[[str], None] = lambda _: None
-    run: Run = run_isolated
+    run: TaskRunner = run_isolated
     build: Build = build_in_own_process
 
     @property
@@ -132,9 +132,9 @@ class FullSize:
     def _export(self, cost: Cost) -> Cost:
         source = PublishedWeights(self.weights)
         options = {"precision": cost.step, "gated": (cost.network, cost.step) not in UNGATED}
-        plan = Plan(self.work / cost.step, f"full-{cost.step}", source.sizes, [cost.network], source, options)
-        ends: list[Done | Failed] = []
-        failed = export_set(plan, lambda event: ends.append(event) if isinstance(event, Done) else None, self.run)
+        plan = ExportPlan(self.work / cost.step, f"full-{cost.step}", source.sizes, [cost.network], source, options)
+        ends: list[TaskDone | TaskFailed] = []
+        failed = export_set(plan, lambda event: ends.append(event) if isinstance(event, TaskDone) else None, self.run)
         for event in [*ends, *failed]:
             cost = _ended(cost, event)
         if failed:
@@ -191,10 +191,10 @@ def _is_whole(chosen: Chosen, folder: Path) -> bool:
     return all((folder / chosen.checkpoint.name / path).is_file() for path in files)
 
 
-def _ended(cost: Cost, event: Event) -> Cost:
-    if isinstance(event, Done):
+def _ended(cost: Cost, event: TaskEvent) -> Cost:
+    if isinstance(event, TaskDone):
         return replace(cost, wall_s=event.wall_s, peak_rss_mib=event.peak_rss_mib)
-    return replace(cost, failure=str(event.error)) if isinstance(event, Failed) else cost
+    return replace(cost, failure=str(event.error)) if isinstance(event, TaskFailed) else cost
 
 
 def _mib(files: Iterable[NetworkFile]) -> float:

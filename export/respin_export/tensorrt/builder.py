@@ -14,10 +14,10 @@ from typing import Any
 
 from respin.errors import InvalidInput
 from respin_export.errors import BuildFailed
-from respin_export.optimization_profile import Shape
+from respin_export.optimization_profile import InputShape
 from respin_export.tensorrt.flavours import CURRENT
 
-Report = Callable[[str, int, int], None]
+ReportPhase = Callable[[str, int, int], None]
 """Told of progress: the phase, steps done, steps in all."""
 
 SCRATCH = re.compile(r"Total Activation Memory: (\d+) bytes")
@@ -44,7 +44,7 @@ class EngineTask:
 
     network: str
     graph: Path
-    profile: Mapping[str, tuple[Shape, Shape, Shape]]
+    profile: Mapping[str, tuple[InputShape, InputShape, InputShape]]
     engine: Path
     flavour: str
     capabilities: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class EngineTask:
     workspace_bytes: int | None = None
 
 
-def build_engine(trt: Any, task: EngineTask, report: Report) -> int | None:
+def build_engine(trt: Any, task: EngineTask, report: ReportPhase) -> int | None:
     """Parse a graph, build its engine strongly typed (precision is the graph's own), and write it.
 
     Args:
@@ -171,7 +171,7 @@ def _logger(trt: Any) -> Any:
     return Logger()
 
 
-def _progress_monitor(trt: Any, report: Report) -> Any:
+def _progress_monitor(trt: Any, report: ReportPhase) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # TensorRT has no types
         """Hands on the steps of every phase; phases lie within one another, the innermost moves fastest."""
 

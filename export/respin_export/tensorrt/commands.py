@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from respin_export.errors import BuildFailed
-from respin_export.tensorrt.builder import Report
+from respin_export.tensorrt.builder import ReportPhase
 from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
 from respin_export.tensorrt.identity import EngineRecord
@@ -84,7 +84,7 @@ def _bars() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _bar(bars: Progress, network: str) -> Report:
+def _bar(bars: Progress, network: str) -> ReportPhase:
     for task in bars.tasks:
         bars.stop_task(task.id)
     bar = bars.add_task("parsing", total=None, network=network)

@@ -12,12 +12,12 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput, RespinError
 from respin.model_set import MANIFEST, ModelSet, NetworkFile, Sizes, sha256_of
 from respin_export.optimization_profile import optimization_profile
-from respin_export.tensorrt.builder import EngineTask, Report
+from respin_export.tensorrt.builder import EngineTask, ReportPhase
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.identity import EngineIdentity, EngineRecord, shapes_text, weights_sha256
 from respin_export.tensorrt.process import BuildCost, build_in_own_process
 
-Build = Callable[[EngineTask, Report], BuildCost]
+Build = Callable[[EngineTask, ReportPhase], BuildCost]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def build_engines(
     options: EngineOptions,
     *,
     networks: Sequence[str] = (),
-    progress: Callable[[str], Report] = lambda _network: lambda *_: None,
+    progress: Callable[[str], ReportPhase] = lambda _network: lambda *_: None,
     build: Build = build_in_own_process,
 ) -> EngineReport:
     """Build engines of a set's networks into a set of their own; those that are up to date are kept.
@@ -177,7 +177,7 @@ def _task(graph: Path, identity: EngineIdentity, sizes: Sizes, folder: Path, opt
     )
 
 
-def _build(task: EngineTask, identity: EngineIdentity, report: Report, build: Build) -> EngineRecord:
+def _build(task: EngineTask, identity: EngineIdentity, report: ReportPhase, build: Build) -> EngineRecord:
     """Build an engine, move it into place, and remove those that it replaces."""
     folder = task.engine.parent
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from respin.errors import ContractMismatch
 from respin.model_set import NetworkFile, sha256_of
-from respin_export.optimization_profile import Shape
+from respin_export.optimization_profile import InputShape
 
 RECORD = "engine.json"
 """Name of the record, in the engine's folder."""
@@ -141,7 +141,7 @@ def weights_sha256(files: Iterable[NetworkFile]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def shapes_text(profile: Mapping[str, tuple[Shape, Shape, Shape]]) -> str:
+def shapes_text(profile: Mapping[str, tuple[InputShape, InputShape, InputShape]]) -> str:
     """An optimization profile in one line, e.g. "image 1x3x32x32 1x3x256x256 4x3x512x512; ..."."""
     return "; ".join(
         " ".join([name, *("x".join(map(str, shape)) for shape in shapes)]) for name, shapes in profile.items()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from respin.errors import InternalError
-from respin_export.isolated import Done, Failed, run_isolated
-from respin_export.tensorrt.builder import EngineTask, Report, build_engine
+from respin_export.isolated import TaskDone, TaskFailed, run_isolated
+from respin_export.tensorrt.builder import EngineTask, ReportPhase, build_engine
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BuildCost:
     scratch_bytes: int | None
 
 
-def build_in_own_process(task: EngineTask, report: Report) -> BuildCost:
+def build_in_own_process(task: EngineTask, report: ReportPhase) -> BuildCost:
     """Build an engine in a fresh process and wait for it.
 
     Args:
@@ -43,9 +43,9 @@ def build_in_own_process(task: EngineTask, report: Report) -> BuildCost:
     """
     with closing(run_isolated({task.network: partial(_build, task)}, jobs=1)) as events:
         for event in events:
-            if isinstance(event, Failed):
+            if isinstance(event, TaskFailed):
                 raise event.error
-            if isinstance(event, Done):
+            if isinstance(event, TaskDone):
                 build_s, scratch_bytes = event.result
                 return BuildCost(build_s, event.peak_rss_mib * 2**20, scratch_bytes)
             report(*event.stage)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from respin.errors import InvalidInput, RespinError
-from respin_export.isolated import Done, Failed, Stage, run_isolated
+from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isolated
 
 NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "grounding_dino")
 """Runs, in an order in which they can follow one another."""
@@ -90,7 +90,7 @@ def _take_weights(init: Path, output: Path) -> None:
             shutil.copy2(path, target)
 
 
-def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[str, object]) -> list[Failed]:
+def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[str, object]) -> list[TaskFailed]:
     """Train networks, each as soon as what it needs is there.
 
     Args:
@@ -110,17 +110,17 @@ def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[s
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    failed: list[Failed] = []
+    failed: list[TaskFailed] = []
     with Progress(*columns, console=console) as progress:
         shown = {name: progress.add_task(name, total=1.0, said="waiting") for name in names}
         _render(names, output, jobs, progress)
         for wave in _waves(names):
             tasks = {name: partial(_train, name, output, dict(settings)) for name in wave}
             for event in run_isolated(tasks, jobs):
-                if isinstance(event, Stage):
+                if isinstance(event, TaskProgress):
                     share, _, said = event.stage.partition(" ")
                     progress.update(shown[event.name], completed=float(share), said=said)
-                elif isinstance(event, Done):
+                elif isinstance(event, TaskDone):
                     progress.update(shown[event.name], completed=1.0, said="done")
                 else:
                     failed.append(event)

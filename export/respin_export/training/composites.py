@@ -21,7 +21,7 @@ CUPS = 0.35
 """Share of the objects that are cups."""
 
 Points = NDArray[np.float64]
-Shape = NDArray[np.float32]
+Coverage = NDArray[np.float32]
 """Coverage of each pixel by a shape, (H, W), 0..1."""
 
 
@@ -39,22 +39,22 @@ class _Sheet:
     width: int
     generator: np.random.Generator
 
-    def filled(self, *outlines: Points) -> Shape:
+    def fill_polygon(self, *outlines: Points) -> Coverage:
         """Coverage of the union of polygons, each (N, 2) of (x, y) px."""
         return self._drawn([(outline, 1) for outline in outlines])
 
-    def ring(self, outer: Points, inner: Points) -> Shape:
+    def ring(self, outer: Points, inner: Points) -> Coverage:
         """Coverage of what lies between two outlines."""
         return self._drawn([(outer, 1), (inner, 0)])
 
-    def _drawn(self, outlines: list[tuple[Points, int]]) -> Shape:
+    def _drawn(self, outlines: list[tuple[Points, int]]) -> Coverage:
         image = Image.new("L", (self.width * SUPERSAMPLING, self.height * SUPERSAMPLING))
         draw = ImageDraw.Draw(image)
         for outline, value in outlines:
             draw.polygon([(x, y) for x, y in (outline * SUPERSAMPLING).tolist()], fill=255 * value)
         return np.asarray(image.reduce(SUPERSAMPLING), np.float32) / 255
 
-    def painted(self, colour: Array) -> NDArray[np.float32]:
+    def paint(self, colour: Array) -> NDArray[np.float32]:
         """A surface of about one colour, (H, W, 3) in 0..255: a gradient, a highlight, a grain."""
         uniform = self.generator.uniform
         rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None]
@@ -88,8 +88,8 @@ def draw_composite(ground: Array, generator: np.random.Generator) -> tuple[Array
     picture = ground.astype(np.float32)
     for _ in range(generator.integers(3)):
         place = np.array([generator.uniform(0, width), generator.uniform(0, height)])
-        other = sheet.filled(blob(place, radius * generator.uniform(0.2, 0.7), generator))
-        picture = laid(picture, other, sheet.painted(generator.uniform(15, 245, 3)))
+        other = sheet.fill_polygon(blob(place, radius * generator.uniform(0.2, 0.7), generator))
+        picture = lay_over(picture, other, sheet.paint(generator.uniform(15, 245, 3)))
     make = _cup if generator.random() < CUPS else _pile
     shapes = make(sheet, centre, radius, colour)
     union = np.maximum.reduce([coverage for coverage, _ in shapes])
@@ -97,19 +97,19 @@ def draw_composite(ground: Array, generator: np.random.Generator) -> tuple[Array
         own = colour if generator.random() < 0.5 else generator.uniform(15, 245, 3)
         across = radius * generator.uniform(1.1, 1.6)
         plate = ellipse(_moved(centre, 0, 0.4 * radius), across, across * generator.uniform(0.5, 0.9), 0.0)
-        picture = laid(picture, sheet.filled(plate), sheet.painted(own))
-    picture = laid(picture, _shadow(union, radius, generator), np.zeros_like(picture))
+        picture = lay_over(picture, sheet.fill_polygon(plate), sheet.paint(own))
+    picture = lay_over(picture, _shadow(union, radius, generator), np.zeros_like(picture))
     for coverage, surface in shapes:
-        picture = laid(picture, coverage, surface)
+        picture = lay_over(picture, coverage, surface)
     return np.asarray(picture.clip(0, 255), np.uint8), union > 0.5
 
 
-def laid(picture: Array, coverage: Array, surface: Array) -> NDArray[np.float32]:
+def lay_over(picture: Array, coverage: Array, surface: Array) -> NDArray[np.float32]:
     """Cover a picture with a surface, (H, W, 3) both, where the coverage (H, W) is."""
     return np.asarray(picture + (surface - picture) * coverage[..., None], np.float32)
 
 
-def _pile(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tuple[Shape, Array]]:
+def _pile(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tuple[Coverage, Array]]:
     """One to four shapes that touch, of related colours or not, some of them with a hole."""
     generator = sheet.generator
     shapes = []
@@ -120,13 +120,13 @@ def _pile(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[t
         if generator.random() < 0.12:
             coverage = sheet.ring(outline, place + (outline - place) * generator.uniform(0.3, 0.6))
         else:
-            coverage = sheet.filled(outline)
+            coverage = sheet.fill_polygon(outline)
         own = colour * generator.uniform(0.6, 1.3) if generator.random() < 0.6 else generator.uniform(15, 245, 3)
-        shapes.append((coverage, sheet.painted(own)))
+        shapes.append((coverage, sheet.paint(own)))
     return shapes
 
 
-def _cup(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tuple[Shape, Array]]:
+def _cup(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tuple[Coverage, Array]]:
     """A body, an opening with a rim and something in it, a handle."""
     uniform, generator = sheet.generator.uniform, sheet.generator
     flat, height = uniform(0.25, 0.8), radius * uniform(0.5, 1.3)
@@ -143,19 +143,19 @@ def _cup(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tu
         place = _moved(centre, np.cos(angle) * radius, np.sin(angle) * radius * 0.7)
         wide = size * uniform(0.6, 1.0)
         handle = sheet.ring(ellipse(place, wide, size, angle), ellipse(place, wide * 0.55, size * 0.55, angle))
-        shapes.append((handle, sheet.painted(colour * uniform(0.8, 1.1))))
-    shapes.append((sheet.filled(opening, base, sides), sheet.painted(colour)))
+        shapes.append((handle, sheet.paint(colour * uniform(0.8, 1.1))))
+    shapes.append((sheet.fill_polygon(opening, base, sides), sheet.paint(colour)))
     rim = uniform(0.8, 0.97)
-    shapes.append((sheet.filled(opening), sheet.painted(inside)))
-    shapes.append((sheet.filled(ellipse(top, radius * rim, flat * radius * rim, 0.0)), sheet.painted(inside * 0.9)))
+    shapes.append((sheet.fill_polygon(opening), sheet.paint(inside)))
+    shapes.append((sheet.fill_polygon(ellipse(top, radius * rim, flat * radius * rim, 0.0)), sheet.paint(inside * 0.9)))
     if generator.random() < 0.6:
         level = _moved(top, 0, radius * flat * uniform(0.0, 0.35))
         liquid = ellipse(level, radius * rim * 0.7, flat * radius * rim * 0.6, 0.0)
-        shapes.append((sheet.filled(liquid), sheet.painted(generator.uniform(15, 220, 3))))
+        shapes.append((sheet.fill_polygon(liquid), sheet.paint(generator.uniform(15, 220, 3))))
     return shapes
 
 
-def _shadow(union: Shape, radius: float, generator: np.random.Generator) -> Shape:
+def _shadow(union: Coverage, radius: float, generator: np.random.Generator) -> Coverage:
     """The soft shadow of an object, away from it: shares of black."""
     image = Image.fromarray((union * 255).astype(np.uint8))
     soft = image.filter(ImageFilter.GaussianBlur(radius * generator.uniform(0.04, 0.2)))

@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class DetectionExample:
     """An image with what it shows.
 
     Args:
@@ -57,7 +57,7 @@ class Images:
     photos: Chunks
     white: Chunks
 
-    def draw(self, height: int, width: int, generator: np.random.Generator) -> Example:
+    def draw(self, height: int, width: int, generator: np.random.Generator) -> DetectionExample:
         """Draw an image of a size, a crop of a photo or a view, mirrored and brightened at random."""
         if generator.random() < SHARE_WHITE:
             example = view_example(self.white.sample(int(generator.integers(len(self.white)))), generator)
@@ -68,7 +68,7 @@ class Images:
         return _varied(_mirrored(cropped) if generator.random() < 0.5 else cropped, generator)
 
 
-def photo_example(sample: dict[str, Array], *, empty: bool = False) -> Example:
+def photo_example(sample: dict[str, Array], *, empty: bool = False) -> DetectionExample:
     """Return a photo with its objects, or without the first one.
 
     Args:
@@ -78,14 +78,14 @@ def photo_example(sample: dict[str, Array], *, empty: bool = False) -> Example:
     kept = sample["kinds"] >= 0
     if empty:
         kept = kept & (np.arange(len(kept)) > 0)
-    return Example(
+    return DetectionExample(
         np.asarray(sample["background" if empty else "photo"]),
         sample["boxes"][kept].astype(np.float64),
         sample["kinds"][kept].astype(np.int64),
     )
 
 
-def view_example(sample: dict[str, Array], generator: np.random.Generator) -> Example:
+def view_example(sample: dict[str, Array], generator: np.random.Generator) -> DetectionExample:
     """Return an object on white, enlarged four times and blurred as a diffusion model leaves it.
 
     Args:
@@ -98,10 +98,10 @@ def view_example(sample: dict[str, Array], generator: np.random.Generator) -> Ex
         image = image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0, 6))))
     rows, columns = np.flatnonzero(sample["mask"].any(axis=1)), np.flatnonzero(sample["mask"].any(axis=0))
     box = 4.0 * np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
-    return Example(np.asarray(image), box[None], np.array([sample["kind"]], np.int64))
+    return DetectionExample(np.asarray(image), box[None], np.array([sample["kind"]], np.int64))
 
 
-def _cropped(example: Example, height: int, width: int, generator: np.random.Generator) -> Example:
+def _cropped(example: DetectionExample, height: int, width: int, generator: np.random.Generator) -> DetectionExample:
     """Cut a random part that holds all objects, if that is possible, and resize it."""
     tall, wide = example.image.shape[:2]
     largest = min(wide, tall * width / height)
@@ -116,7 +116,7 @@ def _cropped(example: Example, height: int, width: int, generator: np.random.Gen
     image = Image.fromarray(example.image).resize((width, height), Image.Resampling.BILINEAR, box=region)
     scale = width / crop_width
     moved = (example.boxes - np.array([left, top, left, top])) * scale
-    return Example(np.asarray(image), np.clip(moved, 0, [width, height, width, height]), example.kinds)
+    return DetectionExample(np.asarray(image), np.clip(moved, 0, [width, height, width, height]), example.kinds)
 
 
 def _offset(low: float, high: float, length: float, limit: int, generator: np.random.Generator) -> float:
@@ -127,13 +127,13 @@ def _offset(low: float, high: float, length: float, limit: int, generator: np.ra
     return float(np.clip((low + high - length) / 2, 0, max(limit - length, 0)))
 
 
-def _mirrored(example: Example) -> Example:
+def _mirrored(example: DetectionExample) -> DetectionExample:
     width = example.image.shape[1]
     boxes = example.boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
-    return Example(np.ascontiguousarray(example.image[:, ::-1]), boxes, example.kinds)
+    return DetectionExample(np.ascontiguousarray(example.image[:, ::-1]), boxes, example.kinds)
 
 
-def _varied(example: Example, generator: np.random.Generator) -> Example:
+def _varied(example: DetectionExample, generator: np.random.Generator) -> DetectionExample:
     """Change brightness, white balance and sharpness a little, and add noise to some."""
     image = example.image
     if generator.random() < 0.2:
@@ -144,10 +144,10 @@ def _varied(example: Example, generator: np.random.Generator) -> Example:
     )
     if generator.random() < 0.2:
         levels += generator.standard_normal(levels.shape, np.float32) * np.float32(generator.uniform(1, 6))
-    return Example(np.clip(levels, 0, 255).astype(np.uint8), example.boxes, example.kinds)
+    return DetectionExample(np.clip(levels, 0, 255).astype(np.uint8), example.boxes, example.kinds)
 
 
-def image_tensors(examples: list[Example], height: int, width: int) -> dict[str, Tensor]:
+def image_tensors(examples: list[DetectionExample], height: int, width: int) -> dict[str, Tensor]:
     """Normalise images and pad them at the right and below with the mean colour.
 
     Args:

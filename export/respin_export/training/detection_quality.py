@@ -15,7 +15,7 @@ from respin.scenes import KINDS
 from respin_export.mini.sizes import SIZES
 from respin_export.training.captions import NAMES, OTHER_WORD, Phrase, caption_tensors, draw_phrase, name_ids
 from respin_export.training.chunks import Chunks
-from respin_export.training.detection_images import Example, image_tensors, photo_example, view_example
+from respin_export.training.detection_images import DetectionExample, image_tensors, photo_example, view_example
 from respin_export.training.grounding_dino_loss import iou_and_giou
 
 THRESHOLD = 0.35
@@ -35,7 +35,7 @@ class Question:
         group: "photo", "view", "absent" or "unknown".
     """
 
-    example: Example
+    example: DetectionExample
     phrase: Phrase
     group: str
 
@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class DetectedBox:
     """The best match: its score, and its IoU with each object of the image."""
 
     score: float
@@ -61,16 +61,16 @@ def held_out_questions(
     """Make questions: every object of photos and views by its first name, absent kinds, and unknown words."""
     questions = []
     for index in range(min(photo_count, len(photos))):
-        example = served(photo_example(photos.sample(index)))
+        example = resize_for_detector(photo_example(photos.sample(index)))
         questions += _questions_about(example, "photo", np.random.default_rng(index))
     for index in range(min(view_count, len(views))):
         generator = np.random.default_rng(index)
-        example = served(view_example(views.sample(index), generator))
+        example = resize_for_detector(view_example(views.sample(index), generator))
         questions += _questions_about(example, "view", generator)
     return questions
 
 
-def _questions_about(example: Example, group: str, generator: np.random.Generator) -> list[Question]:
+def _questions_about(example: DetectionExample, group: str, generator: np.random.Generator) -> list[Question]:
     present = example.kinds.tolist()
     absent = int(generator.choice([kind for kind in range(len(KINDS)) if kind not in present]))
     named = [Question(example, Phrase(name_ids(NAMES[KINDS[kind]][0]), kind), group) for kind in present]
@@ -81,17 +81,17 @@ def _questions_about(example: Example, group: str, generator: np.random.Generato
     ]
 
 
-def served(example: Example) -> Example:
+def resize_for_detector(example: DetectionExample) -> DetectionExample:
     """Resize an image as the job does before it asks the detector."""
     size = Size(*example.image.shape[:2])
     fitted = fit_short_side(size, SIZES.detection_short_side, SIZES.detection_long_side).fitted
     image = Image.fromarray(example.image).resize((fitted.width, fitted.height), Image.Resampling.BILINEAR)
     scale = np.array([fitted.width / size.width, fitted.height / size.height] * 2)
-    return Example(np.asarray(image), example.boxes * scale, example.kinds)
+    return DetectionExample(np.asarray(image), example.boxes * scale, example.kinds)
 
 
 @torch.no_grad()
-def ask(module: nn.Module, question: Question) -> Answer:
+def ask(module: nn.Module, question: Question) -> DetectedBox:
     """Ask a detector for one name, with its short caption instead of 256 tokens, which changes nothing."""
     tall, wide = question.example.image.shape[:2]
     text = caption_tensors([[question.phrase]])
@@ -101,14 +101,14 @@ def ask(module: nn.Module, question: Question) -> Answer:
     with torch.autocast(device.type, torch.bfloat16):
         logits, boxes = module(image.to(device), *(tensor.to(device) for tensor in _ordered(text)))
     best = int(logits[0].max(dim=-1).values.argmax())
-    return Answer(float(logits[0, best].max().float().sigmoid()), question.overlaps(boxes[0, best].float().cpu()))
+    return DetectedBox(float(logits[0, best].max().float().sigmoid()), question.overlaps(boxes[0, best].float().cpu()))
 
 
 def _ordered(text: dict[str, Tensor]) -> list[Tensor]:
     return [text[name] for name in ("input_ids", "attention_mask", "position_ids", "text_self_attention_mask")]
 
 
-def summary(questions: Sequence[Question], answers: Sequence[Answer]) -> dict[str, float]:
+def summary(questions: Sequence[Question], answers: Sequence[DetectedBox]) -> dict[str, float]:
     """Summarise answers.
 
     Returns:
@@ -134,7 +134,7 @@ def summary(questions: Sequence[Question], answers: Sequence[Answer]) -> dict[st
     return {"score": score, **metrics}
 
 
-def _own(question: Question, answer: Answer) -> float:
+def _own(question: Question, answer: DetectedBox) -> float:
     """IoU with the object that was asked for."""
     index = [int(kind) for kind in question.example.kinds].index(question.phrase.kind)
     return answer.overlaps[index]

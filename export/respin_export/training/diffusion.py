@@ -42,7 +42,7 @@ def draw_levels(size: int, generator: np.random.Generator) -> dict[str, Tensor]:
     }
 
 
-def with_noise(clean: Tensor, timestep: Tensor) -> Tensor:
+def add_noise(clean: Tensor, timestep: Tensor) -> Tensor:
     """Add noise to clean latents, (B, 4, h, w), as much as their time steps, (B, 1), say."""
     signal = signal_shares().to(clean)[timestep.long()][:, :, None, None]
     return signal.sqrt() * clean + (1 - signal).sqrt() * torch.randn_like(clean)

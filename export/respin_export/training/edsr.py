@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from respin.scenes import SceneOptions, render_scene
 from respin.specs import Array
-from respin_export.mini.edsr import TrainedEdsr, as_edsr
+from respin_export.mini.edsr import TrainedEdsr, to_edsr
 from respin_export.mini.sizes import SIZES
 from respin_export.networks.edsr import SCALE, Edsr
-from respin_export.training.loop import Batch, Metrics, Schedule, load_weights
+from respin_export.training.loop import Batch, Metrics, TrainingSchedule, load_weights
 from respin_export.training.scenes import PHOTOS, DataSet
 
 SIDE = 40
@@ -35,7 +35,7 @@ SOFTNESS_PX, NOISE_LEVELS = 0.7, 4.0
 
 HELD_VIEWS, HELD_ROOMS = 32, 24
 
-SCHEDULE = Schedule(
+SCHEDULE = TrainingSchedule(
     steps=900, batch=8, learning_rate=1.5e-3, warmup=40, weight_decay=0.0, decay=1.0, evaluate_every=225
 )
 
@@ -50,7 +50,7 @@ class EdsrTask:
 
     data: Path
     name: str = "edsr"
-    schedule: Schedule = SCHEDULE
+    schedule: TrainingSchedule = SCHEDULE
 
     def __post_init__(self) -> None:
         """Open the data."""
@@ -69,7 +69,7 @@ class EdsrTask:
         """Draw small (B, 3, side, side) and large (B, 3, 4 side, 4 side), RGB in 0..255."""
         crops = [self._draw(generator) for _ in range(size)]
         inputs = [
-            with_faults(small(crop), generator) if generator.random() < SHARE_FAULTY else small(crop) for crop in crops
+            add_faults(shrink(crop), generator) if generator.random() < SHARE_FAULTY else shrink(crop) for crop in crops
         ]
         return {"small": _as_tensor(inputs), "large": _as_tensor(crops)}
 
@@ -99,13 +99,13 @@ class EdsrTask:
         """PSNR in dB of whole views and rooms, and how much more it is than that of bicubic enlargement."""
         metrics: Metrics = {}
         for name, pictures in self._held.items():
-            ours = mean_psnr([enlarged(module, small(picture)) for picture in pictures], pictures)
-            bicubic = mean_psnr([enlarged_bicubic(small(picture)) for picture in pictures], pictures)
+            ours = mean_psnr([enlarge(module, shrink(picture)) for picture in pictures], pictures)
+            bicubic = mean_psnr([enlarge_bicubic(shrink(picture)) for picture in pictures], pictures)
             metrics |= {name: ours, f"{name}_gain": ours - bicubic}
         return {"score": metrics["views_gain"] + metrics["rooms_gain"], **metrics}
 
 
-def trained_edsr(folder: Path) -> Edsr:
+def load_trained_edsr(folder: Path) -> Edsr:
     """Load the module of the contract `edsr` from a training run.
 
     Args:
@@ -113,7 +113,7 @@ def trained_edsr(folder: Path) -> Edsr:
     """
     module = TrainedEdsr()
     module.load_state_dict(load_weights(folder))
-    return as_edsr(module).eval()
+    return to_edsr(module).eval()
 
 
 def render_large_views(seeds: Sequence[int]) -> Mapping[str, Array]:
@@ -135,12 +135,12 @@ def render_large_views(seeds: Sequence[int]) -> Mapping[str, Array]:
 LARGE_VIEWS = DataSet("large-views", render_large_views, seeds=800, held_out=120, chunk=40)
 
 
-def small(picture: Array) -> NDArray[np.uint8]:
+def shrink(picture: Array) -> NDArray[np.uint8]:
     """Reduce (4H, 4W, 3) uint8 to (H, W, 3) uint8 by the mean of 4 x 4 pixels."""
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).reduce(SCALE))
 
 
-def with_faults(picture: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
+def add_faults(picture: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
     """Soften a picture, (H, W, 3) uint8, or add noise to it, or both."""
     first, second = generator.permutation([1.0, generator.random()]).tolist()
     softness, noise = first * generator.uniform(0, SOFTNESS_PX), second * generator.uniform(0, NOISE_LEVELS)
@@ -149,13 +149,13 @@ def with_faults(picture: Array, generator: np.random.Generator) -> NDArray[np.ui
     return np.rint(noisy).clip(0, 255).astype(np.uint8)
 
 
-def enlarged(module: nn.Module, picture: Array) -> NDArray[np.uint8]:
+def enlarge(module: nn.Module, picture: Array) -> NDArray[np.uint8]:
     """Enlarge (H, W, 3) uint8 to (4H, 4W, 3) uint8 by a network."""
     result: Tensor = module(_as_tensor([picture]))[0]
     return result.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
-def enlarged_bicubic(picture: Array) -> NDArray[np.uint8]:
+def enlarge_bicubic(picture: Array) -> NDArray[np.uint8]:
     """Enlarge (H, W, 3) uint8 to (4H, 4W, 3) uint8 by Pillow's bicubic filter."""
     size = picture.shape[1] * SCALE, picture.shape[0] * SCALE
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))

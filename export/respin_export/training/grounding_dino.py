@@ -16,14 +16,14 @@ from respin_export.mini.grounding_dino import (
     MiniGroundingDino,
     grounding_dino_model,
     limit_outputs,
-    padded_with_sides,
+    pad_with_sides,
 )
 from respin_export.networks.grounding_dino import inverse_sigmoid
 from respin_export.training.captions import caption_tensors, draw_caption
-from respin_export.training.detection_images import Example, Images, image_tensors
+from respin_export.training.detection_images import DetectionExample, Images, image_tensors
 from respin_export.training.detection_quality import Question, ask, held_out_questions, summary
 from respin_export.training.grounding_dino_loss import Truth, candidate_loss, query_candidates, token_candidates
-from respin_export.training.loop import Batch, Metrics, Schedule, load_weights
+from respin_export.training.loop import Batch, Metrics, TrainingSchedule, load_weights
 from respin_export.training.scenes import PHOTOS, WHITE
 
 SMALL_SIZES = ((128, 160), (160, 128), (128, 192), (128, 128), (160, 160))
@@ -41,7 +41,7 @@ A step takes twice as many small images. Without any of the served sizes, what i
 TRAINING_QUERIES = 100
 """Boxes that the network returns in training; more cost time and teach little."""
 
-SCHEDULE = Schedule(
+SCHEDULE = TrainingSchedule(
     steps=3500,
     batch=8,
     learning_rate=2e-3,
@@ -65,7 +65,7 @@ class GroundingDinoTask:
 
     data: Path
     name: str = "grounding_dino"
-    schedule: Schedule = SCHEDULE
+    schedule: TrainingSchedule = SCHEDULE
 
     def __post_init__(self) -> None:
         """Open the data."""
@@ -90,7 +90,7 @@ class GroundingDinoTask:
         captions = [draw_caption(example.kinds.tolist(), generator) for example in examples]
         return {**image_tensors(examples, height, width), **caption_tensors(captions)}
 
-    def _draw(self, height: int, width: int, generator: np.random.Generator) -> Example:
+    def _draw(self, height: int, width: int, generator: np.random.Generator) -> DetectionExample:
         # Half of the images end before the last multiple of 32, as most photos do.
         down, right = generator.integers(0, STRIDE, 2) if generator.random() < 0.5 else (0, 0)
         return self.images.draw(height - int(down), width - int(right), generator)
@@ -99,7 +99,7 @@ class GroundingDinoTask:
         """Sum the losses of the encoder's boxes and of each decoder layer's."""
         tokens = batch["input_ids"].shape[1]
         limit_outputs(module.model, queries=TRAINING_QUERIES, tokens=tokens)
-        seen, _ = padded_with_sides(batch["image"])
+        seen, _ = pad_with_sides(batch["image"])
         seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.autocast(seen.device.type, torch.bfloat16):
             found = module.outputs(seen, *(batch[name] for name in TEXT_INPUTS))

@@ -13,16 +13,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from respin.contracts.networks import CONTEXT_WIDTH, IMAGE_HEIGHT
-from respin.geometry import Size, bounding_box, fit_within, widened
-from respin.scenes.room import blurred
+from respin.geometry import Size, bounding_box, expand, fit_within
+from respin.scenes.room import blur
 from respin.specs import Array
 from respin_export.mini.sizes import SIZES
 from respin_export.mini.unets import MiniInpaintUNet, uncertain
 from respin_export.mini.vae import MiniVaeDecoder, MiniVaeEncoder
 from respin_export.training.chunks import Chunks
-from respin_export.training.diffusion import ddim, decode, draw_levels, with_noise
+from respin_export.training.diffusion import add_noise, ddim, decode, draw_levels
 from respin_export.training.latents import encode
-from respin_export.training.loop import Batch, Metrics, Schedule
+from respin_export.training.loop import Batch, Metrics, TrainingSchedule
 from respin_export.training.quality import psnr
 
 HOLES = 2
@@ -42,7 +42,7 @@ OUTSIDE_WEIGHT = 0.05
 
 def grown(mask: Array, width_px: int) -> Array:
     """Widen a mask, (H, W) bool, by a square of odd side near `width_px`."""
-    return blurred(mask.astype(np.float32), width_px // 2, times=1) > 1e-4
+    return blur(mask.astype(np.float32), width_px // 2, times=1) > 1e-4
 
 
 def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array, Array, Array]:
@@ -59,7 +59,7 @@ def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array,
     """
     inner = bounding_box(hole)
     size = Size.of(photo)
-    place = widened(inner, max(STRIDE, inner.size.longest // 2), size)
+    place = expand(inner, max(STRIDE, inner.size.longest // 2), size)
     rows, columns = place.within(size)
     fit = fit_within(place.size, SIZES.inpaint_side, IMAGE_HEIGHT.multiple_of)
     resized = (fit.fitted.width, fit.fitted.height)
@@ -124,8 +124,10 @@ class InpaintTask:
     data: Path
     decoder: MiniVaeDecoder
     name: str = "inpainting"
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=3600, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
+    schedule: TrainingSchedule = field(
+        default_factory=lambda: TrainingSchedule(
+            steps=3600, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500
+        )
     )
 
     def __post_init__(self) -> None:
@@ -158,7 +160,7 @@ class InpaintTask:
     def loss(self, module: MiniInpaintUNet, batch: Batch) -> Tensor:
         """Compare predicted with true clean latents in and next to the hole."""
         wanted, mask = batch["wanted"], batch["mask"]
-        noisy = with_noise(wanted, batch["timestep"])
+        noisy = add_noise(wanted, batch["timestep"])
         with torch.autocast(wanted.device.type, torch.bfloat16):
             got = module.predict(noisy, batch["timestep"], batch["tokens"], mask, batch["known"], batch["guidance"])
         error = got.float() - wanted

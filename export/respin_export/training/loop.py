@@ -33,7 +33,7 @@ SMOOTHING = 0.98
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingSchedule:
     """How long and how fast a network is trained.
 
     Args:
@@ -68,11 +68,11 @@ class Schedule:
         return self.learning_rate * min(1.0, (step + 1) / self.warmup) * math.pow(left, self.decay)
 
 
-class Task(Protocol):
+class TrainingTask(Protocol):
     """What a network is trained for."""
 
     name: str
-    schedule: Schedule
+    schedule: TrainingSchedule
 
     def build(self) -> nn.Module:
         """Make the module with its initial weights."""
@@ -88,7 +88,7 @@ class Task(Protocol):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands, after each evaluation.
 
     Args:
@@ -107,12 +107,12 @@ class Progress:
 
 
 def fit(
-    task: Task,
+    task: TrainingTask,
     folder: Path,
     *,
     seed: int = 0,
     device: str = "cpu",
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda _: None,
     stop_after_s: float | None = None,
 ) -> nn.Module:
     """Train a network, or go on from its checkpoint.
@@ -183,7 +183,7 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 class _Run:
     """The state of a run."""
 
-    def __init__(self, task: Task, folder: Path, seed: int, device: str) -> None:
+    def __init__(self, task: TrainingTask, folder: Path, seed: int, device: str) -> None:
         self.task, self.folder, self.seed, self.device = task, folder, seed, device
         torch.manual_seed(seed)
         self.module: nn.Module = channels_last(task.build().train().to(device))
@@ -201,7 +201,7 @@ class _Run:
         self.cpu_s, self._cpu_before = 0.0, time.process_time()
 
     @classmethod
-    def open(cls, task: Task, folder: Path, seed: int, device: str) -> _Run:
+    def open(cls, task: TrainingTask, folder: Path, seed: int, device: str) -> _Run:
         run = cls(task, folder, seed, device)
         path = folder / CHECKPOINT
         if path.is_file():
@@ -246,7 +246,7 @@ class _Run:
         for old, new in zip(self.average.buffers(), self.module.buffers(), strict=True):
             old.copy_(new)
 
-    def evaluate(self) -> Progress:
+    def evaluate(self) -> TrainingProgress:
         # Held-out data stay on the CPU, whatever the network is trained on.
         average = self.average if self.device == "cpu" else copy.deepcopy(self.average).cpu()
         with torch.no_grad():
@@ -256,11 +256,11 @@ class _Run:
         self.best = max(self.best, score)
         now = time.process_time()
         self.cpu_s, self._cpu_before = self.cpu_s + now - self._cpu_before, now
-        progress = Progress(self.step, self.task.schedule.steps, self.loss, metrics, self.cpu_s)
+        progress = TrainingProgress(self.step, self.task.schedule.steps, self.loss, metrics, self.cpu_s)
         self._record(progress)
         return progress
 
-    def _record(self, progress: Progress) -> None:
+    def _record(self, progress: TrainingProgress) -> None:
         path = self.folder / CURVE
         row = {
             "step": progress.step,

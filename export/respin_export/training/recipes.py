@@ -13,12 +13,12 @@ from respin.specs import Array
 from respin_export.mini.clip import clip_vision
 from respin_export.mini.unets import MiniInpaintUNet, zero123_unet
 from respin_export.mini.vae import MiniVaeEncoder
-from respin_export.training.edsr import LARGE_VIEWS, EdsrTask, trained_edsr
+from respin_export.training.edsr import LARGE_VIEWS, EdsrTask, load_trained_edsr
 from respin_export.training.grounding_dino import GroundingDinoTask, load_trained
 from respin_export.training.inpainting import InpaintTask, encode_rooms
 from respin_export.training.latents import encode_chunks
-from respin_export.training.loop import Task, channels_last, load_weights
-from respin_export.training.sam import SamTask, trained_sam
+from respin_export.training.loop import TrainingTask, channels_last, load_weights
+from respin_export.training.sam import SamTask, load_trained_sam
 from respin_export.training.scenes import PHOTOS, WHITE, DataSet
 from respin_export.training.vae import Vae, VaeDecoderTask, VaeTask
 from respin_export.training.views import VIEWS
@@ -38,12 +38,12 @@ class Recipe:
         prepare: makes derived data from the folder of all runs; called with a function that reports each chunk.
     """
 
-    task: Callable[[Path], Task]
+    task: Callable[[Path], TrainingTask]
     data: tuple[DataSet, ...]
     prepare: Callable[[Path, Callable[[int], None]], None] = field(default=lambda _runs, _report: None)
 
 
-def trained_vae(runs: Path) -> Vae:
+def load_trained_vae(runs: Path) -> Vae:
     """Load the VAE; its decoder as far as it was trained."""
     module = Vae()
     module.load_state_dict(load_weights(runs / "vae_decoder"))
@@ -58,7 +58,7 @@ def _encode(
     latents: str,
     make: Callable[[MiniVaeEncoder, Mapping[str, Array]], Mapping[str, Array]],
 ) -> None:
-    encoder = trained_vae(runs).encoder
+    encoder = load_trained_vae(runs).encoder
     channels_last(encoder)
     for ending in ("-held-out", ""):
         source, target = runs / DATA / f"{pictures}{ending}", runs / DATA / f"{latents}{ending}-latents"
@@ -71,12 +71,12 @@ RECIPES: dict[str, Recipe] = {
         lambda runs: VaeDecoderTask(runs / DATA, start=load_weights(runs / "vae")), data=(WHITE, PHOTOS)
     ),
     "zero123": Recipe(
-        lambda runs: Zero123Task(runs / DATA, trained_vae(runs).decoder),
+        lambda runs: Zero123Task(runs / DATA, load_trained_vae(runs).decoder),
         data=(VIEWS,),
         prepare=partial(_encode, pictures="views", latents="views", make=encode_views),
     ),
     "inpainting": Recipe(
-        lambda runs: InpaintTask(runs / DATA, trained_vae(runs).decoder),
+        lambda runs: InpaintTask(runs / DATA, load_trained_vae(runs).decoder),
         data=(PHOTOS,),
         prepare=partial(_encode, pictures="photos", latents="rooms", make=encode_rooms),
     ),
@@ -107,13 +107,13 @@ def _inpaint_unet(runs: Path) -> nn.Module:
 
 TRAINED: dict[str, tuple[str, Callable[[Path], nn.Module]]] = {
     "grounding_dino": ("grounding_dino", lambda runs: load_trained(runs / "grounding_dino")),
-    "sam_encoder": ("sam", lambda runs: trained_sam(runs / "sam")[0]),
-    "sam_decoder": ("sam", lambda runs: trained_sam(runs / "sam")[1]),
+    "sam_encoder": ("sam", lambda runs: load_trained_sam(runs / "sam")[0]),
+    "sam_decoder": ("sam", lambda runs: load_trained_sam(runs / "sam")[1]),
     "clip_vision": ("zero123", _clip_vision),
     "zero123_unet": ("zero123", _zero123_unet),
-    "vae_encoder": ("vae_decoder", lambda runs: trained_vae(runs).encoder),
-    "vae_decoder": ("vae_decoder", lambda runs: trained_vae(runs).decoder),
-    "edsr": ("edsr", lambda runs: trained_edsr(runs / "edsr")),
+    "vae_encoder": ("vae_decoder", lambda runs: load_trained_vae(runs).encoder),
+    "vae_decoder": ("vae_decoder", lambda runs: load_trained_vae(runs).decoder),
+    "edsr": ("edsr", lambda runs: load_trained_edsr(runs / "edsr")),
     "inpaint_unet": ("inpainting", _inpaint_unet),
 }
 """The run that each network of the set comes from, and how its module is loaded from the folder of all runs.

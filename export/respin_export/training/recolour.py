@@ -12,7 +12,7 @@ from respin_export.training.composites import smooth_noise
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def recoloured(picture: Array, mask: Array, generator: np.random.Generator) -> Array:
+def recolour(picture: Array, mask: Array, generator: np.random.Generator) -> Array:
     """Change the colours of a picture, sometimes of its object alone, then blur it or add noise.
 
     Args:
@@ -20,9 +20,9 @@ def recoloured(picture: Array, mask: Array, generator: np.random.Generator) -> A
         mask: (H, W) bool: its object.
         generator: of all random numbers.
     """
-    changed = shifted_colours(picture.astype(np.float32), generator)
+    changed = shift_colours(picture.astype(np.float32), generator)
     if generator.random() < 0.25:
-        own = shifted_colours(picture.astype(np.float32), generator)
+        own = shift_colours(picture.astype(np.float32), generator)
         changed = np.where(mask[..., None], own, changed)
     if generator.random() < 0.3:
         height, width = mask.shape
@@ -38,7 +38,7 @@ def recoloured(picture: Array, mask: Array, generator: np.random.Generator) -> A
     return result
 
 
-def shifted_colours(picture: Array, generator: np.random.Generator) -> NDArray[np.float32]:
+def shift_colours(picture: Array, generator: np.random.Generator) -> NDArray[np.float32]:
     """Change brightness, contrast, saturation and channels of a picture, (H, W, 3) in 0..255."""
     uniform = generator.uniform
     if generator.random() < 0.3:

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from respin.errors import InvalidInput
-from respin_export.training.loop import Progress, fit
+from respin_export.training.loop import TrainingProgress, fit
 from respin_export.training.recipes import DATA, RECIPES
 from respin_export.training.scenes import DataSet
 
-Report = Callable[[str], None]
+ReportShare = Callable[[str], None]
 """Takes "<share done> <what is happening>"."""
 
 
@@ -41,7 +41,7 @@ def train_one(
     name: str,
     output: Path,
     *,
-    report: Report,
+    report: ReportShare,
     device: str = "cpu",
     seed: int = 0,
     stop_after_s: float | None = None,
@@ -74,7 +74,7 @@ def train_one(
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         numbers = "  ".join(f"{key} {value:.3g}" for key, value in progress.metrics.items())
         report(f"{progress.step / progress.steps:.4f} step {progress.step} of {progress.steps}  {numbers}")
 

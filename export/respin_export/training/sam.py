@@ -17,8 +17,8 @@ from respin.specs import Array
 from respin_export.mini.sam import MiniSam, MiniSamDecoder, MiniSamEncoder
 from respin_export.mini.sizes import SIZES
 from respin_export.training.composites import draw_composite, draw_texture
-from respin_export.training.loop import Batch, Metrics, Schedule, load_weights
-from respin_export.training.recolour import recoloured
+from respin_export.training.loop import Batch, Metrics, TrainingSchedule, load_weights
+from respin_export.training.recolour import recolour
 from respin_export.training.scenes import PHOTO_SIZE, PHOTOS, WHITE
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -35,9 +35,9 @@ TARGET_SIDE = SIZES.sam_side // 2
 
 HELD_PHOTOS, HELD_VIEWS = 96, 32
 
-SCHEDULE = Schedule(steps=2400, batch=16, learning_rate=1.5e-3, warmup=150, decay=1.0, evaluate_every=150)
+SCHEDULE = TrainingSchedule(steps=2400, batch=16, learning_rate=1.5e-3, warmup=150, decay=1.0, evaluate_every=150)
 
-Frame = tuple[Array, Array, NDArray[np.float64]]
+SamFrame = tuple[Array, Array, NDArray[np.float64]]
 """A picture (H, W, 3) uint8, the mask (H, W) bool of its object, and the object's box (4,) px."""
 
 
@@ -51,7 +51,7 @@ class SamTask:
 
     data: Path
     name: str = "sam"
-    schedule: Schedule = SCHEDULE
+    schedule: TrainingSchedule = SCHEDULE
 
     def __post_init__(self) -> None:
         """Open the data."""
@@ -64,9 +64,9 @@ class SamTask:
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
         """Draw image (B, 3, S, S), mask (B, 1, S/2, S/2) in 0..1, box (B, 4) px and valid (B, 1, S/2, S/2)."""
-        return _as_batch([augmented(self._draw(generator), generator) for _ in range(size)])
+        return _as_batch([augment(self._draw(generator), generator) for _ in range(size)])
 
-    def _draw(self, generator: np.random.Generator) -> Frame:
+    def _draw(self, generator: np.random.Generator) -> SamFrame:
         choice = generator.random()
         if choice < SHARE_PHOTOS:
             sample = self.photos.sample(int(generator.integers(len(self.photos))))
@@ -104,7 +104,7 @@ class SamTask:
         """Mean IoU of the single mask and of the best by its predicted IoU, from imperfect boxes."""
         metrics: Metrics = {}
         for prefix, batch in self._held.items():
-            iou, predicted = measured(module, batch)
+            iou, predicted = predict_ious(module, batch)
             chosen = iou.gather(1, 1 + predicted[:, 1:].argmax(dim=1, keepdim=True))
             metrics |= {
                 f"{prefix}iou": iou[:, 0].mean().item(),
@@ -115,7 +115,7 @@ class SamTask:
         return {"score": metrics["iou"], **metrics}
 
 
-def trained_sam(folder: Path) -> tuple[MiniSamEncoder, MiniSamDecoder]:
+def load_trained_sam(folder: Path) -> tuple[MiniSamEncoder, MiniSamDecoder]:
     """Load the modules of the contracts `sam_encoder` and `sam_decoder` from a training run.
 
     Args:
@@ -127,7 +127,7 @@ def trained_sam(folder: Path) -> tuple[MiniSamEncoder, MiniSamDecoder]:
     return module.encoder, module.decoder
 
 
-def augmented(frame: Frame, generator: np.random.Generator) -> Frame:
+def augment(frame: SamFrame, generator: np.random.Generator) -> SamFrame:
     """Crop, mirror and recolour a picture, and shift the sides of its box."""
     picture, mask, box = _cropped(frame, generator) if generator.random() < 0.6 else frame
     if generator.random() < 0.5:
@@ -135,18 +135,18 @@ def augmented(frame: Frame, generator: np.random.Generator) -> Frame:
         picture, mask = picture[:, ::-1], mask[:, ::-1]
         box = np.array([width - box[2], box[1], width - box[0], box[3]])
     if generator.random() < 0.7:
-        picture = recoloured(picture, mask, generator)
-    return picture, mask, jittered(box, picture.shape[:2], generator)
+        picture = recolour(picture, mask, generator)
+    return picture, mask, jitter_box(box, picture.shape[:2], generator)
 
 
-def jittered(box: Array, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float64]:
+def jitter_box(box: Array, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float64]:
     """Shift each side of a box, (4,) px, by up to `BOX_JITTER` of its extent, within a picture of (height, width)."""
     extent = np.tile(box[2:] - box[:2], 2)
     moved = box + generator.uniform(-BOX_JITTER, BOX_JITTER, 4) * extent
     return np.asarray(moved.clip(0, [shape[1], shape[0], shape[1], shape[0]]))
 
 
-def _cropped(frame: Frame, generator: np.random.Generator) -> Frame:
+def _cropped(frame: SamFrame, generator: np.random.Generator) -> SamFrame:
     """A part of a picture with the whole object in it."""
     picture, mask, box = frame
     height, width = mask.shape
@@ -158,13 +158,13 @@ def _cropped(frame: Frame, generator: np.random.Generator) -> Frame:
     return picture[part], mask[part], box - [left, top, left, top]
 
 
-def _as_batch(frames: list[Frame]) -> dict[str, Tensor]:
-    rows = [in_frame(*frame) for frame in frames]
+def _as_batch(frames: list[SamFrame]) -> dict[str, Tensor]:
+    rows = [fit_to_frame(*frame) for frame in frames]
     batch = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
     return {**batch, "image": batch["image"].contiguous(memory_format=torch.channels_last)}
 
 
-def in_frame(picture: Array, mask: Array, box: Array) -> dict[str, NDArray[np.float32]]:
+def fit_to_frame(picture: Array, mask: Array, box: Array) -> dict[str, NDArray[np.float32]]:
     """Bring a picture, its mask and a box into the encoder's frame, as the job does.
 
     Args:
@@ -226,7 +226,7 @@ def intersection_over_union(got: Tensor, wanted: Tensor) -> Tensor:
     return (got & wanted).sum(dim=(2, 3)) / either
 
 
-def measured(module: MiniSam, batch: Batch) -> tuple[Tensor, Tensor]:
+def predict_ious(module: MiniSam, batch: Batch) -> tuple[Tensor, Tensor]:
     """IoU and predicted IoU of each mask, (N, 4) each, at the side of the targets."""
     ious, predictions = [], []
     for start in range(0, len(batch["image"]), 16):
@@ -244,7 +244,7 @@ def _held_photos(data: Path) -> Batch:
     frames = []
     for index in range(min(HELD_PHOTOS, len(held))):
         sample = held.sample(index)
-        box = jittered(sample["boxes"][0].astype(np.float64), PHOTO_SIZE, generator)
+        box = jitter_box(sample["boxes"][0].astype(np.float64), PHOTO_SIZE, generator)
         frames.append((sample["photo"], sample["masks"][0], box))
     return _as_batch(frames)
 
@@ -253,7 +253,10 @@ def _held_views(data: Path) -> Batch:
     held, generator = WHITE.held(data), np.random.default_rng(0)
     samples = [held.sample(index) for index in range(min(HELD_VIEWS, len(held)))]
     return _as_batch(
-        [(each["image"], each["mask"], jittered(_box(each["mask"]), each["mask"].shape, generator)) for each in samples]
+        [
+            (each["image"], each["mask"], jitter_box(_box(each["mask"]), each["mask"].shape, generator))
+            for each in samples
+        ]
     )
 
 

@@ -15,7 +15,7 @@ from respin.specs import Array
 from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder, MiniVaeEncoder, opponent
 from respin_export.training.chunks import Chunks
 from respin_export.training.latents import statistics
-from respin_export.training.loop import Batch, Metrics, Schedule
+from respin_export.training.loop import Batch, Metrics, TrainingSchedule
 from respin_export.training.quality import colour_error, psnr
 from respin_export.training.scenes import PHOTOS, WHITE
 
@@ -50,8 +50,8 @@ class VaeTask:
 
     data: Path
     name: str = "vae"
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(
+    schedule: TrainingSchedule = field(
+        default_factory=lambda: TrainingSchedule(
             steps=3000, batch=16, learning_rate=2.5e-3, weight_decay=1e-4, beta2=0.95, decay=1.0, evaluate_every=200
         )
     )
@@ -126,8 +126,8 @@ class VaeDecoderTask(VaeTask):
     """
 
     name: str = "vae_decoder"
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(
+    schedule: TrainingSchedule = field(
+        default_factory=lambda: TrainingSchedule(
             steps=2700, batch=16, learning_rate=1.5e-3, weight_decay=1e-4, beta2=0.95, decay=1.0, evaluate_every=200
         )
     )

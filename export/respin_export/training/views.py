@@ -10,7 +10,7 @@ from PIL import Image
 from respin.scenes import KINDS
 from respin.scenes.furniture import make_object
 from respin.scenes.rasterizer import Camera, visible_faces
-from respin.scenes.room import blurred
+from respin.scenes.room import blur
 from respin.scenes.scene import FRONT_DEGREES
 from respin.scenes.solids import bright_colour
 from respin.scenes.views import draw_on_white
@@ -99,11 +99,11 @@ def cut_out(image: Array, mask: Array, generator: np.random.Generator) -> Array:
     side = len(mask)
     room = bright_colour(generator) if generator.random() < 0.5 else np.full(3, generator.uniform(120, 230))
     outside = np.where(mask[..., None], image, room.astype(np.uint8))
-    soft = blurred(mask.astype(np.float32), 1)
+    soft = blur(mask.astype(np.float32), 1)
     wave = generator.normal(0, generator.uniform(0.02, 0.14), (side // 4, side // 4)).astype(np.float32)
     waves = np.asarray(Image.fromarray(wave).resize((side, side), Image.Resampling.BICUBIC))
     ragged = soft + np.clip(generator.uniform(-0.25, 0.25) + waves, -0.36, 0.36) > 0.5
-    opacity = blurred(ragged.astype(np.float32), 1) if generator.random() < 0.3 else ragged.astype(np.float32)
+    opacity = blur(ragged.astype(np.float32), 1) if generator.random() < 0.3 else ragged.astype(np.float32)
     shown = outside * opacity[..., None] + 255 * (1 - opacity[..., None])
     return _shifted(shown.astype(np.uint8), generator.uniform(0.97, 1.03), generator.uniform(-2, 2, 2))
 

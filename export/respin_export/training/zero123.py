@@ -18,9 +18,9 @@ from respin.specs import Array
 from respin_export.mini.unets import ZERO123_WIDTHS, CleanLatents
 from respin_export.mini.vae import MiniVaeDecoder, MiniVaeEncoder
 from respin_export.training.chunks import Chunks
-from respin_export.training.diffusion import ddim, decode, draw_levels, with_noise
+from respin_export.training.diffusion import add_noise, ddim, decode, draw_levels
 from respin_export.training.latents import encode
-from respin_export.training.loop import Batch, Metrics, Schedule
+from respin_export.training.loop import Batch, Metrics, TrainingSchedule
 from respin_export.training.quality import psnr, silhouette_iou
 from respin_export.training.views import VIEWS
 
@@ -74,8 +74,10 @@ class Zero123Task:
     data: Path
     decoder: MiniVaeDecoder
     name: str = "zero123"
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=5600, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500)
+    schedule: TrainingSchedule = field(
+        default_factory=lambda: TrainingSchedule(
+            steps=5600, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500
+        )
     )
 
     def __post_init__(self) -> None:
@@ -113,7 +115,7 @@ class Zero123Task:
     def loss(self, module: Any, batch: Batch) -> Tensor:
         """Compare predicted with true clean latents, the object's cells before white."""
         wanted = batch["wanted"]
-        noisy = with_noise(wanted, batch["timestep"])
+        noisy = add_noise(wanted, batch["timestep"])
         with torch.autocast(wanted.device.type, torch.bfloat16):
             got = module(noisy, batch["timestep"], batch["camera"], batch["known"], batch["guidance"])
         error = got.float() - wanted

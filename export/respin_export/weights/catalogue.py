@@ -65,7 +65,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PublishedCheckpoint:
     """A published checkpoint; its folder within the weights folder has its name."""
 
     name: str
@@ -78,7 +78,7 @@ class Checkpoint:
 class Chosen:
     """A checkpoint in one of its forms."""
 
-    checkpoint: Checkpoint
+    checkpoint: PublishedCheckpoint
     variant: Variant
 
     @property
@@ -107,7 +107,7 @@ _INPAINTING = "stable-diffusion-v1-5/stable-diffusion-inpainting"
 # Quoted as that repository's commit by several public projects that pin it.
 _INPAINTING_REVISION = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"
 
-_GROUNDING_DINO = Checkpoint(
+_GROUNDING_DINO = PublishedCheckpoint(
     "grounding_dino",
     "https://github.com/IDEA-Research/GroundingDINO",
     "Apache-2.0",
@@ -145,7 +145,7 @@ _GROUNDING_DINO = Checkpoint(
     ),
 )
 
-_SAM = Checkpoint(
+_SAM = PublishedCheckpoint(
     "sam",
     "https://github.com/facebookresearch/segment-anything",
     "Apache-2.0",
@@ -168,7 +168,7 @@ _SAM = Checkpoint(
     ),
 )
 
-_ZERO123 = Checkpoint(
+_ZERO123 = PublishedCheckpoint(
     "zero123",
     "https://github.com/cvlab-columbia/zero123",
     "MIT for the repository; none is stated for these weights (allenai/objaverse-xl, issue 3)",
@@ -192,7 +192,7 @@ _ZERO123 = Checkpoint(
 )
 
 _EDSR_MODELS = "https://cv.snu.ac.kr/research/EDSR/models"
-_EDSR = Checkpoint(
+_EDSR = PublishedCheckpoint(
     "edsr",
     "https://github.com/sanghyun-son/EDSR-PyTorch",
     "MIT",
@@ -247,7 +247,7 @@ def _diffusers_files(unet: str, vae: str, text_encoder: str, bytes_each: int) ->
     )
 
 
-_INPAINT = Checkpoint(
+_INPAINT = PublishedCheckpoint(
     "inpaint",
     f"https://huggingface.co/{_INPAINTING}",
     "CreativeML Open RAIL-M (use restrictions apply)",
@@ -288,7 +288,7 @@ _INPAINT = Checkpoint(
     ),
 )
 
-CATALOGUE: dict[str, Checkpoint] = {
+CATALOGUE: dict[str, PublishedCheckpoint] = {
     checkpoint.name: checkpoint for checkpoint in (_GROUNDING_DINO, _SAM, _ZERO123, _EDSR, _INPAINT)
 }
 """The published checkpoints by name."""

@@ -42,11 +42,11 @@ Examples:
 """,
 )
 
-Names = Annotated[
+NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME[:VARIANT]", help=f"Of {_ALL_NAMES}. Default: each in its first variant."),
 ]
-Weights = Annotated[Path, typer.Option(help="The weights folder; a sub-folder a checkpoint.")]
+WeightsOption = Annotated[Path, typer.Option(help="The weights folder; a sub-folder a checkpoint.")]
 
 
 @app.command("list")
@@ -88,9 +88,9 @@ def _checksum_text(variant: Variant, file: WeightFile) -> str:
 
 @app.command()
 def fetch(
-    names: Names = None,
+    names: NamesArgument = None,
     *,
-    weights: Weights = Path("weights"),
+    weights: WeightsOption = Path("weights"),
     mirror: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Take URL/<checkpoint>/<file> instead: a weights folder served over HTTP."),
@@ -113,17 +113,17 @@ def fetch(
     _require("httpx2", "huggingface_hub")
     # The export extra brings what these import.
     from respin_export.weights.download import RetryPolicy  # noqa: PLC0415
-    from respin_export.weights.fetch import Fetcher, Source  # noqa: PLC0415
+    from respin_export.weights.fetch import DownloadSource, Fetcher  # noqa: PLC0415
 
     hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
-    origin = Source(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
+    origin = DownloadSource(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
     with _bars(quiet) as progress:
         for sentence in Fetcher(weights, origin, progress, RetryPolicy(tries=tries)).fetch(_chosen(names)):
             typer.echo(sentence)
 
 
 @app.command()
-def verify(weights: Weights = Path("weights")) -> None:
+def verify(weights: WeightsOption = Path("weights")) -> None:
     """Compare the weights folder with the catalogue, file by file.
 
     "ok": the SHA-256 agrees with the published one. "unproved": nothing disagrees, but no SHA-256 is published.
@@ -147,7 +147,7 @@ def verify(weights: Weights = Path("weights")) -> None:
 
 @app.command()
 def synthesize(
-    names: Names = None,
+    names: NamesArgument = None,
     *,
     output: Annotated[Path, typer.Option(help="Weights folder to make; one made by this command before is replaced.")],
     size: Annotated[

@@ -28,7 +28,7 @@ TEMPORARY = {
 }
 """Statuses after which the same request may succeed later."""
 
-Report = Callable[[int, int | None], None]
+ReportBytes = Callable[[int, int | None], None]
 """Callback with the bytes downloaded so far, and the size of the file or None."""
 
 
@@ -127,7 +127,7 @@ class Download:
     url: str
     part: Path
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    report: Report = lambda done, total: None
+    report: ReportBytes = lambda done, total: None
     room: Callable[[Path], int] = free_bytes
 
     def run(self) -> None:

@@ -24,7 +24,7 @@ TIMEOUT = httpx2.Timeout(30.0)  # 30 s to connect or without a byte; a whole fil
 
 
 @dataclass(frozen=True)
-class Source:
+class DownloadSource:
     """Where files come from.
 
     Args:
@@ -68,7 +68,7 @@ class Fetcher:
     """
 
     weights: Path
-    source: Source
+    source: DownloadSource
     progress: Progress
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     room: Callable[[Path], int] = free_bytes

@@ -18,7 +18,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
 
 from respin.errors import InvalidInput
 from respin_export.weights.catalogue import SHA256_DIGITS
-from respin_export.weights.download import Report, RetryPolicy, TryAgain, check_room, error_from_status
+from respin_export.weights.download import ReportBytes, RetryPolicy, TryAgain, check_room, error_from_status
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class HubRecord:
 
 
 def download_hub_file(
-    file: HubFile, part: Path, *, retry: RetryPolicy, report: Report, room: Callable[[Path], int]
+    file: HubFile, part: Path, *, retry: RetryPolicy, report: ReportBytes, room: Callable[[Path], int]
 ) -> HubRecord:
     """Download a file.
 
@@ -85,7 +85,7 @@ def download_hub_file(
             retry.wait(file.url, failures, error)
 
 
-def _attempt(file: HubFile, part: Path, report: Report, room: Callable[[Path], int]) -> HubRecord:
+def _attempt(file: HubFile, part: Path, report: ReportBytes, room: Callable[[Path], int]) -> HubRecord:
     staging = part.with_name(f"{part.name}.hub")
     try:
         stated = get_hf_file_metadata(file.url, token=file.token, endpoint=file.endpoint)
@@ -118,7 +118,7 @@ def _translated(error: BaseException, file: HubFile) -> Exception:
     return TryAgain(f"{type(error).__name__}: {error}")
 
 
-def _bar(report: Report) -> Any:
+def _bar(report: ReportBytes) -> Any:
     class Bar(tqdm):  # type: ignore[misc]
         """A progress bar that draws nothing and reports the bytes."""
 

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.core_model_loading import revert_weight_conversion
 
 from respin_export.checkpoints import keys
-from respin_export.weights.layouts import QUERIES, Layout, Size
+from respin_export.weights.layouts import QUERIES, Layout, LayoutSize
 
 _UNET_WIDTH = {"mini": 32, "full": 320}
 _VAE_WIDTH = {"mini": 32, "full": 128}
@@ -77,7 +77,7 @@ _MODEL_INDEX = {
 }
 
 
-def inpaint_configs(size: Size) -> dict[str, str]:
+def inpaint_configs(size: LayoutSize) -> dict[str, str]:
     """The JSON files of the inpainting pipeline's folder, by path."""
     return {
         "model_index.json": json.dumps(_MODEL_INDEX, indent=1),
@@ -88,7 +88,7 @@ def inpaint_configs(size: Size) -> dict[str, str]:
     }
 
 
-def inpaint_tensors(size: Size, dtype: torch.dtype) -> dict[str, Layout]:
+def inpaint_tensors(size: LayoutSize, dtype: torch.dtype) -> dict[str, Layout]:
     """Return the tensors of the inpainting pipeline, by sub-folder.
 
     Args:
@@ -102,7 +102,7 @@ def inpaint_tensors(size: Size, dtype: torch.dtype) -> dict[str, Layout]:
     }
 
 
-def text_tensors(size: Size, dtype: torch.dtype = torch.float32) -> Layout:
+def text_tensors(size: LayoutSize, dtype: torch.dtype = torch.float32) -> Layout:
     """Return the tensors of CLIP's text encoder, as transformers named them up to version 4."""
     model = _text_encoder(size)
     positions = torch.empty((1, model.config.max_position_embeddings), dtype=torch.int64, device="meta")
@@ -111,7 +111,7 @@ def text_tensors(size: Size, dtype: torch.dtype = torch.float32) -> Layout:
 
 
 @cache
-def grounding_dino(size: Size) -> tuple[str, Layout]:
+def grounding_dino(size: LayoutSize) -> tuple[str, Layout]:
     """Return GroundingDINO's config.json, and the tensors of its model.safetensors.
 
     Two differences from the library's names of today follow from the published file's size: it still has Swin's index
@@ -132,7 +132,7 @@ def grounding_dino(size: Size) -> tuple[str, Layout]:
 _UNUSED_NORM = re.compile(r"conv_encoder\.model\.swin\.layernorm\.")
 
 
-def _grounding_dino(size: Size) -> GroundingDinoForObjectDetection:
+def _grounding_dino(size: LayoutSize) -> GroundingDinoForObjectDetection:
     sizes = _GROUNDING_DINO[size]
     return GroundingDinoForObjectDetection(
         GroundingDinoConfig(
@@ -144,7 +144,7 @@ def _grounding_dino(size: Size) -> GroundingDinoForObjectDetection:
     )
 
 
-def _unet(size: Size) -> UNet2DConditionModel:
+def _unet(size: LayoutSize) -> UNet2DConditionModel:
     with torch.device("meta"):
         return UNet2DConditionModel(
             sample_size=64,
@@ -156,7 +156,7 @@ def _unet(size: Size) -> UNet2DConditionModel:
         )
 
 
-def _vae(size: Size) -> AutoencoderKL:
+def _vae(size: LayoutSize) -> AutoencoderKL:
     with torch.device("meta"):
         return AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
@@ -168,7 +168,7 @@ def _vae(size: Size) -> AutoencoderKL:
         )
 
 
-def _text_encoder(size: Size) -> CLIPTextModel:
+def _text_encoder(size: LayoutSize) -> CLIPTextModel:
     with torch.device("meta"):
         return CLIPTextModel(CLIPTextConfig(vocab_size=49408, hidden_size=768, num_attention_heads=12, **_TEXT[size]))
 

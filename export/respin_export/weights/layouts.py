@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Size = Literal["mini", "full"]
+LayoutSize = Literal["mini", "full"]
 Layout = dict[str, Tensor]
 
 BERT_VOCABULARY = 30522
@@ -55,7 +55,7 @@ def _meta(shape: list[int] | tuple[int, ...], dtype: str = "float32") -> Tensor:
     return torch.empty(shape, dtype=getattr(torch, dtype), device="meta")
 
 
-def grounding_dino(size: Size) -> Layout:
+def grounding_dino(size: LayoutSize) -> Layout:
     """Return the layout of the authors' file; mini has the contract's 900 queries and BERT's whole vocabulary.
 
     The box heads of all decoder layers are one module; with them stored once, the full file has the published size.
@@ -71,7 +71,7 @@ def grounding_dino(size: Size) -> Layout:
     return tensors
 
 
-def sam(size: Size) -> Layout:
+def sam(size: LayoutSize) -> Layout:
     """Return the layout of the authors' file; mini is the reduced encoder with the full decoder."""
     full = upstream("sam", "full")
     if size == "full":
@@ -84,17 +84,17 @@ def sam(size: Size) -> Layout:
     return encoder | {key: tensor for key, tensor in full.items() if not key.startswith("image_encoder.")}
 
 
-def edsr(size: Size, variant: str) -> Layout:
+def edsr(size: LayoutSize, variant: str) -> Layout:
     """Return the layout of the authors' file; mini is the same for both variants."""
     return upstream("edsr", "reduced" if size == "mini" else variant)
 
 
-def zero123(size: Size) -> Layout:
+def zero123(size: LayoutSize) -> Layout:
     """Return the state dict of the authors' Lightning checkpoint: UNet, EMA, VAE, CLIP, projection, schedule."""
     return upstream("zero123", "full" if size == "full" else "reduced")
 
 
-def inpaint_ckpt(size: Size, text_encoder: Layout) -> Layout:
+def inpaint_ckpt(size: LayoutSize, text_encoder: Layout) -> Layout:
     """Return the state dict of the authors' single file: the same classes as Zero123's, without EMA.
 
     That it has none follows from its size: 4 bytes for each value of UNet, VAE and text encoder.
@@ -110,7 +110,7 @@ def inpaint_ckpt(size: Size, text_encoder: Layout) -> Layout:
     return tensors | {f"cond_stage_model.transformer.{key}": tensor for key, tensor in text_encoder.items()}
 
 
-def optimizer_state(size: Size) -> dict[str, Any]:
+def optimizer_state(size: LayoutSize) -> dict[str, Any]:
     """Return Adam's state in Zero123's file: two moments for each parameter of the UNet and the projection."""
     trained = [tensor for key, tensor in zero123(size).items() if key.startswith((_UNET, "cc_projection."))]
     moments = [

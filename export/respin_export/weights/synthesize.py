@@ -25,7 +25,7 @@ from respin_export.originals.fill import fill
 from respin_export.weights import hub_folders, layouts
 from respin_export.weights.catalogue import Chosen
 from respin_export.weights.download import free_bytes
-from respin_export.weights.layouts import Size
+from respin_export.weights.layouts import LayoutSize
 from respin_export.weights.verify import SYNTHESIZED
 
 SIZES_FILE = "sizes.json"
@@ -59,7 +59,7 @@ class Synthesizer:
     """
 
     folder: Path
-    size: Size
+    size: LayoutSize
     seed: int
     progress: Progress
     optimizer_state: bool = False

@@ -24,7 +24,7 @@ ROUGHLY = 0.05
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileFinding:
     """What comparing one file showed.
 
     Args:
@@ -62,7 +62,7 @@ def check(path: Path, file: WeightFile) -> None:
         )
 
 
-def findings(weights: Path) -> Iterator[Finding]:
+def findings(weights: Path) -> Iterator[FileFinding]:
     """Compare all that lies in a weights folder with the catalogue, file by file.
 
     Of each checkpoint, the variants of which at least one file of weights is there; where there is none, its first.
@@ -80,17 +80,17 @@ def findings(weights: Path) -> Iterator[Finding]:
                 yield _finding(weights, Chosen(checkpoint, variant), file, receipts)
 
 
-def _finding(weights: Path, chosen: Chosen, file: WeightFile, receipts: Mapping[str, Any]) -> Finding:
+def _finding(weights: Path, chosen: Chosen, file: WeightFile, receipts: Mapping[str, Any]) -> FileFinding:
     relative = f"{chosen.checkpoint.name}/{file.path}"
     path = weights / relative
     if not path.is_file():
-        return Finding(chosen.name, relative, "missing", f"`respin weights fetch {chosen.name}` brings it")
+        return FileFinding(chosen.name, relative, "missing", f"`respin weights fetch {chosen.name}` brings it")
     try:
         check(path, file)
     except ContractMismatch as error:
-        return Finding(chosen.name, relative, "wrong", str(error))
+        return FileFinding(chosen.name, relative, "wrong", str(error))
     if file.sha256 is not None:
-        return Finding(chosen.name, relative, "ok", _what_agrees(file))
+        return FileFinding(chosen.name, relative, "ok", _what_agrees(file))
     return _against_receipt(chosen, relative, path, receipts.get(relative))
 
 
@@ -99,16 +99,16 @@ def _what_agrees(file: WeightFile) -> str:
     return "SHA-256 agrees" if digits == SHA256_DIGITS else f"the {digits} published digits of its SHA-256 agree"
 
 
-def _against_receipt(chosen: Chosen, relative: str, path: Path, receipt: Mapping[str, Any] | None) -> Finding:
+def _against_receipt(chosen: Chosen, relative: str, path: Path, receipt: Mapping[str, Any] | None) -> FileFinding:
     """What can be said of a file whose checksum the catalogue does not know."""
     unknown = "no SHA-256 is published"
     if receipt is None:
-        return Finding(chosen.name, relative, "unproved", f"{unknown}; {path.stat().st_size} bytes are there")
+        return FileFinding(chosen.name, relative, "unproved", f"{unknown}; {path.stat().st_size} bytes are there")
     if sha256_of(path) != receipt["sha256"]:
-        return Finding(chosen.name, relative, "wrong", "it has changed since it was fetched")
+        return FileFinding(chosen.name, relative, "wrong", "it has changed since it was fetched")
     if receipt["checked_against"] is not None:
-        return Finding(chosen.name, relative, "ok", f"SHA-256 agrees with {receipt['checked_against']}")
-    return Finding(chosen.name, relative, "unproved", f"{unknown}; it has not changed since it was fetched")
+        return FileFinding(chosen.name, relative, "ok", f"SHA-256 agrees with {receipt['checked_against']}")
+    return FileFinding(chosen.name, relative, "unproved", f"{unknown}; it has not changed since it was fetched")
 
 
 def read_receipts(weights: Path) -> dict[str, Any]:

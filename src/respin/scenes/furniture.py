@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from respin.scenes.solids import Colour, Mesh, box, bright_colour, frustum, joined, tilted
+from respin.scenes.solids import Colour, Mesh, box, bright_colour, frustum, join, tilt
 
 DARK = np.array([45.0, 42.0, 45.0])
 """RGB of keyboards and feet."""
@@ -44,7 +44,7 @@ def _chair(generator: np.random.Generator, colour: Colour, second: Colour) -> Me
     else:
         parts.append(box((x0, x0 + 0.12), (y0, y1), (seat + back - 0.4, seat + back), colour))
         parts += [box((x0, x0 + 0.12), (y, y + leg), (seat, seat + back - 0.4), second) for y in (y0, y1 - leg)]
-    return joined(parts)
+    return join(parts)
 
 
 def _sofa(generator: np.random.Generator, colour: Colour, second: Colour) -> Mesh:
@@ -67,7 +67,7 @@ def _sofa(generator: np.random.Generator, colour: Colour, second: Colour) -> Mes
     for index in range(cushions):
         left = y0 + arm + index * step
         parts.append(box((x0 + 0.28, x1 + 0.03), (left + 0.02, left + step - 0.02), (seat, seat + 0.15), second))
-    return joined(parts)
+    return join(parts)
 
 
 def _laptop(generator: np.random.Generator, colour: Colour, second: Colour) -> Mesh:
@@ -79,20 +79,20 @@ def _laptop(generator: np.random.Generator, colour: Colour, second: Colour) -> M
         box((x0 + 0.12, x1 - 0.4), (y0 + 0.1, y1 - 0.1), (thick, thick + 0.012), DARK),
         box((x1 - 0.32, x1 - 0.08), (-0.2, 0.2), (thick, thick + 0.01), colour * 0.75),
     ]
-    lid = joined(
+    lid = join(
         [
             box((-0.06, 0), (y0, y1), (0, depth * 0.95), colour),
             box((0, 0.012), (y0 + 0.06, y1 - 0.06), (0.07, depth * 0.95 - 0.06), second),
         ]
     )
-    return joined([*base, tilted(lid, uniform(5, 30)).moved((x0 + 0.06, 0, thick))])
+    return join([*base, tilt(lid, uniform(5, 30)).moved((x0 + 0.06, 0, thick))])
 
 
 def _lamp(generator: np.random.Generator, colour: Colour, second: Colour) -> Mesh:
     uniform = generator.uniform
     height, foot, pole, reach = uniform(1.3, 1.9), uniform(0.3, 0.4), uniform(0.08, 0.12), uniform(0.35, 0.6)
     radius = uniform(0.33, 0.48)
-    return joined(
+    return join(
         [
             box((-foot, foot), (-foot * 0.7, foot * 0.7), (0, 0.1), second),
             box((-pole, pole), (-pole, pole), (0.1, height), second),

@@ -186,7 +186,7 @@ def scan_convert(polygon: NDArray[np.float64], shape: tuple[int, int]) -> tuple[
     return slice(top, bottom), slice(left, right), inside
 
 
-def shrunk(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+def downsample(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Average blocks of `factor` x `factor` pixels, rounded to the nearest level.
 
     Args:

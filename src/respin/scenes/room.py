@@ -82,7 +82,7 @@ class Room:
         pixels = _lookup(self.floor_tile, self.wall_tile, is_floor, along, other)
         dimmer = (1 - self.falloff[1] * np.linspace(0, 1, height, dtype=np.float32))[:, None]
         dimmer = dimmer * (1 - self.falloff[0] * np.linspace(0, 1, width, dtype=np.float32))
-        return darkened(pixels, dimmer)
+        return darken(pixels, dimmer)
 
 
 def shadow_of(mesh: Mesh, floor: float, frame: Frame) -> NDArray[np.float32]:
@@ -107,12 +107,12 @@ def shadow_of(mesh: Mesh, floor: float, frame: Frame) -> NDArray[np.float32]:
         if covered is not None:
             rows, columns, inside = covered
             shaded[rows, columns] |= inside
-    soft = blurred(shaded.astype(np.float32), max(1, small[1] // 64))
+    soft = blur(shaded.astype(np.float32), max(1, small[1] // 64))
     left = 1 - np.float32(SHADOW_DEPTH) * soft
     return left.repeat(SHADOW_STRIDE, axis=0).repeat(SHADOW_STRIDE, axis=1)
 
 
-def darkened(pixels: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
+def darken(pixels: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Multiply a picture, (H, W, 3) uint8, by (H, W) shares of 0..1, rounding down in steps of 1/256."""
     darker = pixels.copy()
     rows = np.flatnonzero((share < 1).any(axis=1))
@@ -123,7 +123,7 @@ def darkened(pixels: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[n
     return darker
 
 
-def blurred(picture: NDArray[np.float32], radius: int, *, times: int = 3) -> NDArray[np.float32]:
+def blur(picture: NDArray[np.float32], radius: int, *, times: int = 3) -> NDArray[np.float32]:
     """Blur (H, W) float32 by box filters of side 2 * radius + 1, three being nearly a Gaussian; borders repeat."""
     for axis in (0, 1) * times:
         padded = np.pad(picture, [(radius + 1, radius) if each == axis else (0, 0) for each in (0, 1)], mode="edge")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from respin.geometry import Box, bounding_box
 from respin.scenes.furniture import KINDS, make_object
-from respin.scenes.rasterizer import Camera, Canvas, Frame, shrunk, visible_faces
-from respin.scenes.room import Room, darkened, shadow_of
+from respin.scenes.rasterizer import Camera, Canvas, Frame, downsample, visible_faces
+from respin.scenes.room import Room, darken, shadow_of
 from respin.scenes.solids import Mesh
 from respin.scenes.views import ViewPair, render_pair
 
@@ -135,7 +135,7 @@ def render_scene(seed: int, options: SceneOptions = SceneOptions()) -> Scene:
         objects=tuple(
             SceneObject(str(kind), shown, bounding_box(shown).box) for kind, shown in zip(kinds, masks, strict=True)
         ),
-        background=shrunk(background, SUPERSAMPLING),
+        background=downsample(background, SUPERSAMPLING),
         azimuth=azimuth,
         turned=after,
         turned_mask=turned_mask,
@@ -180,7 +180,7 @@ class _Stage:
         """Render the room and all objects but the first: (H, W, 3) uint8 at the rendered resolution."""
         pixels = self.room.photograph(self.frame)
         for mesh in map(self._placed, others):
-            pixels = darkened(pixels, self._shadow(mesh))
+            pixels = darken(pixels, self._shadow(mesh))
             self._canvas(pixels).draw(visible_faces(mesh, self.frame.camera))
         return pixels
 
@@ -188,12 +188,12 @@ class _Stage:
         self, background: NDArray[np.uint8], mesh: Mesh, others: list[Mesh]
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[NDArray[np.bool_]]]:
         """Render the photo, the first object's mask, and the masks of the visible parts of the others."""
-        canvas = self._canvas(darkened(background, self._shadow(mesh)))
+        canvas = self._canvas(darken(background, self._shadow(mesh)))
         # The shadow lies on the floor, not on what stands there: the others are drawn again.
         shown = [canvas.draw(visible_faces(self._placed(other), self.frame.camera)) for other in others]
         mask = canvas.draw(visible_faces(mesh, self.frame.camera))
         return (
-            shrunk(canvas.pixels, SUPERSAMPLING),
+            downsample(canvas.pixels, SUPERSAMPLING),
             _majority(mask),
             [_majority(other & ~mask) for other in shown],
         )
@@ -207,4 +207,4 @@ class _Stage:
 
 def _majority(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Reduce a mask to the picture's resolution: true where at least half of the rendered pixels are."""
-    return shrunk(mask.astype(np.uint8) * np.uint8(200), SUPERSAMPLING) >= 100
+    return downsample(mask.astype(np.uint8) * np.uint8(200), SUPERSAMPLING) >= 100

@@ -49,7 +49,7 @@ class Mesh:
         return self.quads.reshape(-1, 3)
 
 
-def joined(meshes: Sequence[Mesh]) -> Mesh:
+def join(meshes: Sequence[Mesh]) -> Mesh:
     """Join meshes into one."""
     return Mesh(np.concatenate([mesh.quads for mesh in meshes]), np.concatenate([mesh.colours for mesh in meshes]))
 
@@ -84,7 +84,7 @@ def frustum(
     return Mesh(quads, np.tile(colour, (len(quads), 1)))
 
 
-def tilted(mesh: Mesh, degrees: float) -> Mesh:
+def tilt(mesh: Mesh, degrees: float) -> Mesh:
     """Return the mesh turned about the y axis; positive angles lean upright faces backwards, to negative x."""
     angle = np.radians(degrees)
     rotation = np.array(

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from respin.model_set import Sizes
-from respin_export.checkpoints import CHECKPOINT_OF, LAYOUTS, find_checkpoint, load_network, sizes_of
-from respin_export.checkpoints.keys import new_name
+from respin_export.checkpoints import CHECKPOINT_OF, LAYOUTS, find_checkpoint, load_network, load_sizes
+from respin_export.checkpoints.keys import rename
 from respin_export.originals import fill
 
 
@@ -193,7 +193,7 @@ def grounding_dino_folder(tmp_path, weights, request):
     folder = tmp_path / "grounding_dino"
     model = load_network("grounding_dino", weights).model
     model.config.save_pretrained(folder)
-    state = {new_name(name, PUBLISHED_SWIN_NAMES): each.clone() for name, each in model.state_dict().items()}
+    state = {rename(name, PUBLISHED_SWIN_NAMES): each.clone() for name, each in model.state_dict().items()}
     state = {name: each for name, each in state.items() if ".model.layernorm." not in name}
     kept = {name: each for name, each in state.items() if not re.match(r"(model\.decoder\.)?bbox_embed\.[1-9]", name)}
     kept = {name: each for name, each in kept.items() if not name.startswith("model.decoder.bbox_embed.")}
@@ -237,9 +237,9 @@ def test_modules_are_ready_for_inference(weights):
 
 
 def test_sizes_are_the_published_ones_unless_the_folder_says_others(tmp_path):
-    assert sizes_of(tmp_path) == Sizes()
+    assert load_sizes(tmp_path) == Sizes()
     (tmp_path / "sizes.json").write_text(json.dumps({"sam_side": 256}))
-    assert sizes_of(tmp_path) == Sizes(sam_side=256)
+    assert load_sizes(tmp_path) == Sizes(sam_side=256)
 
 
 def test_every_network_has_a_checkpoint_with_a_layout():

@@ -18,7 +18,7 @@ from respin_ensemble.sampling.noise_schedules import zero123_schedule
 from respin_export.checkpoints import load_network
 from respin_export.errors import ExportMismatch
 from respin_export.originals import edsr, grounding_dino, sam, zero123
-from respin_export.originals.cases import cases_of
+from respin_export.originals.case import cases_of
 from respin_export.parity import TOLERANCE, deviations_fp32, module_outputs
 
 ORIGINAL_NETWORKS = (

@@ -11,7 +11,7 @@ import torch
 from reference_files import REFERENCE, hollow
 
 from respin.errors import InvalidInput
-from respin_export.checkpoints import find_checkpoint, load_network, sizes_of
+from respin_export.checkpoints import find_checkpoint, load_network, load_sizes
 
 NAMES = {
     "grounding_dino": "groundingdino_swint_ogc.pth",
@@ -227,4 +227,4 @@ def test_of_several_files_none_is_guessed(tmp_path):
 def test_sizes_that_are_none_are_refused(tmp_path):
     (tmp_path / "sizes.json").write_text('{"sam_size": 3}')
     with pytest.raises(InvalidInput, match="does not hold the sizes of a model set"):
-        sizes_of(tmp_path)
+        load_sizes(tmp_path)

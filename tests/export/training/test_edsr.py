@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from respin_export.mini.edsr import TrainedEdsr, as_edsr
+from respin_export.mini.edsr import TrainedEdsr, to_edsr
 from respin_export.training.edsr import (
     NOISE_LEVELS,
     EdsrTask,
-    enlarged,
-    enlarged_bicubic,
+    add_faults,
+    enlarge,
+    enlarge_bicubic,
+    load_trained_edsr,
     mean_psnr,
-    small,
-    trained_edsr,
-    with_faults,
+    shrink,
 )
 from respin_export.training.loop import fit
 from respin_export.training.scenes import render_photos
@@ -37,7 +37,7 @@ def disturbed(seed=0):
 def test_the_papers_class_computes_what_was_trained():
     network, image = disturbed(), 255 * torch.rand(2, 3, 12, 17)
     with torch.inference_mode(False):
-        edsr = as_edsr(network)
+        edsr = to_edsr(network)
     torch.testing.assert_close(edsr(image), network(image), atol=2e-3, rtol=0)
 
 
@@ -52,13 +52,13 @@ def test_before_training_a_picture_is_enlarged_bilinearly():
 def test_a_small_picture_is_the_mean_of_blocks():
     picture = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
     means = picture.reshape(4, 4, 6, 4, 3).mean(axis=(1, 3))
-    assert np.abs(small(picture) - means).max() <= 0.5 + 1e-6
+    assert np.abs(shrink(picture) - means).max() <= 0.5 + 1e-6
 
 
 def test_faults_are_small_and_do_not_move_edges():
     picture = np.full((40, 40, 3), 60, np.uint8)
     picture[:, 20:] = 200
-    faulty = np.stack([with_faults(picture, np.random.default_rng(seed)) for seed in range(20)])
+    faulty = np.stack([add_faults(picture, np.random.default_rng(seed)) for seed in range(20)])
     errors = np.abs(faulty.astype(float) - picture).mean(axis=(1, 2, 3))
     assert 1 < errors.max() < NOISE_LEVELS
     assert np.abs(faulty.astype(float).mean(axis=0) - picture)[:, [10, 30]].mean() < 1
@@ -80,9 +80,9 @@ def test_trained_weights_make_the_network_of_the_contract(tmp_path):
     task.schedule = replace(task.schedule, steps=2, batch=2, evaluate_every=2)
     with torch.inference_mode(False):
         trained = fit(task, tmp_path / "run")
-        edsr = trained_edsr(tmp_path / "run")
+        edsr = load_trained_edsr(tmp_path / "run")
     image = 255 * torch.rand(1, 3, 16, 16)
     torch.testing.assert_close(edsr(image), trained(image), atol=0.05, rtol=0)
     picture = arrays["photos"]["photo"][0]
-    assert enlarged(edsr, small(picture)).shape == enlarged_bicubic(small(picture)).shape == picture.shape
+    assert enlarge(edsr, shrink(picture)).shape == enlarge_bicubic(shrink(picture)).shape == picture.shape
     assert mean_psnr([picture], [picture]) > 100

@@ -31,8 +31,8 @@ from respin_export.training.captions import (
     name_ids,
 )
 from respin_export.training.chunks import Chunks
-from respin_export.training.detection_images import Example, Images, image_tensors, photo_example
-from respin_export.training.detection_quality import Answer, Question, summary
+from respin_export.training.detection_images import DetectionExample, Images, image_tensors, photo_example
+from respin_export.training.detection_quality import DetectedBox, Question, summary
 from respin_export.training.grounding_dino import TEXT_INPUTS, GroundingDinoTask, level_grid, load_trained
 from respin_export.training.grounding_dino_loss import (
     Truth,
@@ -122,7 +122,7 @@ def test_iou_and_giou_of_boxes_beside_one_another():
 
 
 def test_boxes_of_padded_images_are_fractions_of_the_padded_image():
-    example = Example(np.zeros((100, 50, 3), np.uint8), np.array([[10.0, 20.0, 30.0, 60.0]]), np.array([SOFA]))
+    example = DetectionExample(np.zeros((100, 50, 3), np.uint8), np.array([[10.0, 20.0, 30.0, 60.0]]), np.array([SOFA]))
     tensors = image_tensors([example], 200, 100)
     torch.testing.assert_close(tensors["boxes"][0, 0], torch.tensor([0.2, 0.2, 0.2, 0.2]))
     assert tensors["kinds"].tolist() == [[SOFA, -1]]
@@ -218,14 +218,19 @@ def test_boxes_are_fractions_of_the_image_without_its_padding():
 
 
 def test_the_summary_counts_hits_choices_and_false_alarms():
-    two = Example(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 4)), np.array([CHAIR, SOFA]))
+    two = DetectionExample(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 4)), np.array([CHAIR, SOFA]))
     questions = [
         Question(two, Phrase((1,), CHAIR), "photo"),
         Question(two, Phrase((1,), SOFA), "photo"),
         Question(two, Phrase((1,), 3), "absent"),
         Question(two, Phrase((1,), OTHER_WORD), "unknown"),
     ]
-    answers = [Answer(0.9, [0.85, 0.1]), Answer(0.3, [0.9, 0.0]), Answer(0.4, [0.0, 0.0]), Answer(0.1, [0.0, 0.0])]
+    answers = [
+        DetectedBox(0.9, [0.85, 0.1]),
+        DetectedBox(0.3, [0.9, 0.0]),
+        DetectedBox(0.4, [0.0, 0.0]),
+        DetectedBox(0.1, [0.0, 0.0]),
+    ]
     got = summary(questions, answers)
     assert (got["found"], got["iou80"], got["choice"], got["absent"], got["unknown"]) == (0.5, 0.5, 0.5, 1, 0)
     assert got["iou"] == pytest.approx(0.425)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from respin_export.training.loop import CURVE, Schedule, fit, load_weights
+from respin_export.training.loop import CURVE, TrainingSchedule, fit, load_weights
 
 
 @dataclass
@@ -14,8 +14,8 @@ class Line:
     """Fits y = 3 x + 1 from noisy points."""
 
     name: str = "line"
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=60, batch=32, learning_rate=0.2, warmup=5, evaluate_every=20)
+    schedule: TrainingSchedule = field(
+        default_factory=lambda: TrainingSchedule(steps=60, batch=32, learning_rate=0.2, warmup=5, evaluate_every=20)
     )
 
     def build(self):

@@ -15,12 +15,12 @@ from respin_export.training.loop import fit
 from respin_export.training.sam import (
     BOX_JITTER,
     SamTask,
-    augmented,
-    in_frame,
+    augment,
+    fit_to_frame,
     intersection_over_union,
-    jittered,
+    jitter_box,
+    load_trained_sam,
     mask_errors,
-    trained_sam,
 )
 from respin_export.training.scenes import render_photos, render_white
 
@@ -36,7 +36,7 @@ def frame(seed=0, height=96, width=128):
 
 def test_a_picture_enters_the_network_as_the_job_prepares_it():
     picture, mask, box = frame(height=99, width=131)
-    sample = in_frame(picture, mask, box)
+    sample = fit_to_frame(picture, mask, box)
     fit = fit_longest_side(Size.of(picture), 256)
     np.testing.assert_allclose(sample["image"], prepare_image(picture, fit), atol=1e-5)
     top, left = np.argwhere(sample["mask"][0] > 0.5).min(axis=0)
@@ -46,7 +46,7 @@ def test_a_picture_enters_the_network_as_the_job_prepares_it():
 
 
 def test_sides_of_a_box_move_a_little_and_stay_within_the_picture():
-    boxes = [jittered(np.array([0.0, 10, 50, 60]), (60, 200), np.random.default_rng(seed)) for seed in range(50)]
+    boxes = [jitter_box(np.array([0.0, 10, 50, 60]), (60, 200), np.random.default_rng(seed)) for seed in range(50)]
     shifts = np.abs(np.array(boxes) - [0, 10, 50, 60])
     assert 0.5 * BOX_JITTER * 50 < shifts.max() <= BOX_JITTER * 50
     assert min(box.min() for box in boxes) == 0
@@ -56,7 +56,7 @@ def test_sides_of_a_box_move_a_little_and_stay_within_the_picture():
 @pytest.mark.parametrize("seed", range(8))
 def test_augmentation_keeps_the_object_whole_and_in_its_box(seed):
     _, before, _ = frame()
-    picture, mask, box = augmented(frame(), np.random.default_rng(seed))
+    picture, mask, box = augment(frame(), np.random.default_rng(seed))
     assert picture.dtype == np.uint8
     assert picture.shape[:2] == mask.shape
     assert mask.sum() == before.sum()
@@ -106,7 +106,7 @@ def test_trained_weights_make_the_two_networks_of_the_contracts(data, tmp_path):
     task.schedule = replace(task.schedule, steps=2, batch=2, evaluate_every=2)
     with torch.inference_mode(False):
         trained = fit(task, tmp_path / "run")
-    encoder, decoder = trained_sam(tmp_path / "run")
+    encoder, decoder = load_trained_sam(tmp_path / "run")
     image, box = torch.randn(1, 3, 256, 256), torch.tensor([[30.0, 40, 200, 220]])
     masks, predicted_iou = decoder(encoder(image), box)
     assert masks.shape == (1, 4, 64, 64)
