@@ -21,6 +21,12 @@ pytestmark = pytest.mark.triton
 EXAMPLES = Path(__file__).parents[3] / "examples"
 COMMANDS = dict(re.findall(r"^\| \[(.+?)\].* \| `(.+?)` \|$", (EXAMPLES / "README.md").read_text(), re.MULTILINE))
 
+GO_PACKAGES = {
+    "golang-google-grpc-dev": "google.golang.org/grpc",
+    "golang-google-protobuf-dev": "google.golang.org/protobuf",
+    "golang-github-golang-protobuf-1-5-dev": "github.com/golang/protobuf/proto/registry.go",
+}
+
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory):
@@ -55,7 +61,7 @@ def run(tmp_path, addresses):
 
 def test_every_example_has_a_command():
     files = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*") if "node_modules" not in path.parts}
-    clients = {name for name in files if Path(name).suffix in (".py", ".sh", ".js", ".ipynb", ".go")}
+    clients = {name for name in files if Path(name).suffix in (".py", ".sh", ".js", ".go", ".ipynb")}
     assert COMMANDS.keys() == clients
 
 
@@ -92,6 +98,16 @@ def test_javascript_follows_a_job(tmp_path, run):
     for view in range(2):
         with Image.open(tmp_path / f"examples/javascript/turned-{view}.png") as picture:
             assert picture.size == (600, 400)
+
+
+def test_go_turns_an_object(tmp_path, run):
+    for package, file in GO_PACKAGES.items():
+        if not Path("/usr/share/gocode/src", file).exists():
+            pytest.skip(f"examples/go/rotate.go needs Debian's {package}, which is not installed here")
+    done = run("go/rotate.go", "go")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "examples/go/turned.png") as picture:
+        assert picture.size == (600, 400)
 
 
 @pytest.fixture
