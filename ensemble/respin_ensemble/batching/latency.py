@@ -42,11 +42,6 @@ class LatencyModel:
         self._mean_s[samples] = (1 - SMOOTHING) * self._mean_s.get(samples, call_s) + SMOOTHING * call_s
         self._fastest_s[samples] = min(self._fastest_s.get(samples, call_s), call_s)
 
-    @property
-    def sample_s(self) -> float | None:
-        """Seconds that a step of one sample takes in the fastest call so far; None before the first call."""
-        return min((call_s / samples for samples, call_s in self._fastest_s.copy().items()), default=None)
-
     def forecast(self, *, steps: int, samples: int, load: int) -> LatencyForecast:
         """Forecast when a request would be done if it arrived now.
 

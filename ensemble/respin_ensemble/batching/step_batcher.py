@@ -163,11 +163,6 @@ class StepBatcher:
         """
         return self._latency.forecast(steps=steps, samples=samples, load=self.load())
 
-    @property
-    def sample_s(self) -> float | None:
-        """Seconds that a step of one sample takes in the fastest call so far; None before the first call."""
-        return self._latency.sample_s
-
     def load(self) -> int:
         """Return the number of slots that the current samples still need."""
         with self._lock:

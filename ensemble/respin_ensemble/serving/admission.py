@@ -221,8 +221,8 @@ class Admission:
         left_s = self._left_s()
         own_s = sum(work.seconds(phase, self._costs) for phase in work.units)
         *others_s, forecast_s = finish_times([*left_s, own_s], self._limits.workers, self._speed)
-        if not self._jobs and not self._speed.measured:
-            # The first job of all shows how long jobs take.
+        if not self._jobs:
+            # No other job is in its way: only what no job could meet is refused, and that was checked before.
             return forecast_s
         if deadline_s is not None and forecast_s * SAFETY > deadline_s:
             raise _Rejected("deadline", self._too_late(forecast_s, deadline_s))
@@ -231,8 +231,7 @@ class Admission:
         late = 0
         for each, before_s, after_s in zip(self._jobs, without_s, others_s, strict=True):
             if (until_s := each.progress.deadline_at_s) is not None:
-                # One that cannot be in time by itself is not helped by refusing others.
-                late += before_s <= until_s - now_s < after_s * SAFETY and before_s < after_s
+                late += before_s < after_s and until_s - now_s < after_s * SAFETY
         if late:
             raise _Rejected(
                 "deadline",
@@ -240,16 +239,11 @@ class Admission:
             )
         return forecast_s
 
-    def _too_late(self, forecast_s: float, deadline_s: float) -> Busy | InvalidInput:
-        """Return the error of a job that would miss its deadline; alone, it would miss it at any time."""
-        deadline = f"the deadline is in {_seconds(deadline_s)}, but"
-        takes = f"would take about {_seconds(forecast_s)}"
-        if self._jobs:
-            hint = self._hint(forecast_s * SAFETY - deadline_s)
-            return Busy(f"{deadline} with {len(self._jobs)} jobs in progress this one {takes}. {hint}")
-        return InvalidInput(
-            f"{deadline} this job {takes} on this server; allow at least {_seconds(forecast_s * SAFETY)}, or request "
-            "fewer steps or views"
+    def _too_late(self, forecast_s: float, deadline_s: float) -> Busy:
+        """Return the error of a job that would miss its deadline among the others."""
+        return Busy(
+            f"the deadline is in {_seconds(deadline_s)}, but with {len(self._jobs)} jobs in progress this one would "
+            f"take about {_seconds(forecast_s)}. {self._hint(forecast_s * SAFETY - deadline_s)}"
         )
 
     def _left_s(self) -> list[float]:

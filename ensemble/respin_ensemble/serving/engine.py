@@ -15,7 +15,7 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import ZERO123_UNET
 from respin.errors import Busy, InternalError
 from respin.limits import EngineLimits
 from respin.model_set import ModelSet, Sizes
@@ -32,9 +32,10 @@ from respin_ensemble.serving.admission import Admission, Candidate, Reservation
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
 from respin_ensemble.serving.drain import Drain
 from respin_ensemble.serving.engine_call import ALIVE, CANCEL, RUNNING, UNKNOWN
-from respin_ensemble.serving.forecast import CostModel, Work
+from respin_ensemble.serving.forecast import CostModel, TimedNetworks, Work
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.job_size import job_size
+from respin_ensemble.serving.memory import MemoryTrimmer
 from respin_ensemble.serving.metrics import TritonMeter
 from respin_ensemble.serving.processes import close_inherited_sockets
 from respin_ensemble.serving.replies import (
@@ -69,13 +70,12 @@ class Engine:
         parameters = {name: value["string_value"] for name, value in given.items()}
         limits = EngineLimits.from_parameters(parameters)
         model_set = ModelSet.load(version)
-        networks = _networks(parameters["networks"], version, model_set.sizes)
+        costs = CostModel()
+        networks = TimedNetworks(_networks(parameters["networks"], version, model_set.sizes), costs)
         self._meter = TritonMeter()
         capacity = Capacity(limits.started_samples, limits.waiting_samples)
         self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter)
-        views, backgrounds = self._batchers[ZERO123_UNET], self._batchers[INPAINT_UNET]
-        self._costs = CostModel(views, backgrounds, self._meter)
-        self._admission = Admission(limits, self._costs, views, self._meter)
+        self._admission = Admission(limits, costs, self._batchers[ZERO123_UNET], self._meter)
         self._workers = ThreadPoolExecutor(limits.workers, thread_name_prefix="job")
         # Each running job has one background: with as many threads as workers, none waits for another job's.
         self._backgrounds = ThreadPoolExecutor(limits.workers, thread_name_prefix="background")
@@ -85,9 +85,10 @@ class Engine:
             self._backgrounds,
             CameraProjection(networks),
             Caches(limits.cache_mib * 2**20, self._meter),
-            self._costs,
+            self._meter,
             notes=model_set.notes,
         )
+        self._memory = MemoryTrimmer()
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._closing = False
@@ -188,20 +189,24 @@ class Engine:
     def _end(self, job: Job, reservation: Reservation, status: str) -> None:
         with self._lock:
             del self._jobs[job.name]
+        self._memory.job_ended()
         self._admission.release(reservation, answered=status == "OK")
         self._meter.add("respin_jobs_ended_total", status)
         if job.cancelled_by is not None and status == "CANCELLED":
             self._meter.add("respin_cancellations_total", job.cancelled_by)
+        self._published = False
 
     def _polls(self) -> list[Callable[[], None]]:
         """Return what the poller calls next: a poll of each job, and every half second an update of the metrics."""
         with self._lock:
             polls: list[Callable[[], None]] = [job.poll for job in self._jobs.values()]
+            idle = not polls
             self._drain.poll(jobs=len(polls))
         if (polls or not self._published) and time.monotonic() - self._published_s > PUBLISH_S:
             self._published_s = time.monotonic()
             self._published = not polls
             polls.append(self._publish)
+            polls.append(partial(self._memory.poll, idle=idle))
         return polls
 
     def _publish(self) -> None:

@@ -1,6 +1,6 @@
 """When the admitted jobs will be done: their work, and how fast the engine gets through it.
 
-Work is counted in seconds that each part of a job takes when it is fastest. How much of it the engine completes per
+Work is counted in calls of networks, each with the time of its fastest. How much of it the engine completes per
 second depends on the machine, on the batches and on everything else that runs there, so it is measured, by the number
 of jobs that run at the same time.
 """
@@ -10,37 +10,48 @@ from __future__ import annotations
 import heapq
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from respin.contracts.networks import (
+    CLIP_TEXT,
+    CLIP_VISION,
+    EDSR,
+    GROUNDING_DINO,
+    INPAINT_UNET,
+    SAM_DECODER,
+    SAM_ENCODER,
+    VAE_DECODER,
+    VAE_ENCODER,
+    ZERO123_UNET,
+)
+from respin.model_set import Sizes
 from respin.request import RotationRequest
-from respin_ensemble.metrics import Meter
+from respin.specs import Array, ModelSpec
+from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.events import JobEvent
 
 Phase = Literal["scene", "background", "views", "finish"]
 """Parts of a job: find the object; paint the background; sample the views; enlarge, cut out and compose them."""
 
-Unit = Literal["scene", "background step", "view step", "view", "pixel"]
-"""What work is counted in: a photo in which an object is found; a step of a sample; a view that is finished; a pixel of
-a photo that is decoded, or composed and encoded."""
+Unit = str
+"""What work is counted in: a sample of a network, by the network's name, or a `PIXEL`."""
 
-STAGES: Mapping[Unit, tuple[str, ...]] = {
-    "scene": ("detection", "segmentation"),
-    "view": ("super_resolution", "outline of a view"),
-}
-"""The stages that make up a unit."""
-
-INITIAL_STEP_S = 0.25
-"""Assumed duration of a step until the first was made, seconds. Too long on most machines: while nothing is known, a
-refusal costs less than a deadline."""
-
-INITIAL_STAGE_S = 0.05
-"""Assumed duration of any other stage until it has run once, seconds."""
+PIXEL = "pixel"
+"""A pixel of a photo that is decoded, or composed and encoded."""
 
 PIXEL_S = 1e-7
-"""Time to decode, or to compose and encode, one pixel, seconds."""
+"""Time of a pixel, seconds."""
+
+LOOK: Mapping[Unit, float] = {GROUNDING_DINO.name: 1, SAM_ENCODER.name: 1, SAM_DECODER.name: 1}
+"""Networks that find an object and its mask, in a photo or in a novel view."""
+
+INITIAL_S = 0.25
+"""Assumed duration of a sample of a network until the first was measured, seconds. Too long on most machines: while
+nothing is known, a refusal costs less than a deadline."""
 
 MEMORY_S = 10.0
 """How far back the measured speed looks, seconds."""
@@ -53,15 +64,6 @@ MIN_LEFT = 0.01
 
 MIN_MEASURED_S = 0.2
 """Time for which a number of jobs must have run before their speed counts, seconds."""
-
-
-class StepTimes(Protocol):
-    """Measures the steps of a UNet; `StepBatcher` is one."""
-
-    @property
-    def sample_s(self) -> float | None:
-        """Seconds that a step of one sample takes in the best of batches; None = none was made yet."""
-        ...
 
 
 class Costs(Protocol):
@@ -82,14 +84,23 @@ class Work:
     def of(cls, request: RotationRequest, pixels: int) -> Work:
         """Return the work of a request whose photo has so many pixels, if nothing of it is cached."""
         views = request.views
+        scene = {**LOOK, PIXEL: pixels}
+        if request.box is not None:
+            del scene[GROUNDING_DINO.name]
         if not views:
-            return cls({"scene": {"scene": 1, "pixel": 2 * pixels}})
+            return cls({"scene": {**scene, PIXEL: 2 * pixels}})
+        background = {CLIP_TEXT.name: 2, VAE_ENCODER.name: 1, VAE_DECODER.name: 1}
         return cls(
             {
-                "scene": {"scene": 1, "pixel": pixels},
-                "background": {"background step": request.background_steps},
-                "views": {"view step": views * request.steps},
-                "finish": {"view": views, "pixel": views * pixels},
+                "scene": scene,
+                "background": {**background, INPAINT_UNET.name: request.background_steps},
+                "views": {
+                    CLIP_VISION.name: 1,
+                    VAE_ENCODER.name: 1,
+                    ZERO123_UNET.name: views * request.steps,
+                    VAE_DECODER.name: views,
+                },
+                "finish": {EDSR.name: views, **dict.fromkeys(LOOK, views), PIXEL: views * pixels},
             }
         )
 
@@ -103,43 +114,50 @@ class Work:
 
 
 class CostModel:
-    """Knows the fastest run of each stage and step so far; a `Meter` that passes all measurements on.
+    """Knows the fastest call of each network so far, per sample."""
 
-    Args:
-        views: the UNet of the novel views.
-        backgrounds: the UNet of the backgrounds.
-        meter: receives all measurements.
-    """
-
-    def __init__(self, views: StepTimes, backgrounds: StepTimes, meter: Meter) -> None:
-        self._views = views
-        self._backgrounds = backgrounds
-        self._meter = meter
-        self._fastest_s: dict[str, float] = {}
+    def __init__(self) -> None:
+        self._fastest_s: dict[Unit, float] = {PIXEL: PIXEL_S}
 
     def __getitem__(self, unit: Unit) -> float:
         """Return the seconds of a unit at its fastest; a guess until it was first measured."""
-        if unit == "pixel":
-            return PIXEL_S
-        if unit == "view step":
-            return self._views.sample_s or INITIAL_STEP_S
-        if unit == "background step":
-            return self._backgrounds.sample_s or INITIAL_STEP_S
-        return sum(self._fastest_s.get(name, INITIAL_STAGE_S) for name in STAGES[unit])
+        return self._fastest_s.get(unit, INITIAL_S)
 
-    def add(self, name: str, label: str = "", amount: float = 1) -> None:
-        """Pass on."""
-        self._meter.add(name, label, amount)
+    def record(self, network: str, samples: int, call_s: float) -> None:
+        """Record the duration of one call of a network.
 
-    def set(self, name: str, value: float, label: str = "") -> None:
-        """Pass on."""
-        self._meter.set(name, value, label)
+        Args:
+            network: its name.
+            samples: batch size of the call.
+            call_s: duration in seconds.
+        """
+        sample_s = call_s / max(1, samples)
+        self._fastest_s[network] = min(sample_s, self._fastest_s.get(network, sample_s))
 
-    def observe(self, name: str, value: float, label: str = "") -> None:
-        """Pass on, and keep the fastest run of each stage."""
-        if name == "respin_stage_seconds":
-            self._fastest_s[label] = min(value, self._fastest_s.get(label, value))
-        self._meter.observe(name, value, label)
+
+class TimedNetworks:
+    """Networks whose calls are recorded in a cost model.
+
+    Args:
+        networks: the networks.
+        costs: receives the duration of every call that succeeds.
+    """
+
+    def __init__(self, networks: Networks, costs: CostModel) -> None:
+        self._networks = networks
+        self._costs = costs
+
+    @property
+    def sizes(self) -> Sizes:
+        """The image sizes that the set was made for."""
+        return self._networks.sizes
+
+    def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
+        """See `Networks`."""
+        began_s = time.perf_counter()
+        outputs = self._networks(spec, **arrays)
+        self._costs.record(spec.name, len(arrays[spec.inputs[0].name]), time.perf_counter() - began_s)
+        return outputs
 
 
 class SpeedModel:

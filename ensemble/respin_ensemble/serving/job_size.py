@@ -27,7 +27,7 @@ FINISH_BYTES = 20
 """Per pixel of the photo, for each view that is finished: composed, encoded, and copied into a response. Painting the
 background takes as much, before the first view is composed."""
 
-STRIP_BYTES = 8
+STRIP_BYTES = 12
 """Per pixel of an enlarged view after its rows were scaled to the photo."""
 
 ANSWER_COPIES = 3

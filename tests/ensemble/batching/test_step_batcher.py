@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from counting_unet import PATIENCE_S, SHAPE, Gate, Unet, no_report, run, sample
+from patience import await_true
 
 from respin.contracts.networks import ZERO123_UNET
 from respin.errors import Busy, Cancelled
@@ -36,8 +37,7 @@ def test_a_request_joins_at_the_next_call_and_another_goes_on_without_it(batcher
         first = users.submit(run, batcher, [sample(1, 6)])
         gate.await_call()
         second = users.submit(run, batcher, [sample(2, 2)])
-        while batcher.load() < 8:
-            pass
+        await_true(lambda: batcher.load() >= 8, "the second request")
         gate.let_through(6)
         assert first.result(PATIENCE_S)
         assert second.result(PATIENCE_S)

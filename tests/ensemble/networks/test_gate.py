@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from patience import await_true
 
 from respin_ensemble.networks.gate import Gate
 
@@ -47,8 +48,7 @@ def test_a_capture_waits_for_the_calls_under_way_and_calls_wait_for_it(threads):
     first = threads.submit(first_call)
     calling.wait(SOON_S)
     captured = threads.submit(capture)
-    while not gate._captures:
-        calling.wait(0.001)
+    await_true(lambda: gate._captures, "the capture")
     late = threads.submit(late_call)
     assert done == []
     go_on.set()

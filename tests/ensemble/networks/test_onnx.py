@@ -1,12 +1,15 @@
 """ONNX Runtime in this process: how many samples and how many calls at a time."""
 
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from patience import await_true
 
 from respin.bundled import bundled
 from respin.contracts.networks import CLIP_TEXT, EDSR
@@ -146,8 +149,7 @@ class FakeCuda:
 
         other = threading.Thread(target=enter)
         other.start()
-        while not (entered.is_set() or GPU._captures):
-            entered.wait(0.001)
+        await_true(lambda: entered.is_set() or GPU._captures, "a call or a capture")
         self.alone.append(not entered.is_set())
         self.others.append(other)
 
@@ -205,3 +207,30 @@ def test_while_onnx_runtime_may_capture_a_graph_nobody_else_calls_the_gpu(cuda):
     for other in fake.others:
         other.join(SOON_S)
     assert fake.alone == [False, True, True, True, False, False]
+
+
+GROWTH_SCRIPT = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from respin.contracts.networks import EDSR
+from respin_ensemble.networks.onnx import CpuSession
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+session = CpuSession(Path(sys.argv[1]), EDSR, threads=1)
+image = {"image": np.ones((1, 3, 128, 128), np.float32)}
+session(image)
+first = peak_mb()
+for _ in range(3):
+    session(image)
+print(peak_mb() - first)
+"""
+
+
+def test_later_calls_take_no_more_memory_than_the_first():
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH_SCRIPT, path_of(EDSR)], capture_output=True, text=True, timeout=200, check=True
+    )
+    assert float(done.stdout) < 10

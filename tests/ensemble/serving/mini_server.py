@@ -1,6 +1,8 @@
 """An embedded server on the mini set, for tests."""
 
 import shutil
+import threading
+import urllib.request
 from pathlib import Path
 
 from respin.bundled import bundled
@@ -40,3 +42,21 @@ def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: i
         exit_timeout_s=exit_timeout_s,
     )
     return EmbeddedTriton(options)
+
+
+def series(server) -> dict[str, float]:
+    """What the metrics port says, by series."""
+    with urllib.request.urlopen(f"http://{server.endpoints['metrics']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line.startswith("respin_")}
+
+
+def eventually(server, name: str, wanted) -> float:
+    """A series once it satisfies a condition: metrics are published every half second, later where much is going on."""
+    pause = threading.Event()
+    for _ in range(600):
+        value = series(server).get(name, 0.0)
+        if wanted(value):
+            return value
+        pause.wait(0.05)
+    raise AssertionError(f"{name} stayed {value}")

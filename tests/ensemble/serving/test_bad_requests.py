@@ -1,5 +1,6 @@
 """Bad requests through the real server: one sentence, the right status, and nobody else is harmed."""
 
+import queue
 import re
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -11,7 +12,7 @@ from PIL import Image
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from respin.contracts import JOBS
+from respin.contracts import JOBS, ROTATE_OBJECT_STREAM
 from respin.request import RotationRequest
 
 pytestmark = pytest.mark.triton
@@ -114,13 +115,20 @@ def test_an_unknown_parameter_is_refused_by_name(triton_client):
     assert "unknown parameter 'guidence'" in message
 
 
-@pytest.mark.parametrize("model", JOBS)
+@pytest.mark.parametrize("model", [name for name, spec in JOBS.items() if not spec.decoupled])
 def test_an_unknown_tensor_is_refused(triton_client, model):
-    if JOBS[model].decoupled:
-        return  # Triton takes no unary call of it
     status, message = refusal(triton_client, [*tensors(), tensor("zoom", np.ones(1, np.float32))], model=model)
     assert status == "StatusCode.INVALID_ARGUMENT"
     assert "zoom" in message
+
+
+def test_an_unknown_tensor_is_refused_on_a_stream(triton_client):
+    answers = queue.SimpleQueue()
+    triton_client.start_stream(lambda result, error: answers.put(error))
+    inputs = [*tensors(), tensor("zoom", np.ones(1, np.float32))]
+    triton_client.async_stream_infer(ROTATE_OBJECT_STREAM.name, inputs)
+    assert "zoom" in answers.get(timeout=60).message()
+    triton_client.stop_stream()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def footprint(server) -> dict[str, float]:
         "files": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),
         "shared_mib": sum(shared) / 2**20,
         "jobs": gauges["respin_jobs"],
-        "pixels": gauges["respin_photo_pixels"],
+        "memory": gauges["respin_job_memory_bytes"],
         **{name: value for name, value in gauges.items() if name.startswith("respin_samples_")},
     }
 
@@ -46,7 +46,7 @@ def is_idle(server) -> bool:
     return not any(
         value
         for name, value in gauges.items()
-        if name.startswith(("respin_jobs{", "respin_samples_")) or name in ("respin_jobs", "respin_photo_pixels")
+        if name.startswith(("respin_jobs{", "respin_samples_")) or name in ("respin_jobs", "respin_job_memory_bytes")
     )
 
 

@@ -1,13 +1,30 @@
 """The forecast of jobs, without a server."""
 
+import numpy as np
 import pytest
 
+from respin.contracts import NETWORKS
+from respin.contracts.networks import EDSR
 from respin.request import RotationRequest
-from respin_ensemble.metrics import InMemoryMeter
 from respin_ensemble.pipeline.events import JobEvent
-from respin_ensemble.serving.forecast import INITIAL_STEP_S, CostModel, JobProgress, SpeedModel, Work, finish_times
+from respin_ensemble.serving.forecast import (
+    INITIAL_S,
+    PIXEL,
+    CostModel,
+    JobProgress,
+    SpeedModel,
+    TimedNetworks,
+    Work,
+    finish_times,
+)
 
-COSTS = {"scene": 1.0, "pixel": 0.0, "view": 2.0, "background step": 0.1, "view step": 0.2}
+COSTS = {
+    **dict.fromkeys([*NETWORKS, PIXEL], 0.0),
+    "sam_encoder": 1.0,
+    "edsr": 2.0,
+    "inpaint_unet": 0.1,
+    "zero123_unet": 0.2,
+}
 
 RESULT = {"background": lambda: b""}
 
@@ -23,14 +40,14 @@ def seconds(work, costs=COSTS):
 def speeds(by_running):
     speed = SpeedModel(COSTS)
     for running, each in by_running.items():
-        speed.record(running, 1.0, {"scene": each})
+        speed.record(running, 1.0, {"sam_encoder": each})
     return speed
 
 
 def test_the_work_of_a_job_is_that_of_all_its_parts():
     work = work_of(azimuth=(1.0, 2.0), steps=30, background_steps=40)
-    assert seconds(work) == pytest.approx(1.0 + 40 * 0.1 + 2 * 30 * 0.2 + 2 * 2.0)
-    assert seconds(work.without(("scene", "background"))) == pytest.approx(2 * 30 * 0.2 + 2 * 2.0)
+    assert seconds(work) == pytest.approx(1.0 + 40 * 0.1 + 2 * 30 * 0.2 + 2 * 2.0 + 2 * 1.0)
+    assert seconds(work.without(("scene", "background"))) == pytest.approx(2 * 30 * 0.2 + 2 * 2.0 + 2 * 1.0)
     assert seconds(work_of()) == 1.0
 
 
@@ -49,24 +66,24 @@ def test_jobs_together_are_as_fast_as_they_were_seen_to_be():
 
 def test_the_speed_of_long_ago_is_forgotten():
     speed = speeds({1: 1.0})
-    speed.record(1, 100.0, {"scene": 25.0})
+    speed.record(1, 100.0, {"sam_encoder": 25.0})
     assert speed.speed(1) == pytest.approx(0.25, rel=0.02)
 
 
 def test_a_better_knowledge_of_the_costs_applies_to_the_past():
     costs = dict(COSTS)
     speed = SpeedModel(costs)
-    speed.record(1, 1.0, {"scene": 1.0})
-    costs["scene"] = 0.5
+    speed.record(1, 1.0, {"sam_encoder": 1.0})
+    costs["sam_encoder"] = 0.5
     assert speed.speed(1) == pytest.approx(0.5)
 
 
 def test_progress_lowers_what_is_left_and_says_what_was_done():
     progress = JobProgress(work_of(azimuth=(1.0,), steps=10, background_steps=10), 1, None)
-    assert progress.left_s(COSTS) == pytest.approx(1.0 + 1.0 + 2.0 + 2.0)
-    assert progress.observe(JobEvent("novel_view", step=5, steps=10)) == {"view step": 5.0}
-    assert progress.observe(JobEvent("background", step=10, steps=10)) == {"background step": 10.0}
-    assert progress.left_s(COSTS) == pytest.approx(1.0 + 1.0 + 2.0)
+    assert progress.left_s(COSTS) == pytest.approx(1.0 + 1.0 + 2.0 + 3.0)
+    assert progress.observe(JobEvent("novel_view", step=5, steps=10))["zero123_unet"] == 5
+    assert progress.observe(JobEvent("background", step=10, steps=10))["inpaint_unet"] == 10
+    assert progress.left_s(COSTS) == pytest.approx(1.0 + 1.0 + 3.0)
     progress.observe(JobEvent("novel_view", view=0, results=RESULT))
     assert progress.left_s(COSTS) == pytest.approx(1.0 + 1.0)
 
@@ -76,19 +93,22 @@ def test_a_background_from_the_cache_is_no_work_done():
     assert progress.observe(JobEvent("background", results=RESULT)) == {}
     painted = JobProgress(work_of(azimuth=(1.0,), background_steps=10), 1, None)
     painted.observe(JobEvent("background", step=9, steps=10))
-    assert painted.observe(JobEvent("background", results=RESULT)) == {"background step": pytest.approx(1.0)}
+    assert painted.observe(JobEvent("background", results=RESULT))["inpaint_unet"] == pytest.approx(1.0)
 
 
-def test_costs_are_those_of_the_fastest_run_and_every_measurement_is_passed_on():
-    class Steps:
-        sample_s = None
+def test_a_given_box_spares_the_detection_of_the_photo():
+    costs = {**COSTS, "grounding_dino": 5.0}
+    assert seconds(work_of(box=(0.0, 0.0, 9.0, 9.0)), costs) == 1.0
+    assert seconds(work_of(), costs) == 6.0
 
-    views, meter = Steps(), InMemoryMeter()
-    costs = CostModel(views, Steps(), meter)
-    assert costs["view step"] == INITIAL_STEP_S
-    views.sample_s = 0.004
-    for stage, took_s in (("detection", 0.3), ("detection", 0.1), ("segmentation", 0.2)):
-        costs.observe("respin_stage_seconds", took_s, stage)
-    assert costs["scene"] == pytest.approx(0.3)
-    assert costs["view step"] == 0.004
-    assert meter.observations["respin_stage_seconds", "detection"] == [0.3, 0.1]
+
+def test_costs_are_those_of_the_fastest_call_per_sample(networks):
+    costs = CostModel()
+    assert costs["edsr"] == INITIAL_S
+    costs.record("edsr", 2, 0.4)
+    costs.record("edsr", 1, 0.3)
+    assert costs["edsr"] == 0.2
+    timed = TimedNetworks(networks, costs)
+    assert timed.sizes == networks.sizes
+    timed(EDSR, image=np.zeros((3, 3, 32, 32), np.float32))
+    assert costs["edsr"] < 0.2
