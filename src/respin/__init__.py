@@ -1,1 +1,1 @@
-"""Respin's core: what every part shares. It needs numpy and nothing else."""
+"""The core of Respin, which every part shares. It needs numpy only."""

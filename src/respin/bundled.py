@@ -1,4 +1,4 @@
-"""Where the files that come with Respin lie: in the checkout, or beside the installed package."""
+"""Find the files that come with Respin: in the checkout, or beside the installed package."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def bundled(name: str) -> Path:
-    """The folder of a bundled thing.
+    """Return the path of a bundled file or folder.
 
     Args:
         name: path from the project's root: "model_repository", "models/mini", "examples".
 
     Raises:
-        InternalError: it is in neither place: the installation is broken.
+        InternalError: it is in neither place, so the installation is broken.
     """
     ensemble = importlib.util.find_spec("respin_ensemble")
     roots = [_CHECKOUT]

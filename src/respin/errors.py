@@ -1,16 +1,15 @@
-"""Everything that Respin raises on purpose.
+"""The errors of Respin.
 
     RespinError
-    ├── InvalidInput        the request cannot be carried out as it stands; the caller can fix it
+    ├── InvalidInput        the request is not valid; the caller can fix it
     ├── ObjectNotFound      the photo does not show what was asked for
     ├── Busy                the server is at a limit; the same call may work later
     ├── Cancelled           the caller went away, cancelled, or its deadline passed
     ├── DeadlineExceeded    the answer did not come in time (raised by the client)
-    ├── ContractMismatch    two parts disagree about a tensor: they are of different versions
-    └── InternalError       our fault; the server's log has the details
+    ├── ContractMismatch    a file, server or network does not match its contract: versions differ
+    └── InternalError       a bug in Respin; the server's log has the details
 
-Each message is one sentence or two: what was got, what is wanted, what to do. Each class names the gRPC status that
-carries it over the wire.
+Each message says what was received, what is expected and what to do. Each class has the gRPC status that carries it.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from typing import ClassVar
 
 
 class RespinError(Exception):
-    """Base of every error that Respin raises on purpose."""
+    """Base class of Respin's errors."""
 
     grpc_code: ClassVar[str] = "INTERNAL"
 
 
 class InvalidInput(RespinError):
-    """The request cannot be carried out as it stands; the message says how to fix it."""
+    """The request is not valid; the message says how to fix it."""
 
     grpc_code = "INVALID_ARGUMENT"
 
@@ -55,13 +54,13 @@ class DeadlineExceeded(RespinError):
 
 
 class ContractMismatch(RespinError):
-    """A file, a server or a network does not keep to the contract of `respin.contracts`."""
+    """A file, a server or a network does not match its contract in `respin.contracts`."""
 
     grpc_code = "FAILED_PRECONDITION"
 
 
 class InternalError(RespinError):
-    """Our own fault. The caller can do nothing but report it."""
+    """A bug in Respin, which the caller can only report."""
 
     grpc_code = "INTERNAL"
 
@@ -78,4 +77,4 @@ BY_GRPC_CODE: dict[str, type[RespinError]] = {
         InternalError,
     )
 }
-"""gRPC status name -> the error that a client raises for it."""
+"""The error that a client raises for each gRPC status."""

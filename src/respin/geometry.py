@@ -1,7 +1,7 @@
-"""Sizes, boxes and rectangles of pixels, and the way back from each.
+"""Sizes, boxes and rectangles of pixels, and the conversions between frames.
 
-Two frames occur: a picture's own pixels, and the frame of a network's input, into which `Fit` leads and from which it
-leads back. Boxes are continuous coordinates, (x0, y0, x1, y1); placements are whole pixels and may leave the picture.
+There are two frames: a picture's own pixels, and a network's input. A `Fit` converts between them. Boxes are continuous
+coordinates, (x0, y0, x1, y1); placements are whole pixels and may leave the picture.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from respin.specs import Array
 
 _BLENDED_PX = 2**18
-"""Pixels that `blend` works on at a time."""
+"""Number of pixels that `blend` converts at a time."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a picture, in pixels."""
+    """The size of a picture, in pixels."""
 
     height: int
     width: int
 
     @classmethod
     def of(cls, picture: Array) -> Size:
-        """Size of an (H, W) or (H, W, channels) array."""
+        """Return the size of an (H, W) or (H, W, channels) array."""
         return cls(picture.shape[0], picture.shape[1])
 
     @property
@@ -47,7 +47,7 @@ class Box:
 
     @classmethod
     def from_fractions(cls, centre: Array, size: Size) -> Box:
-        """A box from (cx, cy, w, h) as fractions of a picture of `size`; GroundingDINO's form."""
+        """Return a box from (cx, cy, w, h) as fractions of a picture of `size`, which is GroundingDINO's form."""
         cx, cy, width, height = (float(number) for number in centre)
         return cls(
             (cx - width / 2) * size.width,
@@ -68,11 +68,11 @@ class Box:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """(x, y)."""
+        """Centre of the box, (x, y)."""
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
     def to_array(self) -> NDArray[np.float32]:
-        """(4,) float32: x0, y0, x1, y1."""
+        """Return the corners, (4,) float32: x0, y0, x1, y1."""
         return np.array([self.x0, self.y0, self.x1, self.y1], np.float32)
 
 
@@ -87,32 +87,32 @@ class Placement:
 
     @property
     def right(self) -> int:
-        """First column that is not in it."""
+        """First column to the right of the rectangle."""
         return self.left + self.width
 
     @property
     def bottom(self) -> int:
-        """First row that is not in it."""
+        """First row below the rectangle."""
         return self.top + self.height
 
     @property
     def size(self) -> Size:
-        """Its size."""
+        """Size of the rectangle."""
         return Size(self.height, self.width)
 
     @property
     def box(self) -> Box:
-        """The box that it covers."""
+        """Box of the rectangle."""
         return Box(self.left, self.top, self.right, self.bottom)
 
     def within(self, size: Size) -> tuple[slice, slice]:
-        """(rows, columns) of the part that lies inside a picture of `size`; empty slices where none does."""
+        """Return (rows, columns) of the part inside a picture of `size`; the slices are empty if there is none."""
         top, left = min(max(0, self.top), size.height), min(max(0, self.left), size.width)
         bottom, right = min(max(top, self.bottom), size.height), min(max(left, self.right), size.width)
         return slice(top, bottom), slice(left, right)
 
     def inner(self, size: Size) -> tuple[slice, slice]:
-        """The same part in the rectangle's own pixels."""
+        """Return (rows, columns) of the part inside a picture of `size`, counted from the rectangle's corner."""
         rows, columns = self.within(size)
         return (
             slice(rows.start - self.top, rows.stop - self.top),
@@ -121,7 +121,7 @@ class Placement:
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Placement:
-    """The smallest rectangle that holds every true pixel.
+    """Return the smallest rectangle that holds every true pixel.
 
     Args:
         mask: (H, W) bool with at least one true pixel.
@@ -131,7 +131,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> Placement:
 
 
 def square_around(inner: Placement, share: float) -> Placement:
-    """The square about a rectangle's centre of which the rectangle's longer side fills `share`.
+    """Return the square about a rectangle's centre of which the rectangle's longer side fills `share`.
 
     side = int(longer side / share), as One-2-3-45 cuts its objects (utils/utils.py, `image_preprocess_nosave`).
     """
@@ -140,7 +140,7 @@ def square_around(inner: Placement, share: float) -> Placement:
 
 
 def expand(inner: Placement, margin_px: int, size: Size) -> Placement:
-    """A rectangle grown by a margin on every side, clipped to a picture of `size`."""
+    """Expand a rectangle by a margin on every side, and clip it to a picture of `size`."""
     grown = Placement(
         inner.left - margin_px, inner.top - margin_px, inner.width + 2 * margin_px, inner.height + 2 * margin_px
     )
@@ -149,15 +149,15 @@ def expand(inner: Placement, margin_px: int, size: Size) -> Placement:
 
 
 def cut(picture: Array, place: Placement, fill: int) -> Array:
-    """The pixels of a rectangle; `fill` where it leaves the picture.
+    """Copy the pixels of a rectangle, with `fill` where it leaves the picture.
 
     Args:
         picture: (H, W) or (H, W, channels).
-        place: what to cut.
-        fill: value of pixels that the picture does not have.
+        place: the rectangle.
+        fill: value of pixels outside the picture.
 
     Returns:
-        (place.height, place.width[, channels]), a copy.
+        (place.height, place.width[, channels]).
     """
     patch = np.full((place.height, place.width, *picture.shape[2:]), fill, picture.dtype)
     size = Size.of(picture)
@@ -166,7 +166,7 @@ def cut(picture: Array, place: Placement, fill: int) -> Array:
 
 
 def lay(picture: Array, patch: Array, place: Placement) -> Array:
-    """The picture with a patch laid where it was cut: the inverse of `cut`. Neither argument is changed."""
+    """Return a copy of a picture with a patch at a rectangle: the inverse of `cut`."""
     laid = picture.copy()
     size = Size.of(picture)
     laid[place.within(size)] = patch[place.inner(size)]
@@ -174,19 +174,19 @@ def lay(picture: Array, patch: Array, place: Placement) -> Array:
 
 
 def blend(below: NDArray[np.uint8], above: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Lay one picture over another of the same size.
+    """Blend a picture over another of the same size.
 
     Args:
         below: (H, W, 3); its pixels stay bit-identical wherever `alpha` is 0.
         above: (H, W, 3).
-        alpha: (H, W), 0..1: how much of `above` shows.
+        alpha: (H, W), 0..1: opacity of `above`.
 
     Returns:
         (H, W, 3).
     """
     blended = np.empty_like(below)
     height, width = alpha.shape
-    # Row by row a pixel takes 50 bytes; a whole photo at once would take gigabytes.
+    # Blending needs 50 bytes a pixel: a whole photo at once would take gigabytes.
     rows = max(1, _BLENDED_PX // max(1, width))
     for top in range(0, height, rows):
         band = slice(top, top + rows)
@@ -198,11 +198,11 @@ def blend(below: NDArray[np.uint8], above: NDArray[np.uint8], alpha: NDArray[np.
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture enters a network's frame: scaled to `fitted`, then padded below and right to `padded`.
+    """The conversion of a picture to a network's frame: scaled to `fitted`, then padded below and right to `padded`.
 
     Args:
         original: size of the picture.
-        fitted: its size in the network's frame.
+        fitted: size of the picture in the network's frame.
         padded: size of the network's input.
     """
 
@@ -211,22 +211,22 @@ class Fit:
     padded: Size
 
     def box_into(self, box: Box) -> Box:
-        """A box of the picture in the network's frame."""
+        """Convert a box of the picture to the network's frame."""
         across, down = self.fitted.width / self.original.width, self.fitted.height / self.original.height
         return Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
 
     def box_back(self, box: Box) -> Box:
-        """A box of the network's frame in the picture: the inverse of `box_into`."""
+        """Convert a box of the network's frame to the picture: the inverse of `box_into`."""
         across, down = self.original.width / self.fitted.width, self.original.height / self.fitted.height
         return Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
 
     def remove_padding(self, picture: Array) -> Array:
-        """The part of an (H, W[, channels]) array in the network's frame that is picture, not padding."""
+        """Return the part of an (H, W[, channels]) array in the network's frame that is not padding."""
         return picture[: self.fitted.height, : self.fitted.width]
 
 
 def fit_longest_side(size: Size, side: int) -> Fit:
-    """SAM's frame: the longer side becomes `side`, the rest of a square is padding.
+    """Fit a picture for SAM: the longer side becomes `side`, the rest of a square is padding.
 
     Sides are rounded half up, as SAM was trained (segment_anything/utils/transforms.py, `get_preprocess_shape`);
     Python's round() is a pixel off where a side ends in .5.
@@ -237,7 +237,7 @@ def fit_longest_side(size: Size, side: int) -> Fit:
 
 
 def fit_short_side(size: Size, short: int, long: int) -> Fit:
-    """GroundingDINO's frame: the shorter side becomes `short`, unless the longer would pass `long`. No padding.
+    """Fit a picture for GroundingDINO: the shorter side becomes `short`, unless the longer would exceed `long`.
 
     The rounding is upstream's (groundingdino/datasets/transforms.py, `resize`): the capped short side by Python's
     banker's rounding, the longer side truncated.
@@ -255,9 +255,9 @@ def fit_short_side(size: Size, short: int, long: int) -> Fit:
 
 
 def fit_within(size: Size, side: int, multiple_of: int) -> Fit:
-    """The inpainting's frame: the longer side becomes `side`; each side is padded to a multiple.
+    """Fit a picture for inpainting: the longer side becomes `side`, and each side is padded to a multiple.
 
-    One scale for both sides keeps the picture's shape; padding fills what the network's halvings need.
+    One scale for both sides keeps the picture's proportions; the network halves its sides, which needs the multiple.
     """
     scale = side / size.longest
     fitted = Size(max(1, round(size.height * scale)), max(1, round(size.width * scale)))

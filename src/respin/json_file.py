@@ -1,4 +1,4 @@
-"""Read JSON files that others may have written: bounded, and strict about what JSON says twice or not at all."""
+"""Read JSON files of unknown origin: bounded in size, without duplicate keys or numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_BYTES = 4 * 2**20
-"""Longest file that is read, bytes; the manifest of a set has some ten thousand."""
+"""Size limit of a file, bytes; the manifest of a set has some ten thousand."""
 
 
 def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How much one engine takes on: said once, for config.pbtxt, for the engine that reads it, and for `respin serve`."""
+"""The limits of one engine, for config.pbtxt, for the engine that reads it, and for `respin serve`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _limit(default: int, meaning: str, smallest: int = 1) -> int:
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """What is admitted, and what is kept.
+    """The limits of admission and of the caches.
 
     Raises:
         InvalidInput: a number is too small.
@@ -32,7 +32,7 @@ class EngineLimits:
     cache_mib: int = _limit(256, "MiB of masks, conditions, texts and backgrounds kept for later requests; 0 = none", 0)
 
     def __post_init__(self) -> None:
-        """Refuse what admits nothing."""
+        """Check that every limit admits something."""
         for limit in fields(self):
             value, smallest = getattr(self, limit.name), limit.metadata["smallest"]
             if value < smallest:
@@ -40,7 +40,7 @@ class EngineLimits:
 
     @classmethod
     def from_texts(cls, texts: Sequence[str]) -> EngineLimits:
-        """Read limits as an operator writes them: `cache_mib=0`; those not named keep their defaults.
+        """Read limits from the command line, e.g. `cache_mib=0`; the others keep their defaults.
 
         Raises:
             InvalidInput: one is not NAME=NUMBER, or not known, or too small.
@@ -55,11 +55,11 @@ class EngineLimits:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> EngineLimits:
-        """Read them from a config's parameters, of which others are left alone."""
+        """Read the limits from the parameters of a config; other parameters are ignored."""
         return cls(**{limit.name: int(parameters[limit.name]) for limit in fields(cls)})
 
 
 LIMITS: dict[str, str] = {limit.name: limit.metadata["meaning"] for limit in fields(EngineLimits)}
-"""What each limit means, by name."""
+"""Meaning of each limit, by name."""
 
 DEFAULT_LIMITS = EngineLimits()

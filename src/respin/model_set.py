@@ -1,7 +1,7 @@
-"""A set: one complete choice of weights for the ten networks, and the sizes that it fixes.
+"""A set of models: one complete choice of weights for the ten networks, and the sizes that it fixes.
 
-On disk a set is a folder: `manifest.json` and `<network>/<file>` for each network. Everything above the contracts
-reads what differs between sets from the manifest, so that nothing else can tell them apart.
+On disk a set is a folder: `manifest.json` and `<network>/<file>` for each network. Code reads the differences
+between sets from the manifest only.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _SIZES = {
     "detection_short_side": DETECTION_HEIGHT,
     "detection_long_side": DETECTION_HEIGHT,
 }
-"""What each size may be: a length of the axis that it fixes or limits."""
+"""Axis of each size, whose lengths are the values that the size may have."""
 
 _FOR_PHOTOS = "for photos export the published weights (respin weights fetch, respin export)"
 
 _UNTRAINED = {"grounding_dino": "send a box", "clip_text": "prompts change nothing"}
-"""What a caller can do about a network without training."""
+"""Advice for callers, by network without training."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a set fixes about its images, in pixels but for the share.
+    """The image sizes that a set fixes, in pixels, and the share of the object.
 
     Args:
         sam_side: side of SAM's square input; 1024 for the published weights.
         view_side: side of Zero123's square view; 256.
-        inpaint_side: longest side of what the inpainting works on; 512.
+        inpaint_side: longest side of the crop that is inpainted; 512.
         detection_short_side: short side of GroundingDINO's input; 800.
-        detection_long_side: its long side at most; 1333.
+        detection_long_side: longest side of GroundingDINO's input; 1333.
         object_share: share of the view's side that the object's longer side fills; 0.75 (One-2-3-45).
     """
 
@@ -80,20 +80,20 @@ class Sizes:
         return sizes
 
     def fixed_length(self, axis: Axis) -> int | None:
-        """The length that the set gives an axis, or None where the axis stays free."""
+        """Return the length that the set gives an axis, or None if the axis stays free."""
         if axis.set_size is None:
             return None
         return int(getattr(self, axis.set_size)) // axis.ratio
 
     def longest(self, axis: Axis) -> int:
-        """The greatest length that a job with this set gives a free axis, as the axis's multiples go."""
+        """Return the greatest length of a free axis in jobs with this set, a multiple of the axis's step."""
         if not axis.set_limits:
             return axis.largest
         limit = max(int(getattr(self, size)) for size in axis.set_limits) // axis.ratio
         return min(axis.largest, -(-limit // axis.multiple_of) * axis.multiple_of)
 
     def shape(self, lengths: tuple[int | Axis, ...]) -> tuple[int | Axis, ...]:
-        """A contract's shape with the axes that the set fixes replaced by their lengths."""
+        """Return a contract's shape with the axes that the set fixes replaced by their lengths."""
         return tuple(
             fixed if isinstance(length, Axis) and (fixed := self.fixed_length(length)) is not None else length
             for length in lengths
@@ -115,10 +115,9 @@ class ModelSet:
 
     Args:
         name: "mini", "full", ...
-        precision: in which the graphs compute, "fp32" or "fp16"; the contracts' tensors are float32 either way.
+        precision: number format of the graphs' arithmetic, "fp32" or "fp16"; inputs and outputs are float32.
         sizes: what the set fixes.
-        networks: the files of each network by name: the graph, then what lies beside it (ONNX keeps more than 2 GB of
-            weights apart).
+        networks: the files of each network by name: the graph, then its external data (ONNX files hold 2 GB at most).
         origin: where the weights come from, and the versions of the tools that made the files.
     """
 
@@ -133,7 +132,7 @@ class ModelSet:
         """Read a set's manifest.
 
         Raises:
-            ContractMismatch: there is none, or it is not of this version's form.
+            ContractMismatch: there is none, or this version cannot read it.
         """
         try:
             raw = read_json_object(folder / MANIFEST)
@@ -160,7 +159,7 @@ class ModelSet:
         (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def file(self, folder: Path, spec: ModelSpec) -> Path:
-        """The path of a network's graph.
+        """Return the path of a network's graph.
 
         Raises:
             ContractMismatch: the set lacks the network.
@@ -168,7 +167,7 @@ class ModelSet:
         return self.files(folder, spec)[0]
 
     def files(self, folder: Path, spec: ModelSpec) -> tuple[Path, ...]:
-        """The paths of a network's files: its graph, then the weights beside it.
+        """Return the paths of a network's files: its graph, then the weights beside it.
 
         Raises:
             ContractMismatch: the set lacks the network, or a file is a link that leads out of the set's folder.
@@ -187,7 +186,7 @@ class ModelSet:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for callers about what the set cannot do; empty unless `origin` says something of the kind.
+        """Sentences for callers about the limits of the set, from its `origin`.
 
         `origin["knows"]` is the one kind of picture that the networks were trained on, e.g. "rendered scenes";
         `origin["training"][network]["trained"]` is false for a network with random weights.
@@ -203,14 +202,14 @@ class ModelSet:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files together."""
+        """Size of all files together."""
         return sum(record.size_bytes for records in self.networks.values() for record in records)
 
     def verify(self, folder: Path) -> None:
         """Compare every file with its recorded size and SHA-256.
 
         Raises:
-            ContractMismatch: a file is missing, not the one that the manifest speaks of, or outside the folder.
+            ContractMismatch: a file is missing, not the one in the manifest, or outside the folder.
         """
         for name, record in ((name, record) for name, records in self.networks.items() for record in records):
             path = self._inside(folder, record)
@@ -223,7 +222,7 @@ class ModelSet:
 
 
 _FILE_NAMES = re.compile(r"model\.onnx(\.data)?|model(-\w{1,64})?\.plan")
-"""Names that a network's files have: the graph of ONNX, its external data, or an engine plan."""
+"""File names of a network: an ONNX graph, its external data, or an engine plan."""
 
 
 def _records(network: str, records: Any) -> tuple[NetworkFile, ...]:
@@ -274,12 +273,12 @@ def _is_integer(value: Any) -> bool:
 
 
 def mapping_of(value: Any) -> Mapping[str, Any]:
-    """Return a value of `origin` that should be a mapping, or an empty one: what it says is for people."""
+    """Return a value of `origin` that should be a mapping, or an empty mapping: `origin` is for people."""
     return value if isinstance(value, Mapping) else {}
 
 
 def records_of(folder: Path, graph: Path) -> tuple[NetworkFile, ...]:
-    """The manifest's records of a network: its graph, which lies in the set's folder, and the weights beside it.
+    """Return the manifest's records of a network: its graph, in the set's folder, and the weights beside it.
 
     Files of weights are known by their names, which begin with the graph's: model.onnx, model.onnx.data.
     """
@@ -290,7 +289,7 @@ def records_of(folder: Path, graph: Path) -> tuple[NetworkFile, ...]:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hex, read piece by piece."""
+    """Return the SHA-256 of a file in hex."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while piece := file.read(2**20):

@@ -1,8 +1,8 @@
-"""ONNX Runtime, imported from here alone, so that it reports nothing to its makers.
+"""ONNX Runtime without telemetry: the only module that imports it.
 
-From 1.29 on its Linux wheels send them an event for each process and session, hashes of graph and weights among it, and
-keep an id of the user in `~/.cache` (its pull request 27379). The variable is read once, when the library is loaded;
-someone who has set it decides for themselves.
+From 1.29 on its Linux wheels send an event for each process and session, with hashes of graph and weights, and keep an
+id of the user in `~/.cache`. The environment variable is read once, when the library is loaded; a value that is set
+already is kept.
 
 No other module of the core imports this one: a client has no ONNX Runtime.
 """

@@ -1,4 +1,4 @@
-"""How one field of a request travels, what it may hold, and what it means.
+"""The declaration of one field of a request: its wire form, its range and its meaning.
 
 A field is declared once, as a dataclass field of `respin.request.RotationRequest` that carries an `Option`. The wire
 tensor, the checks, the `--help` text and the table in the docs are derived from it.
@@ -17,7 +17,7 @@ from respin.errors import InvalidInput
 from respin.specs import Array, Axis, DType, TensorSpec
 
 MAX_VIEWS = 64
-"""Most camera moves that one request may ask for."""
+"""Limit of camera moves in one request."""
 
 VIEWS = Axis("views", 0, 1, MAX_VIEWS)
 
@@ -40,7 +40,7 @@ class Option:
     """One field of a request.
 
     Args:
-        kind: how it travels.
+        kind: type of the value, which decides its wire form.
         meaning: one line, with unit and sign.
         smallest: least number, or least count of characters or bytes.
         largest: greatest number, or greatest count of characters or bytes.
@@ -57,7 +57,7 @@ class Option:
 
     @property
     def range_text(self) -> str:
-        """The range as errors, docs and `--help` print it."""
+        """The range in the form that errors, docs and `--help` print."""
         if self.kind == "choice":
             return " | ".join(self.choices)
         if self.kind == "image":
@@ -66,7 +66,7 @@ class Option:
         return f"{_plain(self.smallest)} to {_plain(self.largest)}{unit}"
 
     def tensor(self, name: str) -> TensorSpec:
-        """The wire tensor that carries the field called `name`."""
+        """Return the wire tensor of the field called `name`."""
         return TensorSpec(
             name, _DTYPES[self.kind], _SHAPES.get(self.kind, (1,)), self.meaning, optional=not self.required
         )
@@ -80,7 +80,7 @@ class Option:
         return encoded
 
     def from_array(self, name: str, array: Array) -> Any:
-        """Decode a wire tensor of the field called `name`, whose shape `check_shape` has seen; `check` comes after.
+        """Decode a wire tensor of the field called `name`; call `check_shape` before, and `check` after.
 
         Raises:
             InvalidInput: text that is not UTF-8.
@@ -95,7 +95,7 @@ class Option:
         return int(value) if self.kind == "integer" else _as_written(value)
 
     def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Refuse a wire tensor by its shape, before its elements are read: there may be millions.
+        """Check the shape of a wire tensor before its elements are read: there may be millions.
 
         Raises:
             InvalidInput: another number of elements, or of axes, than the contract's.
@@ -110,10 +110,10 @@ class Option:
             _check_count(name, shape[0], wanted[0])
 
     def check(self, name: str, value: Any) -> None:
-        """Refuse a value that the field called `name` may not hold.
+        """Check a value of the field called `name`.
 
         Raises:
-            InvalidInput: with what was got, what is wanted and what to do.
+            InvalidInput: the value is not allowed; the message says what is.
         """
         if self.kind in ("image", "text"):
             self._check_length(name, value)
@@ -141,13 +141,13 @@ class Option:
 
 
 def shorten(value: Any, length: int = 60) -> Any:
-    """Text short enough for a message, which gRPC carries in a header of a few KiB; other values as they are."""
+    """Shorten text for a message, which gRPC carries in a header of a few KiB; return other values unchanged."""
     is_long = isinstance(value, str) and len(value) > length
     return f"{value[:length]}..." if is_long else value
 
 
 def _plain(number: float) -> str:
-    """Without an exponent: 9223372036854775807, not 9.22e+18."""
+    """Write a number without an exponent: 9223372036854775807, not 9.22e+18."""
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
@@ -157,7 +157,7 @@ def _check_surrogates(name: str, value: str | bytes) -> None:
 
 
 def _as_written(number: np.float32) -> float:
-    """The shortest decimal that the float32 stands for: 0.35 stays 0.35 over the wire."""
+    """Return the shortest decimal that rounds to the float32: 0.35 stays 0.35 over the wire."""
     return float(str(number))
 
 

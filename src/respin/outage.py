@@ -1,6 +1,6 @@
-"""Triton's words for "not now": errors that the same request would not meet a moment later.
+"""Triton's messages for a temporary outage, after which the same request succeeds.
 
-Triton 2.51 sends them as INTERNAL or NOT_FOUND, with which nobody tries again; they are UNAVAILABLE in truth.
+Triton 2.51 sends them as INTERNAL or NOT_FOUND, which clients do not retry; UNAVAILABLE would be right.
 """
 
 _WORDS = (

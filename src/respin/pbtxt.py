@@ -1,6 +1,6 @@
 """Render every config.pbtxt from the contracts: `python -m respin.pbtxt [--check]`.
 
-The files are committed so that operators can read them and Triton can load them; the contracts stay the one truth.
+The files are committed so that operators can read them and Triton can load them; the contracts stay the source.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ HEADER = "# Rendered from respin.contracts by `python -m respin.pbtxt`; edit the
 
 
 def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIMITS) -> str:
-    """The text of one model's config file under one profile.
+    """Return the text of one model's config file under one profile.
 
     Args:
         spec: the model's contract.
         profile: one that serves the model (`serves`).
-        limits: of the engine.
+        limits: limits of the engine.
 
     Returns:
         protobuf text of `inference.ModelConfig`.
@@ -42,7 +42,7 @@ def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIM
     kind = profile.instance_kind if network else "KIND_CPU"
     parts.append(f"instance_group [{{ count: 1 kind: {kind} }}]")
     if network:
-        # No queue delay: the engine sends whole batches; the batcher only merges what waits anyway.
+        # No queue delay: the engine sends whole batches; the batcher only merges requests that wait anyway.
         parts.append("dynamic_batching { }")
         if backend == "python":
             parts.append("# threads a call; 0 = half of the cores, or all where one sample fills them")
@@ -78,12 +78,12 @@ def _parameter(key: str, value: str) -> str:
 
 
 def serves(profile: Profile, spec: ModelSpec) -> bool:
-    """Whether the model is a Triton model at all under the profile."""
+    """Return whether Triton serves the model under the profile."""
     return spec.name in JOBS or profile.network_backend is not None
 
 
 def config_files() -> Iterator[tuple[Path, str]]:
-    """Every config file: its path within the model repository, and its text."""
+    """Return every config file: its path within the model repository, and its text."""
     for spec in MODELS.values():
         for profile in PROFILES.values():
             if serves(profile, spec):
@@ -91,14 +91,14 @@ def config_files() -> Iterator[tuple[Path, str]]:
 
 
 def config_path(spec: ModelSpec, profile: Profile) -> Path:
-    """Where Triton looks for it, within the model repository."""
+    """Return the path of a model's config within the model repository."""
     if profile.name == DEFAULT_PROFILE:
         return Path(spec.name) / "config.pbtxt"
     return Path(spec.name) / "configs" / f"{profile.name}.pbtxt"
 
 
 def stale_files(repository: Path) -> list[Path]:
-    """The config files that are missing, differ from the rendering, or that no contract asks for."""
+    """Return the config files that are missing, differ from the rendering, or belong to no contract."""
     wanted = dict(config_files())
     stale = [path for path, text in wanted.items() if not _holds(repository / path, text)]
     found = {path.relative_to(repository) for path in repository.glob("**/*.pbtxt")}
@@ -110,7 +110,7 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the config files, or with `--check` compare them; 1 if they differ."""
+    """Write the config files, or compare them with `--check`, and return the exit status: 1 if they differ."""
     parser = argparse.ArgumentParser(prog="python -m respin.pbtxt", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a committed file differs")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="(default: %(default)s)")

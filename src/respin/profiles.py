@@ -11,9 +11,9 @@ class Profile:
     """One way of serving the networks.
 
     Args:
-        name: as given to `--model-config-name`.
+        name: value of `--model-config-name`.
         summary: one line for `--help` and `respin doctor`.
-        network_backend: Triton's backend of the network models; None = they are no Triton models.
+        network_backend: Triton's backend of the network models; None = Triton does not serve the networks.
         network_file: name of a network's file beside its config.
         networks: how the jobs reach the networks: models of the same server, or sessions in the engine's process.
         instance_kind: Triton's device kind of the network models.

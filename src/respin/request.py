@@ -1,4 +1,4 @@
-"""The request: everything that a job may be told, with defaults and ranges, said once."""
+"""The request: the options of a job, with their defaults and ranges."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from respin.options import MAX_VIEWS, Option, shorten
 from respin.specs import Array, TensorSpec
 
 MAX_IMAGE_BYTES = 64 * 2**20
-"""Most bytes of an encoded photo."""
+"""Size limit of an encoded photo, bytes."""
 
 LARGEST_SIDE_PX = 8192
 """Longest side of a photo: the square that is cut round an object as long still fits into memory many times."""
 
 SAMPLERS = ("ddim", "euler", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "unipc_karras")
-"""What takes noise to latents; the ensemble has one of each name."""
+"""Names of the samplers, one of the ensemble for each."""
 
 PRIORITIES = {"high": 0, "normal": 1, "low": 2}
-"""How soon a request's turn comes among others; a lower number goes first, and none is ever left out."""
+"""Priorities of a request; a lower number goes first, and no priority waits for ever."""
 
 
 def _required(kind: Any, meaning: str, **limits: Any) -> Any:
@@ -33,14 +33,14 @@ def _option(default: Any, kind: Any, meaning: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class RotationRequest:
-    """One photo, the object's name, and what to do with it.
+    """A request: one photo, the object's name, and the camera moves.
 
     The comment of each field is its `Option.meaning`; `docs/requests.md` prints them all. No angles at all means
     segmentation only. One angle list may be shorter than the other if it has one element or none: it is repeated
     (none counts as 0).
 
     Raises:
-        InvalidInput: a field holds what it may not, or two fields disagree.
+        InvalidInput: a value is not allowed, or two fields disagree.
     """
 
     image: bytes = _required("image", "JPEG, PNG or WebP file of the photo", smallest=1, largest=MAX_IMAGE_BYTES)
@@ -122,7 +122,7 @@ class RotationRequest:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what may not be, then bring both angle lists to the same length."""
+        """Check every field, then bring both angle lists to the same length."""
         for name, option in OPTIONS.items():
             value = getattr(self, name)
             if name == "box" and value is None:
@@ -138,17 +138,17 @@ class RotationRequest:
 
     @property
     def views(self) -> int:
-        """How many camera moves are asked for; 0 = segmentation only."""
+        """Number of camera moves; 0 = segmentation only."""
         return len(self.azimuth)
 
     def to_arrays(self) -> dict[str, Array]:
-        """The wire tensors: every field but a box that is not there."""
+        """Return the wire tensors: every field, except a box of None."""
         values = {name: getattr(self, name) for name in OPTIONS}
         return {name: OPTIONS[name].to_array(value) for name, value in values.items() if value is not None}
 
     @staticmethod
     def check_shapes(arrays: Mapping[str, Array]) -> None:
-        """Refuse wire tensors by their names and shapes, before their elements are read or copied.
+        """Check the names and shapes of wire tensors before their elements are read or copied.
 
         Raises:
             InvalidInput: a tensor is unknown, or of another shape than the contract's.
@@ -163,7 +163,7 @@ class RotationRequest:
         """Read the wire tensors of a request; those left out take their defaults.
 
         Raises:
-            InvalidInput: a tensor is unknown or missing, or holds what it may not.
+            InvalidInput: a tensor is unknown or missing, or its value is not allowed.
         """
         cls.check_shapes(arrays)
         required = {name for name, option in OPTIONS.items() if option.required}
@@ -180,7 +180,7 @@ DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(RotationR
 
 
 def request_tensors() -> tuple[TensorSpec, ...]:
-    """The wire tensors of a request, in the order of the fields."""
+    """Return the wire tensors of a request, in the order of the fields."""
     return tuple(option.tensor(name) for name, option in OPTIONS.items())
 
 
@@ -190,7 +190,7 @@ def _check_interval(name: str, start: float, end: float) -> None:
 
 
 def _same_length(azimuth: tuple[float, ...], polar: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Repeat the shorter list where that is what it must mean."""
+    """Repeat a list of one element, or zeros for an empty one, to the length of the other."""
     views = max(len(azimuth), len(polar))
     if views == 0:
         return (), ()

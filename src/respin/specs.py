@@ -1,7 +1,7 @@
-"""What a contract is made of: axes, tensors, models.
+"""The parts of a contract: axes, tensors, models.
 
-A contract says, once, everything that config.pbtxt, ONNX export, TensorRT profiles, the client and the tests need to
-know about a tensor. `respin.contracts` holds the contracts themselves.
+config.pbtxt, ONNX export, TensorRT profiles, the client and the tests derive what they need of a tensor from its
+contract. `respin.contracts` holds the contracts themselves.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Axis:
     """A dimension that has no single length.
 
     Args:
-        name: as it stands in the ONNX file.
+        name: name of the axis in ONNX files.
         smallest: least length that the contract allows.
         usual: the length to optimise for.
         largest: greatest length that the contract allows.
@@ -76,7 +76,7 @@ class Axis:
     set_limits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a range that makes no sense."""
+        """Check that the range is possible."""
         if not 0 <= self.smallest <= self.usual <= self.largest:
             raise ContractMismatch(
                 f"axis {self.name}: got smallest {self.smallest}, usual {self.usual}, largest {self.largest}; "
@@ -84,7 +84,7 @@ class Axis:
             )
 
     def divided_by(self, ratio: int, name: str) -> Axis:
-        """The axis of a feature map `ratio` times coarser than this one."""
+        """Return the axis of a feature map `ratio` times coarser than this one."""
         return Axis(
             name,
             self.smallest // ratio,
@@ -98,12 +98,12 @@ class Axis:
 
     @property
     def range_text(self) -> str:
-        """The lengths as messages print them: "height 64..768 by 64"."""
+        """The range in the form that messages print: "height 64..768 by 64"."""
         step = f" by {self.multiple_of}" if self.multiple_of > 1 else ""
         return f"{self.name} {self.smallest}..{self.largest}{step}"
 
     def allows(self, length: int) -> bool:
-        """Whether a tensor may have this length here."""
+        """Return whether the axis may have this length."""
         return self.smallest <= length <= self.largest and length % self.multiple_of == 0
 
 
@@ -116,7 +116,7 @@ class TensorSpec:
     """One input or output, its batch axis left out.
 
     Args:
-        name: Triton's and ONNX's name.
+        name: name of the tensor in Triton and ONNX.
         dtype: element type.
         shape: each a fixed length or an `Axis`.
         meaning: units, range and frame, in one line.
@@ -131,7 +131,7 @@ class TensorSpec:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """The shape in Triton's terms: -1 for an axis."""
+        """The shape in config.pbtxt: -1 for an axis."""
         return tuple(-1 if isinstance(length, Axis) else length for length in self.shape)
 
     def check(self, array: Array, *, batched: bool, owner: str) -> None:
@@ -165,7 +165,7 @@ class ModelSpec:
 
     Args:
         name: Triton's name for it.
-        summary: what it does, in one line.
+        summary: description of the model, in one line.
         inputs: in the order of the graph.
         outputs: in the order of the graph.
         batch: the batch axis of a network's graph; None for a job, whose requests are whole.
@@ -184,7 +184,7 @@ class ModelSpec:
 
     @property
     def max_batch_size(self) -> int:
-        """As config.pbtxt wants it: 0 where requests are not batched."""
+        """max_batch_size of config.pbtxt: 0 if requests are not batched."""
         return self.served_batch or (self.batch.largest if self.batch else 0)
 
     def check_inputs(self, arrays: Mapping[str, Array]) -> None:

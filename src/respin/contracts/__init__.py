@@ -1,4 +1,4 @@
-"""The registry: every tensor that crosses a border in Respin, said once.
+"""The registry of contracts: every tensor of a model or job, defined once.
 
 Ten networks (`networks`), three jobs (`jobs`). Config files, ONNX axes, TensorRT profiles, the client's checks and the
 tests are derived from it or compared with it.

@@ -1,7 +1,7 @@
-"""The contracts of the three jobs: what a client sends, and what it gets back.
+"""The contracts of the three jobs: the tensors of requests and responses.
 
 All three read the same request (`respin.request.RotationRequest`). A response carries only the outputs that the client
-asked for, and of those only what the job made: without angles there is no background.
+asked for, as far as the job makes them: without angles there is no background.
 """
 
 from __future__ import annotations

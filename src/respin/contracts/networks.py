@@ -1,7 +1,7 @@
 """The contracts of the ten networks.
 
-Shapes leave out the batch axis. Every tensor is float32 at the border, whatever precision the graph computes in, so
-that a set's precision changes no client. `timestep` and `guidance` are per sample: samples at different steps, of
+Shapes leave out the batch axis. Inputs and outputs are float32, whatever precision the graph computes in, so that a
+set's precision changes no client. `timestep` and `guidance` are per sample: samples at different steps, of
 different requests, share one batch. Classifier-free guidance happens inside the two UNets (the graph doubles each
 sample), so one batch slot is one view.
 """
