@@ -1,4 +1,4 @@
-"""The client: a request in, a result out, with a deadline on every call."""
+"""The client: send a request, receive a result; every call has a deadline."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _READY_TIMEOUT_S = 5.0
 
 
 class Client:
-    """A Respin server, for as long as the `with` lasts. Several threads may use it at once.
+    """A connection to a Respin server, closed at the end of its `with`. Several threads may use it at once.
 
     Nothing is sent before the first call; that one compares the server's tensors with `respin.contracts` first.
 
     Args:
         url: host:port of the server's gRPC port.
-        timeout_s: deadline of a call that names none, in seconds.
-        retries: how often a call is made again while the server is full, restarts, or cannot be reached, 0..4.
+        timeout_s: default deadline of a call, seconds.
+        retries: number of further attempts while the server is full, restarts, or cannot be reached, 0..4.
         tls: None = no encryption; `TLS()` trusts the authorities that gRPC comes with.
         headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
-        transport: how calls travel; None = gRPC. Given, `url`, `tls` and `headers` play no part.
+        transport: sends the calls; None = gRPC. Another transport ignores `url`, `tls` and `headers`.
 
     Raises:
-        InvalidInput: an argument holds what it may not.
+        InvalidInput: an argument is not allowed.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Client:
         self._comparing = threading.Lock()
 
     def __enter__(self) -> Client:
-        """Send nothing yet."""
+        """Return the client itself; nothing is sent yet."""
         return self
 
     def __exit__(
@@ -75,7 +75,7 @@ class Client:
         self._transport.close()
 
     def is_ready(self) -> bool:
-        """Whether a server answers and would take every job now."""
+        """Return whether a server answers and takes every job now."""
         return all(self._transport.ready(name, _READY_TIMEOUT_S) for name in JOBS)
 
     def rotate_object(
@@ -85,27 +85,27 @@ class Client:
 
         Args:
             request: photo, object and angles; no angles = segmentation only.
-            outputs: which fields of the result to fill; what is not asked for is not made.
+            outputs: fields of the result to fill; the server does not compute the others.
             timeout_s: deadline in seconds; None = the client's own.
 
         Raises:
-            InvalidInput: the request cannot be carried out as it stands.
+            InvalidInput: the request is not valid.
             ObjectNotFound: the photo does not show the object.
-            Busy: nobody answers, or the server has no room.
+            Busy: no server answers, or the server is at a limit.
             DeadlineExceeded: the answer did not come in time; the server stops the work.
             ContractMismatch: server and client are of different versions.
-            InternalError: the server's fault.
+            InternalError: the server failed.
         """
         return RotationResult.from_arrays(self._infer(ROTATE_OBJECT, request, outputs, timeout_s))
 
     def segment_object(
         self, request: RotationRequest, *, outputs: Sequence[str] = ("mask", "cut_out"), timeout_s: float | None = None
     ) -> SegmentationResult:
-        """Find the object and cut it out; angles, if the request has any, play no part.
+        """Find the object and cut it out; angles of the request are ignored.
 
         Args:
             request: photo and object.
-            outputs: which fields of the result to fill.
+            outputs: fields of the result to fill.
             timeout_s: deadline in seconds; None = the client's own.
 
         Raises:
@@ -116,15 +116,15 @@ class Client:
     def stream(
         self, request: RotationRequest, *, outputs: Sequence[str] = ("image",), timeout_s: float | None = None
     ) -> Generator[RotationEvent, None, None]:
-        """Turn the object, and hear of every step and view as it is done.
+        """Turn the object, and yield an event for every step and view.
 
-        The call begins with the first event that is asked for. Closing the generator, or leaving the client's
-        `with`, cancels it on the server. If the server restarts, the job is sent again: progress begins anew, outputs
+        The call begins with the first `next`. Closing the generator, or the end of the client's `with`, cancels it on
+        the server. If the server restarts, the job is sent again: progress begins anew, outputs
         that have arrived are not repeated.
 
         Args:
             request: photo, object and angles; no angles = segmentation only.
-            outputs: which fields of the events to fill beside stage, view, step and steps.
+            outputs: fields of the events to fill, beside stage, view, step and steps.
             timeout_s: deadline of the whole in seconds; None = the client's own.
 
         Raises:
@@ -158,7 +158,7 @@ class Client:
         return _checked(spec, retry(attempt, self._retries, timeout_s))
 
     def _compare_contracts(self, timeout_s: float) -> None:
-        """Compare the server's tensors with ours, once."""
+        """Compare the server's tensors with the contracts, once."""
         with self._comparing:
             if self._compared:
                 return
@@ -187,7 +187,7 @@ def _known(spec: ModelSpec, outputs: Sequence[str], hidden: Sequence[str] = ()) 
 
 
 def _inputs(spec: ModelSpec, request: RotationRequest) -> dict[str, Array]:
-    """The tensors that a job takes; an empty list says what leaving it out says."""
+    """Return the tensors of a job's request; an empty list is left out."""
     taken = {tensor.name for tensor in spec.inputs}
     return {name: array for name, array in request.to_arrays().items() if name in taken and array.size}
 

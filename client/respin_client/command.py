@@ -1,6 +1,6 @@
 """The `respin` command.
 
-Exit codes: 0; 2 where the caller can mend it (a flag, the photo, the version); 1 where the server has to.
+Exit statuses: 0; 2 if the caller can fix it (a flag, the photo, the version); 1 if the server failed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from respin_client.demo import demo
 from respin_client.doctor import doctor
 from respin_client.files import FORMATS, RotationFiles, check_writable, format_of, write
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
-from respin_client.follow import Quiet, follow, tell, tell_box
+from respin_client.follow import Quiet, follow, print_box, print_notes
 from respin_client.scene import EXAMPLES as SCENE_EXAMPLES
 from respin_client.scene import scene
 from respin_client.spin import EXAMPLES as SPIN_EXAMPLES
@@ -31,7 +31,7 @@ from respin_client.spin import spin
 CALLERS_MISTAKES = (InvalidInput, ObjectNotFound, ContractMismatch)
 
 SEGMENTATION_OPTIONS = ("image", "class_name", "box", "box_threshold", "text_threshold", "mask_choice")
-"""The fields of a request that a mask depends on."""
+"""Fields of a request that a mask depends on."""
 
 EXAMPLES = """\b
 Examples:
@@ -118,12 +118,12 @@ def segment(
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
     for name, path in destinations.items():
         write(path, getattr(result, name))
-    tell_box(result)
-    tell(result.notes)
+    print_box(result)
+    print_notes(result.notes)
 
 
 def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
-    """The command with its sub-commands.
+    """Return the command with its sub-commands.
 
     Args:
         entry_points: sub-commands that other parts of Respin add.
@@ -148,10 +148,10 @@ def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None, entry_points: Iterable[metadata.EntryPoint] | None = None) -> None:
-    """Run what the arguments say, and leave with its exit code.
+    """Run the command, and exit with its status.
 
     Args:
-        arguments: without the program's name; None = those of this process.
+        arguments: command line without the program's name; None = that of this process.
         entry_points: sub-commands that other parts of Respin add; None = those that are installed.
     """
     app = command_line(metadata.entry_points(group=GROUP) if entry_points is None else entry_points)

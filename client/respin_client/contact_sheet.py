@@ -22,11 +22,11 @@ def contact_sheet(
 
     Args:
         pictures: (caption, picture of any mode); transparency shows as a checkerboard.
-        columns: how many pictures a row has.
+        columns: number of pictures in a row.
         tile_px: side of a tile, px.
 
     Returns:
-        RGB; each picture is scaled to fit a square tile, its proportions kept.
+        The sheet, RGB; each picture is scaled to fit a square tile, with its proportions.
     """
     rows = math.ceil(len(pictures) / columns)
     across, down = tile_px + GAP_PX, tile_px + CAPTION_PX + GAP_PX

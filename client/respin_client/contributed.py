@@ -14,15 +14,15 @@ GROUP = "respin.commands"
 name is the command's."""
 
 EXTRAS = {"respin_server": "serve", "respin_export": "export", "respin_benchmarks": "bench"}
-"""What has to be installed for the commands of a package."""
+"""Extra to install for the commands of each package."""
 
 
 def add_contributed(app: typer.Typer, entry_points: Iterable[metadata.EntryPoint]) -> None:
     """Add the commands that are installed, and a stand-in for each whose extra is not.
 
     Args:
-        app: to add them to.
-        entry_points: of the group `respin.commands`.
+        app: command to add them to.
+        entry_points: entry points of the group `respin.commands`.
     """
     for entry_point in entry_points:
         try:
@@ -42,7 +42,7 @@ def _add_stand_in(app: typer.Typer, entry_point: metadata.EntryPoint, missing: s
     app.command(
         entry_point.name,
         help=f"{needs}.\n\nThere is no module '{missing}'.",
-        # Whatever flags the command may have, the answer is the same.
+        # The answer is the same for any flags.
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(_refusing(f"`respin {entry_point.name}` {needs} (there is no module '{missing}')"))
 

@@ -1,4 +1,4 @@
-"""`respin demo`: the whole job on a rendered scene, beside the picture that it should have made."""
+"""`respin demo`: the whole job on a rendered scene, beside the ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from respin_client.contact_sheet import contact_sheet
 from respin_client.figures import VIEW_PX, figures, mini_object_share
 from respin_client.files import RotationFiles, check_writable, encode_png, format_of, make_folder, write
 from respin_client.flags import CONNECTION_FLAGS, request_flags, request_from_flags, with_flags
-from respin_client.follow import Quiet, follow, tell_box
+from respin_client.follow import Quiet, follow, print_box
 from respin_client.frames import Frames
 from respin_client.results import RotationEvent
 from respin_client.scene import require_seeds
@@ -33,7 +33,7 @@ PHOTO_AZIMUTH = 40.0
 """Degrees by which the object of a given photo is turned; a rendered scene has its own turn."""
 
 SPIN_DEGREES, SPIN_VIEWS, SPIN_FRAME_MS = 90.0, 12, 120
-"""The spin swings by so many degrees to both sides: the mini set learned no larger camera moves."""
+"""Largest azimuth of the spin, degrees: the mini set is not trained on larger camera moves."""
 
 SPIN_STEPS = 20
 """Denoising steps of each view of the spin unless --steps is given; the single view takes the default."""
@@ -104,7 +104,7 @@ def _turn(
     files = RotationFiles(output / "generated.png", output, output_format="png", views=1)
 
     def take(event: RotationEvent) -> None:
-        tell_box(event)
+        print_box(event)
         files.take(event)
 
     notes = follow(request, (*PARTS, "box", "score"), take, quiet=quiet, flags=flags)
@@ -118,7 +118,7 @@ def _turn(
 
 
 def _true_pictures(truth: Scene | None) -> list[tuple[str, Image.Image]]:
-    """The photo with the object turned, and the object on white after the turn, by the stems of their files."""
+    """Return the photo with the object turned, and the turned object on white, by the stems of their files."""
     if truth is None:
         return []
     view = truth.views(side=VIEW_PX, object_share=mini_object_share()).after

@@ -1,4 +1,4 @@
-"""`respin doctor`: what is installed, what can run here, and who answers."""
+"""`respin doctor`: check the installation, the machine and the server."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from respin.shared_memory import needed_mib
 from respin_client.client import DEFAULT_URL, Client
 
 BASE = "client"
-"""The install without extras."""
+"""Name of the installation without extras."""
 
 PORTS = {8000: "HTTP", 8001: "gRPC", 8002: "metrics"}
-"""Triton's own defaults."""
+"""Triton's default ports."""
 
 TRITON_CONTAINER = Path("/opt/tritonserver")
-"""Where the official container keeps the server and its backends."""
+"""Folder of the server and its backends in the official container."""
 
 SHARED_MEMORY = Path("/dev/shm")
-"""Where Triton and its Python models hand tensors to each other."""
+"""Mount point of the shared memory through which Triton and its Python models exchange tensors."""
 
 LEAST_SHARED_MEMORY_MIB = needed_mib([*NETWORKS, *JOBS])
-"""What `respin serve` wants of it with its default profile."""
+"""Free shared memory that `respin serve` needs with its default profile, MiB."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row: what was looked at, whether it is as the job needs it, and what that means."""
+    """One row of the report: the subject, whether it meets the needs of a job, and a sentence about it."""
 
     topic: str
     good: bool
@@ -56,7 +56,7 @@ class Finding:
 def doctor(
     url: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of a server to ask whether it is ready")] = DEFAULT_URL,
 ) -> None:
-    """Look at this machine: what is installed, what can run, who answers."""
+    """Check the installation, the machine and the server."""
     installed = list(installation(metadata.requires("respin") or []))
     graphics, answering = gpu(), server(url)
     findings = [
@@ -88,10 +88,10 @@ def _print(findings: Iterable[Finding]) -> None:
 
 
 def installation(requirements: Iterable[str]) -> Iterator[Finding]:
-    """What is installed: the client, and each extra.
+    """Check the installation: the client, and each extra.
 
     Args:
-        requirements: as a package's metadata lists them, e.g. "psutil==7.2.2; extra == 'serve'".
+        requirements: lines of the package's metadata, e.g. "psutil==7.2.2; extra == 'serve'".
     """
     names: dict[str, list[str]] = defaultdict(list)
     for requirement in requirements:
@@ -116,12 +116,12 @@ def _version(package: str) -> str | None:
 
 
 def profiles(*, serving: bool, graphics: bool, container: Path = TRITON_CONTAINER) -> Iterator[Finding]:
-    """Which profiles can run here.
+    """Check which profiles can run here.
 
     Args:
         serving: whether the extra `serve` is installed.
         graphics: whether there is a GPU.
-        container: where the official container keeps the server.
+        container: folder of the server in the official container.
     """
     for each in PROFILES.values():
         lacking = _lacking(each, serving=serving, graphics=graphics, container=container)
@@ -143,7 +143,7 @@ def _lacking(profile: Profile, *, serving: bool, graphics: bool, container: Path
 
 
 def server(url: str) -> Finding:
-    """Whether a Respin server is ready."""
+    """Check whether a Respin server is ready."""
     with Client(url) as client:
         if client.is_ready():
             return Finding("server", True, f"a Respin server is ready at {url}")
@@ -151,7 +151,7 @@ def server(url: str) -> Finding:
 
 
 def port(number: int, use: str, host: str = "127.0.0.1") -> Finding:
-    """Whether a port is free for a server of ours."""
+    """Check whether a port is free."""
     with socket.socket() as probe:
         probe.settimeout(1)
         taken = probe.connect_ex((host, number)) == 0
@@ -160,7 +160,7 @@ def port(number: int, use: str, host: str = "127.0.0.1") -> Finding:
 
 
 def machine(shared_memory: Path = SHARED_MEMORY) -> Iterator[Finding]:
-    """Processor cores, memory, and the shared memory that Triton's Python models need."""
+    """Report processor cores, memory, and the shared memory that Triton's Python models need."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     total = os.sysconf("SC_PHYS_PAGES") * page_bytes
@@ -180,7 +180,7 @@ def machine(shared_memory: Path = SHARED_MEMORY) -> Iterator[Finding]:
 
 
 def gpu(program: str = "nvidia-smi") -> Finding:
-    """What NVIDIA's own tool says."""
+    """Report the GPU as nvidia-smi describes it."""
     query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
@@ -192,10 +192,10 @@ def gpu(program: str = "nvidia-smi") -> Finding:
 
 
 def mini_set(locate: Callable[[str], Path] = bundled) -> Finding:
-    """Whether the mini set came along whole.
+    """Check that the mini set is complete.
 
     Args:
-        locate: finds what comes with Respin by its path from the project's root.
+        locate: finds a bundled file by its path from the project's root.
     """
     try:
         folder = locate("models/mini")

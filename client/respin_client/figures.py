@@ -1,4 +1,4 @@
-"""How close the pictures of a job come to the ground truth of a rendered scene."""
+"""Compare the pictures of a job with the ground truth of a rendered scene."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from respin.scenes import Scene
 from respin_client.results import EncodedImage
 
 VIEW_PX = 256
-"""Side at which novel views are compared, whatever the set's own side."""
+"""Side at which novel views of any set are compared, px."""
 
 
 def mini_object_share() -> float:
@@ -23,11 +23,11 @@ def mini_object_share() -> float:
 
 
 def figures(scene: Scene, made: Mapping[str, EncodedImage]) -> list[str]:
-    """Compare the pictures of a job with the truth, each beside doing nothing at all.
+    """Compare the pictures of a job with the truth, each beside the score of an unchanged picture.
 
     Args:
         scene: the scene whose photo was sent.
-        made: "mask", "novel_view-0", "background" and "generated", as the job made them.
+        made: the job's pictures by name: "mask", "novel_view-0", "background" and "generated".
 
     Returns:
         One sentence for each picture.
@@ -57,13 +57,13 @@ def figures(scene: Scene, made: Mapping[str, EncodedImage]) -> list[str]:
 
 
 def psnr(picture: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pixels, dB; infinite where they are equal."""
+    """Return the peak signal-to-noise ratio of 8-bit pixels, dB; infinite if they are equal."""
     error = float(np.mean((picture.astype(np.float64) - truth) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
 def iou(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks, not both empty."""
+    """Return the intersection over union of two masks, not both empty."""
     return float((mask & truth).sum() / (mask | truth).sum())
 
 

@@ -16,19 +16,19 @@ from respin_client.contact_sheet import contact_sheet
 from respin_client.results import EncodedImage, RotationEvent
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-"""The format of a picture by its file's suffix."""
+"""Format of a picture for each suffix of a file."""
 
 
 def format_of(path: Path, formats: Mapping[str, str], cure: str) -> str:
-    """The format that a file's suffix stands for.
+    """Return the format for a file's suffix.
 
     Args:
-        path: of a file to write.
-        formats: by suffix, in lower case.
-        cure: what to do where it stands for none.
+        path: file to write.
+        formats: format for each suffix, in lower case.
+        cure: advice for a suffix without a format.
 
     Raises:
-        InvalidInput: it stands for none.
+        InvalidInput: the suffix has no format.
     """
     if path.suffix.lower() not in formats:
         raise InvalidInput(f"'{path}' ends in none of {', '.join(formats)}; {cure}")
@@ -36,10 +36,10 @@ def format_of(path: Path, formats: Mapping[str, str], cure: str) -> str:
 
 
 def check_writable(*paths: Path) -> None:
-    """Refuse files that could not be written, before the work and not after it.
+    """Check that files can be written, before the work begins.
 
     Raises:
-        InvalidInput: a folder stands in a file's place, or its own folder is not there or takes no file.
+        InvalidInput: a path is a folder, or its folder is missing or not writable.
     """
     for path in paths:
         folder = path.parent
@@ -48,7 +48,7 @@ def check_writable(*paths: Path) -> None:
         if not folder.is_dir():
             raise InvalidInput(f"no folder '{folder}' to write '{path.name}' into; make it first")
         try:
-            # Permissions alone do not tell: a disk may be mounted read-only, and root passes every one.
+            # Permissions are not enough: a disk may be mounted read-only, and root ignores permissions.
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
@@ -56,10 +56,10 @@ def check_writable(*paths: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, unless it is there.
+    """Create a folder, and those above it, unless it exists.
 
     Raises:
-        InvalidInput: it cannot be made.
+        InvalidInput: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,10 +68,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write(path: Path, picture: EncodedImage | None) -> None:
-    """Write a picture and say where.
+    """Write a picture and print its path.
 
     Raises:
-        InternalError: there is no picture: the server left out what it was asked for.
+        InternalError: there is no picture: the server left out an output of the request.
         InvalidInput: the file cannot be written.
     """
     if picture is None:
@@ -84,19 +84,19 @@ def write(path: Path, picture: EncodedImage | None) -> None:
 
 
 class RotationFiles:
-    """Where the pictures of one rotation go; each is written as soon as it comes.
+    """The files of one rotation; each picture is written as soon as it arrives.
 
     Args:
-        output: file of the view; of several views, NAME-0, NAME-1, ...
-        folder: for every other picture, and for a sheet of them all; None = they are not wanted.
-        output_format: of the pictures that are no masks: "png", "jpeg" or "webp".
-        views: how many pictures of the whole there will be.
+        output: file of the view; for several views NAME-0, NAME-1, ...
+        folder: folder for all other pictures and a sheet of them; None = they are not written.
+        output_format: format of the pictures except masks: "png", "jpeg" or "webp".
+        views: number of views.
 
     Attributes:
-        made: the pictures that came, by the stems of their files' names.
+        made: the pictures that arrived, by the stems of their files' names.
 
     Raises:
-        InvalidInput: a folder is not there and cannot be made.
+        InvalidInput: a folder does not exist and cannot be created.
     """
 
     def __init__(self, output: Path, folder: Path | None, *, output_format: str, views: int) -> None:
@@ -118,7 +118,7 @@ class RotationFiles:
             self._missing.discard(event.view or 0)
 
     def finish(self, photo: bytes) -> None:
-        """Make sure that every view came; lay them out on one sheet, the photo first.
+        """Check that every view arrived, and lay the pictures out on one sheet, the photo first.
 
         Raises:
             InternalError: the stream ended without a view.
@@ -128,7 +128,7 @@ class RotationFiles:
             write(self._folder / "sheet.png", encode_png(contact_sheet(self.pictures(photo))))
 
     def require_views(self) -> None:
-        """Make sure that every view came.
+        """Check that every view arrived.
 
         Raises:
             InternalError: the stream ended without a view.
@@ -137,7 +137,7 @@ class RotationFiles:
             raise InternalError(f"the server sent no view {min(self._missing)}; its log has the reason")
 
     def pictures(self, photo: bytes) -> list[tuple[str, Image.Image]]:
-        """Return what came with captions, the photo first, as `contact_sheet` takes it."""
+        """Return the captioned pictures for `contact_sheet`, the photo first."""
         upright = ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
         # The parts in the order in which a job makes them, the views themselves last.
         parts = [
@@ -161,7 +161,7 @@ class RotationFiles:
 
 
 def encode_png(image: Image.Image) -> EncodedImage:
-    """A picture as a PNG."""
+    """Encode a picture as PNG."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return EncodedImage(file.getvalue())

@@ -1,4 +1,4 @@
-"""A job, followed on the terminal from the request to its last picture."""
+"""Run a job and show its progress on the terminal."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def follow(
     flags: Mapping[str, Any],
     known_notes: Container[str] = (),
 ) -> tuple[str, ...]:
-    """Ask for a job over the stream: draw its progress, print its notes.
+    """Run a job over the stream: draw its progress, print its notes.
 
     Args:
-        request: what to do.
-        outputs: which fields of the events to fill; notes come with them.
-        take: is given each event.
+        request: photo, object and angles.
+        outputs: fields of the events to fill, beside the notes.
+        take: called with each event.
         quiet: draw nothing.
-        flags: that say how to reach the server.
+        flags: flags of the connection.
         known_notes: notes that were printed before and are not repeated.
 
     Returns:
         The job's notes.
 
     Raises:
-        RespinError: as `Client.stream`, and what `take` raises.
+        RespinError: as `Client.stream`, and errors of `take`.
     """
     notes: list[str] = []
     with (
@@ -51,18 +51,18 @@ def follow(
         for event in events:
             bars.show(event)
             take(event)
-            tell([note for note in event.notes if note not in known_notes])
+            print_notes([note for note in event.notes if note not in known_notes])
             notes += event.notes
     return tuple(notes)
 
 
-def tell(notes: Sequence[str]) -> None:
-    """Print what a job has to say about its choices."""
+def print_notes(notes: Sequence[str]) -> None:
+    """Print the notes of a job."""
     for note in notes:
         typer.echo(f"note: {note}")
 
 
-def tell_box(answer: Result) -> None:
+def print_box(answer: Result) -> None:
     """Print where the object was found, if the answer has a box and a score."""
     if answer.box is not None and answer.score is not None:
         typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in answer.box)} px, score {answer.score:.2f}")

@@ -1,4 +1,4 @@
-"""The files that `respin spin` writes: frames as they come, then the animation and a sheet."""
+"""The files that `respin spin` writes: frames as they arrive, then the animation and a sheet."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from respin_client.turntable import degrees
 
 
 class Frames:
-    """One view after the other, each written as soon as it comes, in whatever order.
+    """The frames of a spin; each is written as soon as it arrives, in any order.
 
     Args:
-        folder: for the single frames, NN-azimuth+D.png; None = NAME-frames beside the animation.
+        folder: folder of the single frames, NN-azimuth+D.png; None = NAME-frames beside the animation.
         output: file of the animation; the sheet is NAME-sheet.png beside it.
-        azimuths: degrees, of each view.
-        shown: which picture of a view to keep: "image" or "novel_view".
+        azimuths: azimuth of each view, degrees.
+        shown: picture of a view to keep: "image" or "novel_view".
 
     Attributes:
-        came: the views that came, by their number.
+        came: the views that arrived, by their number.
 
     Raises:
         InvalidInput: a file could not be written, or the folder holds frames of another spin.
@@ -47,13 +47,13 @@ class Frames:
 
     @property
     def count(self) -> str:
-        """How many views came, of how many, and where they are."""
+        """Sentence with the number of views that arrived, and their folder."""
         where = f", kept in '{self._folder}'" if self.came else ""
         return f"{len(self.came)} of {len(self._paths)} views came{where}"
 
     @property
     def missing(self) -> list[str]:
-        """The azimuths that did not come."""
+        """Azimuths of the views that did not arrive."""
         return [degrees(each) for view, each in enumerate(self._azimuths) if view not in self.came]
 
     def take(self, event: RotationEvent) -> None:
@@ -65,15 +65,15 @@ class Frames:
             self.came[view] = picture
 
     def pictures(self) -> list[Image.Image]:
-        """The views in the order of their azimuths, RGB."""
+        """Return the views in the order of their azimuths, RGB."""
         return [self.came[view].pil().convert("RGB") for view in sorted(self.came)]
 
     def finish(self, animation: EncodedImage, pictures: Sequence[Image.Image]) -> None:
         """Write the animation, and a sheet of all views with their azimuths.
 
         Args:
-            animation: encoded.
-            pictures: as `pictures` gives them.
+            animation: the encoded animation.
+            pictures: the views, as `pictures` returns them.
         """
         write(self._output, animation)
         captions = [f"azimuth {degrees(each)}" for each in self._azimuths]

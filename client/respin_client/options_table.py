@@ -1,4 +1,4 @@
-"""`python -m respin_client.options_table` prints docs/requests.md: every field of a request."""
+"""Print docs/requests.md, the fields of a request: `python -m respin_client.options_table`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ the jobs on the wire. This page is printed by `python -m respin_client.options_t
 
 
 def requests_page() -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     return "\n".join([HEADING, *map(_row, OPTIONS)]) + "\n"
 
 

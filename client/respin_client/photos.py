@@ -1,4 +1,4 @@
-"""From a photo, wherever it is, to a request."""
+"""Make a request from a photo: a file, its content, or a PIL image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def request_from_photo(
     box: Sequence[float] | None = None,
     **options: Any,
 ) -> RotationRequest:
-    """Make a request of a photo.
+    """Make a request from a photo.
 
         request_from_photo("laptop.jpg", "laptop", azimuth=80)                 # one view
         request_from_photo("laptop.jpg", "laptop", azimuth=(-40, 40), seed=7)  # two
@@ -38,11 +38,11 @@ def request_from_photo(
         class_name: name of the object.
         azimuth: camera moves in degrees, one or several; positive moves the camera right.
         polar: camera moves in degrees, one or several; positive moves the camera down.
-        box: (x0, y0, x1, y1) px of the upright photo; None = the object is looked for.
+        box: (x0, y0, x1, y1) px of the upright photo; None = the detector finds the object.
         options: the other fields of `RotationRequest`.
 
     Raises:
-        InvalidInput: the file cannot be read, or a field holds what it may not.
+        InvalidInput: the file cannot be read, or a value is not allowed.
     """
     return RotationRequest(
         image=_encoded(photo),
@@ -70,7 +70,7 @@ def _encoded(photo: PhotoSource) -> bytes:
 
 
 def _png(image: Image.Image) -> bytes:
-    # PNG keeps no note of how the camera was held.
+    # PNG has no orientation tag.
     upright = ImageOps.exif_transpose(image)
     if upright.mode not in _PNG_MODES:
         upright = upright.convert("RGB")

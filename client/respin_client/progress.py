@@ -1,4 +1,4 @@
-"""A stream's events as bars on a terminal."""
+"""Progress bars on a terminal, from the events of a stream."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from respin_client.results import RotationEvent
 
 
 class StageBars:
-    """One bar for each stage, and one for the views that are done where there are several.
+    """Progress bars: one for each stage, and one for the finished views if there are several.
 
     Args:
-        console: to draw on; nothing is drawn where it is no terminal.
-        views: how many there will be; 0 = segmentation only.
+        console: console to draw on; nothing is drawn unless it is a terminal.
+        views: number of views; 0 = segmentation only.
         quiet: draw nothing at all.
     """
 
@@ -27,28 +27,28 @@ class StageBars:
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             console=console,
-            # Lines for a pipe stay with the pipe.
+            # Output to a pipe is not redirected.
             redirect_stdout=sys.stdout.isatty(),
             disable=quiet or not console.is_terminal,
         )
         self._views = views
         self._tasks: dict[str, TaskID] = {}
-        # Of each stage that works view by view: the steps done of every view that it began.
+        # Steps done of every view, for each stage that works view by view.
         self._steps: dict[str, dict[int, int]] = {}
 
     def __enter__(self) -> StageBars:
-        """Begin to draw."""
+        """Start drawing."""
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the bars as they stand."""
+        """Stop drawing; the bars stay on the screen."""
         self._progress.stop()
 
     def show(self, event: RotationEvent) -> None:
-        """Draw what an event says."""
+        """Draw an event."""
         if event.stage == "done":
             for task in self._tasks.values():
                 self._progress.update(task, total=1, completed=1)

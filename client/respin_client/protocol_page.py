@@ -59,7 +59,7 @@ STAGES: dict[str, str] = {
     "background": "the hole is being painted, with `step` of `steps`; the message with the result comes once",
     "done": "the last message of a job that succeeded",
 }
-"""What a message of each stage says. A test compares them with the contract."""
+"""Meaning of a message of each stage. A test compares the stages with the contract."""
 
 _HTTP: dict[str, str] = {
     "INVALID_ARGUMENT": "400",
@@ -172,7 +172,7 @@ it is read.
 
 
 def protocol_page() -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     lines = [_INTRODUCTION, *map(_model_row, JOBS.values()), _CALLS, *map(_input_row, ROTATE_OBJECT.inputs)]
     lines += ["", "## Outputs"]
     for spec in JOBS.values():
@@ -217,7 +217,7 @@ def _row(*cells: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page, or with `--check` compare it; 1 if it differs."""
+    """Write the page, or compare it with `--check`, and return the exit status: 1 if it differs."""
     parser = argparse.ArgumentParser(prog="python -m respin_client.protocol_page", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page differs")
     parser.add_argument("--page", type=Path, default=PAGE, help="(default: %(default)s)")

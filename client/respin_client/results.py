@@ -1,4 +1,4 @@
-"""What comes back: frozen, typed, and only what was asked for."""
+"""Results of a job: frozen dataclasses with the outputs that were requested."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ A = TypeVar("A", bound="Result")
 
 
 class EncodedImage(bytes):
-    """An encoded picture, as a file holds it: `path.write_bytes(picture)`."""
+    """An encoded picture, the bytes of its file: `path.write_bytes(picture)`."""
 
     def pil(self) -> Image.Image:
-        """Decode it."""
+        """Decode the picture."""
         image = Image.open(io.BytesIO(self))
         image.load()
         return image
 
     def __repr__(self) -> str:
-        """Its size: nobody wants to read the bytes."""
+        """Show the size in place of the bytes."""
         return f"EncodedImage({len(self)} bytes)"
 
 
@@ -70,15 +70,15 @@ def _by(decode: Callable[[Array], Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What every answer may hold; the fields are the job's outputs, by their names on the wire.
+    """Fields of every result: the job's outputs, by their names on the wire.
 
     Args:
         mask: PNG, 8-bit grey, the photo's size: 255 on the object, 0 elsewhere.
         cut_out: PNG, RGBA, the photo's size: the object, transparent elsewhere.
-        box: where the object was found, px of the upright photo.
-        score: of the detection, 0..1; 1 where the box was given.
-        phrase: the words of the class name that were found; empty for a given box.
-        notes: sentences about choices made on the way.
+        box: box of the object, px of the upright photo.
+        score: score of the detection, 0..1; 1 if the request had a box.
+        phrase: words of the class name that were found; empty if the request had a box.
+        notes: sentences about choices of the job.
     """
 
     mask: EncodedImage | None = field(default=None, metadata=_by(_picture))
@@ -90,7 +90,7 @@ class Result:
 
     @classmethod
     def from_arrays(cls: type[A], arrays: Mapping[str, Array]) -> A:
-        """Read a response that keeps to the job's contract; what it lacks stays None, or empty."""
+        """Read a response that matches the job's contract; missing outputs stay None or empty."""
         return cls(
             **{each.name: each.metadata["decode"](arrays[each.name]) for each in fields(cls) if each.name in arrays}
         )
@@ -98,10 +98,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class RotationResult(Result):
-    """The answer of `Client.rotate_object`.
+    """The result of `Client.rotate_object`.
 
     Args:
-        image: each view composed, in the order of the angles; without angles the object on white.
+        image: each view in the photo, in the order of the angles; without angles the object on white.
         novel_view: each view's object alone, on white.
         background: the photo without the object; None without angles.
     """
@@ -113,7 +113,7 @@ class RotationResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationResult(Result):
-    """The answer of `Client.segment_object`.
+    """The result of `Client.segment_object`.
 
     Args:
         image: the object on white.
@@ -128,10 +128,10 @@ class RotationEvent(Result):
 
     Args:
         stage: detection, segmentation, novel_view, super_resolution, background, or done, which is the last.
-        view: which camera move it speaks of, from 0; None = all.
+        view: number of the camera move, from 0; None = all.
         step: denoising steps done.
-        steps: denoising steps in all; 0 where the stage has none.
-        image: one view composed; without angles the object on white.
+        steps: all denoising steps; 0 if the stage has none.
+        image: one view in the photo; without angles the object on white.
         novel_view: that view's object alone, on white.
         background: the photo without the object.
     """

@@ -19,7 +19,7 @@ from respin_client.files import check_writable, encode_png, format_of, make_fold
 from respin_client.turntable import degrees
 
 VIEW_PX = 256
-"""Side of the object's views on white."""
+"""Side of the object's views on white, px."""
 
 MOST_ON_A_SHEET = 64
 
@@ -78,7 +78,7 @@ def scene(
 
 
 def write_scene(scene: Scene, folder: Path) -> None:
-    """Write a scene's pictures, and what is known about it as scene.json.
+    """Write a scene's pictures, and its facts as scene.json.
 
     Args:
         scene: the scene.
@@ -137,7 +137,7 @@ def _views(scene: Scene) -> ViewPair:
 
 
 def _visible(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A mask as 8-bit grey."""
+    """Return a mask as 8-bit grey."""
     return mask.astype(np.uint8) * np.uint8(255)
 
 

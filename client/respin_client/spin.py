@@ -1,4 +1,4 @@
-"""`respin spin`: all round the object, as an animation."""
+"""`respin spin`: views all round the object, as an animation."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from respin_client.results import EncodedImage
 from respin_client.turntable import arc, back_and_forth, gif, webp, whole_turn
 
 ANIMATIONS = {".webp": "webp", ".gif": "gif"}
-"""The format of an animation by its file's suffix."""
+"""Format of an animation for each suffix of a file."""
 
 LEAST_FRAME_MS, LONGEST_FRAME_MS = 20, 10_000
-"""Browsers slow down a GIF whose frames are shorter."""
+"""Shortest and longest duration of a frame, ms: browsers slow down GIFs with shorter ones."""
 
 WEBP_QUALITY = 85
 
@@ -54,7 +54,7 @@ def camera_moves(
         float, typer.Option(metavar="DEGREES", help=f"Of every view ({OPTIONS['polar'].range_text}; positive is down)")
     ] = 0.0,
 ) -> dict[str, Any]:
-    """Make azimuth and polar of a request of the flags that say where the camera goes."""
+    """Return azimuth and polar of a request from the flags of the camera's path."""
     return {"azimuth": whole_turn(start, views) if end is None else arc(start, end, views), "polar": polar}
 
 
@@ -103,20 +103,20 @@ def follow_views(
     flags: Mapping[str, Any],
     known_notes: Container[str] = (),
 ) -> list[Image.Image]:
-    """Ask for all views of a spin in one request, and write each as soon as it is done.
+    """Request all views of a spin at once, and write each as soon as it is done.
 
     Args:
         request: photo, object and the angles of the views.
-        files: where the views go.
+        files: files of the views.
         quiet: draw no progress.
-        flags: that say how to reach the server.
+        flags: flags of the connection.
         known_notes: notes that were printed before and are not repeated.
 
     Returns:
         The views in the order of the angles, RGB.
 
     Raises:
-        RespinError: as `follow`; the sentence says how many views came.
+        RespinError: as `follow`; the message has the number of views that arrived.
         InternalError: the stream ended without a view.
     """
     try:

@@ -1,4 +1,4 @@
-"""gRPC's statuses as Respin's errors."""
+"""Convert gRPC statuses to Respin's errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OTHER_CODES: dict[str, type[RespinError]] = {
     "PERMISSION_DENIED": InvalidInput,
     "UNAUTHENTICATED": InvalidInput,
 }
-"""Statuses that no error of Respin's carries, but that a server or a proxy may send."""
+"""Statuses without an error of Respin, which a server or a proxy may send."""
 
-# gRPC's own words for a connection that has broken, some of them with UNKNOWN.
+# gRPC's messages for a broken connection, some of them with UNKNOWN.
 _CONNECTION_LOST = (
     "Socket closed",
     "Stream removed",
@@ -31,7 +31,7 @@ _CONNECTION_LOST = (
     "GOAWAY",
 )
 
-# gRPC's own words for "there is nobody": they come with UNAVAILABLE, as a full server's answer does.
+# gRPC's messages for an unreachable server: they come with UNAVAILABLE, as a full server's response does.
 _NOBODY_THERE = (
     "failed to connect",
     "errors resolving",
@@ -39,18 +39,18 @@ _NOBODY_THERE = (
     "connections to all backends failing",
 )
 
-# Triton's words for a model that it does not have; they come with NOT_FOUND, as an object that is not there does.
+# Triton's messages for a missing model; they come with NOT_FOUND, as ObjectNotFound does.
 _NO_SUCH_MODEL = "Request for unknown model"
 
 
 def error_from_status(code: str, details: str, *, url: str, timeout_s: float) -> RespinError:
-    """The error to raise for a call's status.
+    """Return the error for a call's status.
 
     Args:
         code: gRPC's name of the status, e.g. "INVALID_ARGUMENT".
         details: the server's sentence, or gRPC's own.
-        url: of the server.
-        timeout_s: that the call was given, in seconds.
+        url: address of the server.
+        timeout_s: deadline of the call, seconds.
     """
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(

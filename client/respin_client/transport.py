@@ -1,4 +1,4 @@
-"""How a call travels: a small protocol, and gRPC as what the client uses.
+"""The transport of calls: a small protocol, and its implementation over gRPC.
 
 The stubs are those that tritonclient ships. Used directly they give true iterators, cancellation, and several streams
 at once on one channel.
@@ -45,36 +45,36 @@ _CHANNEL_OPTIONS: list[tuple[str, int]] = [
 
 
 class Transport(Protocol):
-    """What the client needs of a connection. All raise `RespinError`, and every call has a deadline in seconds."""
+    """A connection of the client. Its methods raise `RespinError`; every call has a deadline in seconds."""
 
     def infer(
         self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Mapping[str, Array]:
-        """Ask a model once."""
+        """Call a model that sends one response."""
         ...
 
     def stream(
         self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Generator[Mapping[str, Array], None, None]:
-        """Ask a model that answers many times; closing the generator cancels the call on the server."""
+        """Call a model that sends many responses; closing the generator cancels the call on the server."""
         ...
 
     def metadata(self, model: str, timeout_s: float) -> Interface:
-        """The tensors that the server says a model has."""
+        """Return the tensors of a model as the server describes them."""
         ...
 
     def ready(self, model: str, timeout_s: float) -> bool:
-        """Whether a model would take a request now; False where no server answers."""
+        """Return whether a model takes requests now; False if no server answers."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection; calls in flight are cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         ...
 
 
 @dataclass(frozen=True)
 class TLS:
-    """How to trust the server, and how to prove who we are.
+    """The certificates of an encrypted connection.
 
         TLS()                                          # the authorities that gRPC comes with
         TLS(Path("authority.pem"))                     # that authority alone
@@ -82,8 +82,8 @@ class TLS:
 
     Args:
         root: PEM file of the authorities to trust; None = those that gRPC comes with.
-        certificate: PEM file of the client's certificate chain; None = none is shown.
-        key: PEM file of that certificate's private key.
+        certificate: PEM file of the client's certificate chain; None = the client has none.
+        key: PEM file of the certificate's private key.
 
     Raises:
         InvalidInput: certificate without key, or key without certificate.
@@ -94,13 +94,13 @@ class TLS:
     key: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse half a pair."""
+        """Check that certificate and key come together."""
         if (self.certificate is None) != (self.key is None):
             given = "certificate" if self.key is None else "key"
             raise InvalidInput(f"TLS has a {given} only; give both certificate and key, or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """For a gRPC channel.
+        """Return the credentials of a gRPC channel.
 
         Raises:
             InvalidInput: a file cannot be read.
@@ -124,7 +124,7 @@ class GrpcTransport:
         headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
 
     Raises:
-        InvalidInput: an argument holds what it may not.
+        InvalidInput: an argument is not allowed.
     """
 
     def __init__(self, url: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None) -> None:
@@ -142,7 +142,7 @@ class GrpcTransport:
     def infer(
         self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Mapping[str, Array]:
-        """Ask a model once."""
+        """Call a model that sends one response."""
         message = message_from_arrays(model, inputs, outputs, timeout_s)
         with self._errors_in_words(timeout_s):
             answer = self._stub.ModelInfer(message, timeout=timeout_s, metadata=self._headers)
@@ -151,10 +151,10 @@ class GrpcTransport:
     def stream(
         self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
     ) -> Generator[Mapping[str, Array], None, None]:
-        """Ask a model that answers many times; the call begins with the first answer that is asked for."""
+        """Call a model that sends many responses; the call begins with the first `next`."""
         message = message_from_arrays(model, inputs, outputs, timeout_s)
         metadata = (*self._headers, _TRUE_STATUS)
-        # One request and no more to come: the server ends the stream after the last answer to it.
+        # One request only: the server ends the stream after the last response to it.
         call = self._stub.ModelStreamInfer(iter([message]), timeout=timeout_s, metadata=metadata)
         try:
             with self._errors_in_words(timeout_s):
@@ -168,13 +168,13 @@ class GrpcTransport:
             call.cancel()
 
     def metadata(self, model: str, timeout_s: float) -> Interface:
-        """The tensors that the server says a model has."""
+        """Return the tensors of a model as the server describes them."""
         message = service_pb2.ModelMetadataRequest(name=model)
         with self._errors_in_words(timeout_s):
             return Interface.of_metadata(self._stub.ModelMetadata(message, timeout=timeout_s, metadata=self._headers))
 
     def ready(self, model: str, timeout_s: float) -> bool:
-        """Whether a model would take a request now; False where no server answers."""
+        """Return whether a model takes requests now; False if no server answers."""
         message = service_pb2.ModelReadyRequest(name=model)
         try:
             return bool(self._stub.ModelReady(message, timeout=timeout_s, metadata=self._headers).ready)
@@ -182,7 +182,7 @@ class GrpcTransport:
             return False
 
     def close(self) -> None:
-        """Let go of the connection; calls in flight are cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         self._channel.close()
 
     @contextmanager

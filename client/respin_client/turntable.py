@@ -1,4 +1,4 @@
-"""Views of one object as an animation."""
+"""Camera paths round an object, and animations of its views."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from respin.request import OPTIONS
 from respin_client.results import EncodedImage
 
 GIF_TICK_MS = 10
-"""A GIF counts time in hundredths of a second."""
+"""Time unit of a GIF, ms."""
 
 
 def whole_turn(start: float, views: int) -> tuple[float, ...]:
-    """Azimuths all round the object.
+    """Return azimuths all round the object.
 
     Args:
-        start: degrees, of the first.
-        views: how many, 1..64.
+        start: first azimuth, degrees.
+        views: number of views, 1..64.
 
     Returns:
-        Degrees, 0 <= azimuth < 360, evenly spaced; the last lies one step before the first.
+        Degrees, 0 <= azimuth < 360, evenly spaced; the last is one step before the first.
 
     Raises:
         InvalidInput: too few views, or too many.
@@ -36,12 +36,12 @@ def whole_turn(start: float, views: int) -> tuple[float, ...]:
 
 
 def arc(start: float, end: float, views: int) -> tuple[float, ...]:
-    """Azimuths from one side to another.
+    """Return azimuths from one side to another.
 
     Args:
-        start: degrees, of the first.
-        end: degrees, of the last; less than a whole turn away.
-        views: how many, 2..64.
+        start: first azimuth, degrees.
+        end: last azimuth, degrees; less than a whole turn away.
+        views: number of views, 2..64.
 
     Returns:
         Degrees, evenly spaced.
@@ -66,12 +66,12 @@ def _check_views(views: int, fewest: int) -> None:
 
 
 def degrees(azimuth: float) -> str:
-    """An azimuth as labels and file names say it: +0, +51.43, -60."""
+    """Format an azimuth for labels and file names: +0, +51.43, -60."""
     return f"{round(azimuth, 2) + 0.0:+g}"
 
 
 def back_and_forth(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """The frames there and back again; each end is shown once, so that the loop does not halt there."""
+    """Return the frames forwards and backwards; each end is shown once, so that the loop does not pause there."""
     return [*frames, *frames[-2:0:-1]]
 
 
@@ -79,8 +79,8 @@ def webp(frames: Sequence[Image.Image], frame_ms: int, quality: int) -> EncodedI
     """Encode an animated WebP that loops for ever.
 
     Args:
-        frames: RGB, of one size; their colour profile is the first one's.
-        frame_ms: how long each is shown, in ms.
+        frames: pictures of one size, RGB; the first one's colour profile is used.
+        frame_ms: duration of a frame, ms.
         quality: 0..100.
     """
     profile = frames[0].info.get("icc_profile")
@@ -91,8 +91,8 @@ def gif(frames: Sequence[Image.Image], frame_ms: int) -> EncodedImage:
     """Encode an animated GIF that loops for ever; each frame has a palette of its own, and is dithered.
 
     Args:
-        frames: RGB, of one size.
-        frame_ms: how long each is shown, in ms; rounded such that the whole takes as long as it should, within 5 ms.
+        frames: pictures of one size, RGB.
+        frame_ms: duration of a frame, ms; rounded so that the whole has the right duration within 5 ms.
     """
     ends = [round(frame_ms * count / GIF_TICK_MS) * GIF_TICK_MS for count in range(len(frames) + 1)]
     durations = [end - begin for begin, end in pairwise(ends)]
@@ -100,7 +100,7 @@ def gif(frames: Sequence[Image.Image], frame_ms: int) -> EncodedImage:
 
 
 def _paletted(frame: Image.Image) -> Image.Image:
-    # Pillow dithers only towards a palette that is given.
+    # Pillow dithers only towards a given palette.
     return frame.quantize(palette=frame.quantize(), dither=Image.Dither.FLOYDSTEINBERG)
 
 

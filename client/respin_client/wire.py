@@ -1,4 +1,4 @@
-"""Named arrays to Triton's messages and back."""
+"""Convert named arrays to Triton's messages and back."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Tensor = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Interface:
-    """The tensors of a model by name."""
+    """The tensors of a model, by name."""
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
 
     @classmethod
     def of_contract(cls, spec: ModelSpec) -> Interface:
-        """What a server of this version says of a model."""
+        """Return the interface of a model by its contract."""
         return cls(_by_name(spec.inputs), _by_name(spec.outputs))
 
     @classmethod
     def of_metadata(cls, answer: service_pb2.ModelMetadataResponse) -> Interface:
-        """What a server does say."""
+        """Return the interface of a model by a server's description."""
         inputs, outputs = (
             {tensor.name: (str(tensor.datatype), tuple(tensor.shape)) for tensor in tensors}
             for tensors in (answer.inputs, answer.outputs)
@@ -51,13 +51,13 @@ def _by_name(specs: tuple[TensorSpec, ...]) -> dict[str, Tensor]:
 def message_from_arrays(
     model: str, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_s: float
 ) -> service_pb2.ModelInferRequest:
-    """A request to a model, for the outputs that are named.
+    """Return the message of a request to a model.
 
     Args:
-        model: its name.
-        inputs: by name.
-        outputs: to ask for.
-        timeout_s: until when the answer is wanted: gRPC's own deadline does not reach a model, this parameter of the
+        model: name of the model.
+        inputs: arrays by name.
+        outputs: names of the outputs to request.
+        timeout_s: deadline of the response: gRPC's own deadline does not reach a model, but this parameter of the
             protocol does, and lets the server refuse at once what it cannot do in time.
     """
     message = service_pb2.ModelInferRequest(model_name=model)
@@ -77,13 +77,13 @@ def _raw_from_array(array: Array) -> bytes:
 
 
 def arrays_from_message(message: service_pb2.ModelInferResponse) -> dict[str, Array]:
-    """The outputs that a response carries, by name.
+    """Return the outputs of a response, by name.
 
     Raises:
-        ContractMismatch: a tensor's bytes do not make up its shape.
+        ContractMismatch: a tensor has another number of bytes than its shape.
     """
     arrays = {}
-    # Triton sends every tensor raw, none in the message's typed fields.
+    # Triton sends every tensor as raw bytes, none in the message's typed fields.
     for tensor, raw in zip(message.outputs, message.raw_output_contents, strict=True):
         try:
             arrays[tensor.name] = _array_from_raw(raw, tensor.datatype).reshape(tuple(tensor.shape))

@@ -1,6 +1,6 @@
 """How a launcher lets the engine finish its jobs before it stops the server.
 
-Triton refuses the calls of a running job as soon as it has been told to stop, so the jobs have to be finished before.
+Triton refuses the calls of a running job once it is stopping, so the jobs have to be finished before.
 The launcher creates a file; the engine then takes no more jobs, and removes the file when none is left.
 """
 

@@ -189,7 +189,7 @@ class _Stage:
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[NDArray[np.bool_]]]:
         """Render the photo, the first object's mask, and the masks of the visible parts of the others."""
         canvas = self._canvas(darken(background, self._shadow(mesh)))
-        # The shadow lies on the floor, not on what stands there: the others are drawn again.
+        # The shadow falls on the floor, not on the other objects: they are drawn again.
         shown = [canvas.draw(visible_faces(self._placed(other), self.frame.camera)) for other in others]
         mask = canvas.draw(visible_faces(mesh, self.frame.camera))
         return (
