@@ -22,7 +22,7 @@ def repository_arguments(options: ServerOptions, models: Sequence[str]) -> list[
         *("--model-config-name", options.profile),
         # Auto-completion starts a second stub per model, four times slower. A folder without config is an error.
         "--disable-auto-complete-config",
-        # Only this mode lets the supervisor reload a model whose stub died.
+        # Lets an operator load models again.
         *("--model-control-mode", "explicit"),
         *(part for model in models for part in ("--load-model", model)),
         *("--model-load-thread-count", str(len(models))),

@@ -88,9 +88,9 @@ def serve(
 ) -> None:
     """Serve the networks and jobs on this machine with the embedded Triton.
 
-    Runs until Ctrl-C or SIGTERM; requests in flight may finish. A network whose process dies is reloaded; if the server
-    or the process of a job dies, the server is restarted on the same ports. Exits with 0 when stopped, 1 if the server
-    died too often, 2 if it could not be launched; with a COMMAND, with the command's code.
+    Runs until Ctrl-C or SIGTERM; requests in flight may finish. If the server or the process of a model dies, the
+    server is restarted on the same ports. Exits with 0 when stopped, 1 if it died too often, 2 if it could not be
+    launched; with a COMMAND, with the command's code.
 
     For example:
 

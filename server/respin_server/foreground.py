@@ -100,8 +100,6 @@ class Foreground:
             event = self._last_event
             if self._stop_asked or event is None:
                 return None
-            if not event.needs_restart:
-                return event.message
             if failure := self._restart(triton, event):
                 return failure
 
@@ -173,7 +171,7 @@ class Foreground:
                 signal.signal(number, handler)
 
     def _on_event(self, event: SupervisorEvent) -> None:
-        if event.is_final:
+        if event.needs_restart:
             self._last_event = event
             self._wake.set()
         else:

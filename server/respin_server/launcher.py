@@ -114,16 +114,6 @@ class EmbeddedTriton:
         """
         return self._control().model_is_ready(model)
 
-    def reload_model(self, model: str) -> None:
-        """Replace all instances of a model by new ones.
-
-        Raises:
-            Busy: the server does not respond.
-            InternalError: the model cannot be loaded; it is then unloaded.
-        """
-        self._control().reload_model(model)
-        restrict(self.shm_prefix)
-
     def exit_report(self) -> str:
         """Return how the server ended, with the errors from its log."""
         log = self._log()
@@ -223,7 +213,7 @@ class EmbeddedTriton:
 
     def _control(self) -> Control:
         endpoint = self.endpoints.get("HTTP") or self._http_socket()
-        return Control(endpoint, self.admin_key, load_timeout_s=self.options.start_timeout_s)
+        return Control(endpoint)
 
     def _http_socket(self) -> Path:
         # The path of a Unix socket has at most 107 characters, and that of the folder may be longer.

@@ -25,7 +25,7 @@ class ServerOptions:
             tritonserver 2.51, so it is for programs on this machine that you trust.
         metrics_port: port of the Prometheus metrics.
         exit_timeout_s: how long a stop waits for requests in flight, seconds.
-        start_timeout_s: timeout for loading all models, seconds; also of each reload.
+        start_timeout_s: timeout for loading all models, seconds.
         admin_key: gives access to the model-repository, shared-memory, trace and logging APIs; None = a random one.
             Triton accepts it only as an argument: users who can list the processes of this machine can read it.
         log_file: the log is appended to it; None = a file that is deleted when the server stops.

@@ -1,28 +1,25 @@
-"""Supervise the server's Python stubs, and reload the model of a stub that has died.
+"""Supervise the server's Python stubs, and notice when one has died, or the server itself.
 
 Triton 2.51 neither restarts a dead stub nor reports its model as not ready; every request to it fails after a second.
-Requests that a stub had accepted and not answered are lost only with the jobs, which answer later: their callers would
-wait for ever, and Triton would neither free what they hold nor stop. So the death of a job's stub is reported as one
-that takes the whole server along.
+What a stub had accepted and not answered stays in Triton for good: callers that wait, threads, memory and the process's
+zombie, also when the model is loaded again. So the remedy for a dead stub is to restart the server.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
 
-from respin.contracts import JOBS
-from respin.errors import Busy, InternalError
+from respin.errors import Busy
 from respin_server.stubs import Instance
 
 
 @dataclass(frozen=True)
 class SupervisorEvent:
-    """Something that the supervisor observed or did.
+    """Something that the supervisor observed.
 
     Args:
         kind: what happened.
@@ -30,21 +27,14 @@ class SupervisorEvent:
         model: the model concerned; None = the whole server.
     """
 
-    kind: Literal[
-        "stub_died", "reloaded", "reload_failed", "gave_up", "server_died", "job_stub_died", "stopped", "continued"
-    ]
+    kind: Literal["stub_died", "server_died", "stopped", "continued"]
     message: str
     model: str | None = None
 
     @property
-    def is_final(self) -> bool:
-        """Whether the supervisor can do no more."""
-        return self.kind == "gave_up" or self.needs_restart
-
-    @property
     def needs_restart(self) -> bool:
-        """Whether restarting the server is the remedy."""
-        return self.kind in ("server_died", "job_stub_died")
+        """Whether restarting the server is the remedy; the supervisor has ended then."""
+        return self.kind in ("stub_died", "server_died")
 
 
 class SupervisedServer(Protocol):
@@ -66,47 +56,25 @@ class SupervisedServer(Protocol):
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server offers the model; raise Busy if it does not respond."""
 
-    def reload_model(self, model: str) -> None:
-        """Replace the model's instances; raise Busy or InternalError if that fails."""
-
-
-@dataclass
-class _Outage:
-    """A model that is down: failed reloads in a row, and the monotonic time of the next attempt."""
-
-    failures: int = 0
-    retry_at_s: float = 0.0
-
 
 class Supervisor:
-    """A thread that keeps the stubs of one server running; a context manager that starts and stops it.
+    """A thread that watches the stubs of one server; a context manager that starts and stops it.
 
     Args:
         server: the server; all its models must be ready, so that all its instances are running.
         on_event: called from the supervisor's thread.
         period_s: time between two polls, seconds; a stub that is missing in two polls in a row is dead.
-        attempts: number of failed reloads of a model in a row after which it is given up.
-        backoff_s: delay after the first failed reload, seconds; doubled after each further one.
     """
 
     def __init__(
-        self,
-        server: SupervisedServer,
-        on_event: Callable[[SupervisorEvent], None],
-        *,
-        period_s: float = 0.3,
-        attempts: int = 5,
-        backoff_s: float = 1.0,
+        self, server: SupervisedServer, on_event: Callable[[SupervisorEvent], None], *, period_s: float = 0.3
     ) -> None:
         self._server = server
         self._on_event = on_event
         self._period_s = period_s
-        self._attempts = attempts
-        self._backoff_s = backoff_s
         self._expected: set[Instance] = set()
         self._suspects: set[str] = set()
         self._stopped: Set[Instance] = frozenset()
-        self._outages: dict[str, _Outage] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="respin-supervisor", daemon=True)
 
@@ -118,39 +86,31 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the thread; a reload in progress is finished first."""
+        """Stop the thread; a poll in progress is finished first."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while self.poll(time.monotonic()) and not self._stop.wait(self._period_s):
+        while self.poll() and not self._stop.wait(self._period_s):
             pass
 
-    def poll(self, now_s: float) -> bool:
-        """Poll once, and reload models whose stub is dead.
-
-        Args:
-            now_s: monotonic time, seconds.
+    def poll(self) -> bool:
+        """Poll once.
 
         Returns:
-            Whether the server is running.
+            Whether all is well.
         """
         if not self._server.is_running():
             self._on_event(SupervisorEvent("server_died", "tritonserver has died"))
             return False
         self._note_stops()
         try:
-            self._note_deaths()
+            model = self._find_dead()
         except Busy:
             return True  # it is exiting, or overloaded; the next poll decides
-        if lost := sorted(set(self._outages) & JOBS.keys()):
-            message = f"the process of '{lost[0]}' has died, and its callers with it"
-            self._on_event(SupervisorEvent("job_stub_died", message, lost[0]))
-            return False
-        for model, outage in list(self._outages.items()):
-            if outage.failures < self._attempts and now_s >= outage.retry_at_s:
-                self._reload(model, outage, now_s)
-        return True
+        if model is not None:
+            self._on_event(SupervisorEvent("stub_died", f"a process of model '{model}' has died", model))
+        return model is None
 
     def _note_stops(self) -> None:
         """Report stubs that were stopped and have been continued: they are not dead, and keep their requests."""
@@ -162,45 +122,17 @@ class Supervisor:
             self._on_event(SupervisorEvent("continued", f"the process of '{name}' is no longer stopped", model))
         self._stopped = stopped
 
-    def _note_deaths(self) -> None:
+    def _find_dead(self) -> str | None:
+        """Return a model whose stub has died; None = all are there."""
         living = self._server.living_instances()
         self._expected |= living
         whole = {instance.model for instance in living} - {instance.model for instance in self._expected - living}
         down = set(self._server.models) - whole
-        for model in set(self._outages) - down:
-            del self._outages[model]  # loaded again by an operator
         # A stub that is missing once may just be being replaced; its successor is there at the next poll.
-        for model in sorted((down & self._suspects) - set(self._outages)):
+        for model in sorted(down & self._suspects):
             if self._server.model_is_ready(model):
-                self._outages[model] = _Outage()
-                if model not in JOBS:
-                    message = f"a stub of model '{model}' has died; reloading the model"
-                    self._on_event(SupervisorEvent("stub_died", message, model))
-            else:
-                self._forget(model)  # unloaded by an operator
+                return model
+            # Unloaded by an operator: the next instances may have other names.
+            self._expected = {instance for instance in self._expected if instance.model != model}
         self._suspects = down
-
-    def _forget(self, model: str) -> None:
-        """Forget the model's instances: the next ones may have other names."""
-        self._expected = {instance for instance in self._expected if instance.model != model}
-
-    def _reload(self, model: str, outage: _Outage, now_s: float) -> None:
-        try:
-            self._server.reload_model(model)
-        except (Busy, InternalError) as error:
-            outage.failures += 1
-            outage.retry_at_s = now_s + self._backoff_s * 2 ** (outage.failures - 1)
-            self._on_event(
-                SupervisorEvent("reload_failed", f"attempt {outage.failures} of {self._attempts}: {error}", model)
-            )
-            if outage.failures == self._attempts:
-                self._on_event(
-                    SupervisorEvent(
-                        "gave_up", f"model '{model}' stays down: {error}; fix the cause and restart the server", model
-                    )
-                )
-            return
-        del self._outages[model]
-        self._suspects.discard(model)
-        self._forget(model)
-        self._on_event(SupervisorEvent("reloaded", f"model '{model}' is back", model))
+        return None

@@ -62,6 +62,19 @@ def echoed():
 
 
 @pytest.fixture(scope="session")
+def reload():
+    """Load a model again, as an operator with the admin key does."""
+
+    def load_again(server, model="echo"):
+        headers = {"triton-grpc-protocol-admin-key": server.admin_key}
+        with triton.InferenceServerClient(str(server.endpoints["gRPC"])) as client:
+            client.unload_model(model, headers=headers)
+            client.load_model(model, headers=headers)
+
+    return load_again
+
+
+@pytest.fixture(scope="session")
 def eventually():
     """Wait until something is so; the test fails if it is not within half a minute."""
 

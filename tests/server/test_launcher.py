@@ -214,7 +214,6 @@ def test_http_is_closed_unless_a_port_is_asked_for(repository, embedded, echoed)
             if each.status == psutil.CONN_LISTEN
         ]
         assert sorted(listening) == sorted(endpoint.port for endpoint in server.endpoints.values())
-        server.reload_model("echo")
         assert echoed(server, 8.0) == 8.0
 
 
@@ -223,11 +222,11 @@ def test_http_listens_on_loopback_whatever_the_host(repository, embedded):
         assert server.endpoints["HTTP"].host == "127.0.0.1"
 
 
-def test_a_restarted_server_answers_on_the_same_ports(repository, embedded, echoed, is_gone):
+def test_a_restarted_server_answers_on_the_same_ports(repository, embedded, echoed, reload, is_gone):
     with embedded(repository) as server:
         assert echoed(server, 1.0) == 1.0
         # A stub of a reloaded model inherits the sockets of its server, and must not keep the port.
-        server.reload_model("echo")
+        reload(server)
         before = [server.pid, *living_instances(server.pid).values()]
         os.kill(server.pid, signal.SIGSEGV)
         server.restart()

@@ -159,14 +159,22 @@ def row(blow: Blow) -> list[str]:
         began_s = time.monotonic()
         blow.strike(command)
         ends = [call.result() for call in calls]
-        known_s = max(end_s for _, end_s in ends) - began_s
+        failed_s = [end_s - began_s for code, end_s in ends if code != "answered"]
         stopped = command.process.poll() is not None or "stopping" in " ".join(command.lines)
         back = "stopped" if stopped else ready_after(once, began_s)
         again = retried.result()[0]
         if stopped:
             command.process.wait(60)
         left = what_is_left(command, threads, Path(folder))
-        cells = [blow.title, blow.profile, ", ".join(code for code, _ in ends), f"{known_s:.1f}", again, back, left]
+        cells = [
+            blow.title,
+            blow.profile,
+            ", ".join(code for code, _ in ends),
+            f"{max(failed_s):.1f}" if failed_s else "-",
+            again,
+            back,
+            left,
+        ]
     return cells
 
 
