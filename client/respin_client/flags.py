@@ -1,7 +1,7 @@
-"""Flags that are derived from what they stand for, so that nothing is listed twice.
+"""Command-line flags that are derived from the fields and functions that they set.
 
-Typer reads a command's flags off its signature. `with_flags` puts parameters into that signature that the function
-itself takes as `**flags`: one for each field of a request, and those of functions such as `connect`.
+Typer derives a command's flags from its signature. `with_flags` puts parameters into that signature that the function
+itself takes as `**flags`: one for each field of a request, and those of functions such as `connection`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from respin.options import OptionKind
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
 from respin_client.client import DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
 from respin_client.photos import request_from_photo
+from respin_client.retries import MAX_RETRIES
 from respin_client.transport import TLS
 
 Command = Callable[..., None]
@@ -33,11 +34,11 @@ _TYPES: dict[OptionKind, tuple[Any, str]] = {
     "angles": (list[float], "DEGREES"),
     "box": (tuple[float, float, float, float], "X0 Y0 X1 Y1"),
 }
-"""How typer reads each kind of field, and what `--help` calls its value."""
+"""Type and metavar for each kind of field."""
 
 
 def with_flags(*groups: Iterable[inspect.Parameter]) -> Callable[[Command], Command]:
-    """Let typer see the parameters of `groups` in place of a function's `**flags`."""
+    """Return a decorator that shows typer the parameters of `groups` in place of a function's `**flags`."""
 
     def extended(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -51,19 +52,19 @@ def with_flags(*groups: Iterable[inspect.Parameter]) -> Callable[[Command], Comm
 
 
 def flags_of(made: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    """The flags of a function that makes one thing of several."""
+    """Return a function's parameters as flags."""
     return tuple(inspect.signature(made, eval_str=True).parameters.values())
 
 
 def call_with_flags(made: Callable[..., T], flags: Mapping[str, Any]) -> T:
-    """What a function makes of its own among `flags`."""
+    """Call a function with its own parameters among `flags`."""
     return made(**{name: flags[name] for name in inspect.signature(made).parameters})
 
 
 def request_flags(names: Sequence[str] = tuple(OPTIONS)) -> list[inspect.Parameter]:
-    """One flag for each named field of a request: its meaning, range and default are the field's own.
+    """Return one flag for each named field of a request, with the field's meaning, range and default.
 
-    Every flag is optional in Python's eyes, and None (or an empty list) where it is not given.
+    Every flag is optional, and None (or an empty list) if it is not given.
     """
     return [_request_flag(name) for name in names]
 
@@ -89,7 +90,7 @@ def _help(name: str) -> str:
     return f"{meaning}{again} ({option.range_text}{unless})"
 
 
-def connect(
+def connection(
     *,
     url: Annotated[
         str, typer.Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="Of the server's gRPC port")
@@ -108,15 +109,15 @@ def connect(
     header: Annotated[
         list[str] | None, typer.Option(metavar="NAME:VALUE", help="Sent with each call; may be repeated")
     ] = None,
-) -> Client:
-    """Make a client of the flags that say how to reach the server."""
+) -> dict[str, Any]:
+    """Make arguments of a `Client` of the flags that say how to reach the server."""
     wanted = tls or tls_root or tls_certificate or tls_key
-    return Client(
-        url,
-        timeout_s=timeout_s,
-        tls=TLS(tls_root, tls_certificate, tls_key) if wanted else None,
-        headers=dict(map(_header, header or [])),
-    )
+    return {
+        "url": url,
+        "timeout_s": timeout_s,
+        "tls": TLS(tls_root, tls_certificate, tls_key) if wanted else None,
+        "headers": dict(map(_header, header or [])),
+    }
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -126,16 +127,16 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-CONNECTION_FLAGS = flags_of(connect)
+CONNECTION_FLAGS = flags_of(connection)
 
 
-def client_from_flags(flags: Mapping[str, Any]) -> Client:
-    """The client that the connection's flags among `flags` ask for."""
-    return call_with_flags(connect, flags)
+def client_from_flags(flags: Mapping[str, Any], *, retries: int = MAX_RETRIES) -> Client:
+    """The client that the connection's flags among `flags` ask for; `retries` as of `Client`."""
+    return Client(**call_with_flags(connection, flags), retries=retries)
 
 
 def request_from_flags(flags: Mapping[str, Any]) -> RotationRequest:
-    """The request that the request's flags among `flags` ask for; a flag that is not given leaves the default.
+    """Return a request from the request's flags among `flags`; a missing flag keeps the default.
 
     Raises:
         InvalidInput: as `request_from_photo`.

@@ -95,7 +95,8 @@ def batch(
     given = {name: flags[name] for name in OPTIONS if flags.get(name) not in (None, [])}
     jobs = collect_jobs(photos, given, output)
     make_folder(output)
-    with client_from_flags(flags) as client, Manifest(output) as manifest:
+    # The runner itself asks again: for longer, and it can be stopped meanwhile.
+    with client_from_flags(flags, retries=0) as client, Manifest(output) as manifest:
         outputs = assign_outputs(jobs, {key: record.outputs for key, record in manifest.done.items()})
         check_apart(jobs, outputs, output)
         runner = BatchRunner(client, manifest, concurrency=concurrency, wait_s=wait_s)
