@@ -13,6 +13,7 @@ from pathlib import Path
 
 from respin.contracts import JOBS, ROTATE_OBJECT, ROTATE_OBJECT_STREAM, SEGMENT_OBJECT
 from respin.errors import BY_GRPC_CODE
+from respin.limits import MAX_MESSAGE_BYTES
 from respin.options import MAX_VIEWS
 from respin.request import DEFAULTS, OPTIONS
 from respin.specs import Axis, ModelSpec, TensorSpec
@@ -71,8 +72,8 @@ _HTTP: dict[str, str] = {
 """HTTP statuses of what the server sends; the other codes come from the client or from gRPC itself."""
 
 _REMEDIES: dict[str, str] = {
-    "INVALID_ARGUMENT": "fix the request; the message says how",
-    "NOT_FOUND": "another name, a lower `box_threshold`, or a box; also sent for a model that is not loaded",
+    "INVALID_ARGUMENT": "fix the request",
+    "NOT_FOUND": "another name, a lower `box_threshold`, or a box; Triton also sends it for a model that it does not have",
     "UNAVAILABLE": "send it again, in the time that the message names",
     "CANCELLED": "nothing: the caller cancelled, or its deadline passed",
     "DEADLINE_EXCEEDED": "allow more time, or ask for less; from gRPC's own clock",
@@ -104,7 +105,8 @@ _CALLS = """
   what it cannot do in time, and stops a job when the time is over. A gRPC deadline does not reach a model; set both.
   Any other parameter of your own is refused.
 * gRPC clients take answers of 4 MiB at most unless told otherwise: raise the limit of received messages
-  (`grpc.max_receive_message_length`), e.g. to 128 MiB.
+  (`grpc.max_receive_message_length`) to @MESSAGE@ MiB. A request whose answer could be longer is refused.
+* Leave out the output parameter `classification`: it crashes tritonserver 2.51.
 * Cancel the call, or close the connection, and the job stops within one denoising step.
 * Over HTTP, pictures need Triton's
   [binary tensor data](https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md);
@@ -173,7 +175,8 @@ it is read.
 
 def protocol_page() -> str:
     """Return the page in Markdown."""
-    lines = [_INTRODUCTION, *map(_model_row, JOBS.values()), _CALLS, *map(_input_row, ROTATE_OBJECT.inputs)]
+    calls = _CALLS.replace("@MESSAGE@", str(MAX_MESSAGE_BYTES // 2**20))
+    lines = [_INTRODUCTION, *map(_model_row, JOBS.values()), calls, *map(_input_row, ROTATE_OBJECT.inputs)]
     lines += ["", "## Outputs"]
     for spec in JOBS.values():
         lines += _outputs(spec)

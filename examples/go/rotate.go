@@ -82,7 +82,7 @@ func main() {
 	if url == "" {
 		url = "127.0.0.1:8001"
 	}
-	connection, err := grpc.Dial(url, grpc.WithInsecure(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(128<<20)))
+	connection, err := grpc.Dial(url, grpc.WithInsecure(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(256<<20)))
 	check(err)
 	defer connection.Close()
 

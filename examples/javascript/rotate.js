@@ -7,7 +7,7 @@ import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 const protocol = loadFileDescriptorSetFromBuffer(readFileSync('triton.protoset'), { keepCase: true });
 const { GRPCInferenceService } = grpc.loadPackageDefinition(protocol).inference;
 const client = new GRPCInferenceService(process.env.RESPIN_URL ?? '127.0.0.1:8001', grpc.credentials.createInsecure(), {
-  'grpc.max_receive_message_length': 128 * 1024 * 1024,
+  'grpc.max_receive_message_length': 256 * 1024 * 1024,
 });
 
 // An element of a BYTES tensor is preceded by its length in 4 bytes, little-endian.
