@@ -5,6 +5,9 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from tritonclient import grpc as triton
+from tritonclient.utils import np_to_triton_dtype
+
 from respin.bundled import bundled
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
@@ -60,3 +63,12 @@ def eventually(server, name: str, wanted) -> float:
             return value
         pause.wait(0.05)
     raise AssertionError(f"{name} stayed {value}")
+
+
+def send(triton_client, request):
+    """Send a request without a deadline; its call can be cancelled."""
+    inputs = []
+    for name, array in request.to_arrays().items():
+        inputs.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
+        inputs[-1].set_data_from_numpy(array)
+    return triton_client.async_infer("rotate_object", inputs, lambda result, error: None)

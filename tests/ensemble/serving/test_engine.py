@@ -108,7 +108,7 @@ def test_a_deadline_that_no_job_can_keep_is_refused_at_once(cpu_client, cpu_trit
 
 
 def test_a_deadline_that_passes_under_way_is_told_in_words(tmp_path, turn):
-    # The first job of a server is admitted whatever its deadline: how long jobs take is not known yet.
+    # A job that is alone is tried, unless its views alone take too long.
     request = turn(azimuth=(10.0,), steps=2, background_steps=250, seed=80)
     with serve("local", tmp_path, exit_timeout_s=1) as server:
         with (

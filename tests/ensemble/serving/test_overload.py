@@ -6,10 +6,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from mini_server import eventually, series, serve
+from mini_server import eventually, send, series, serve
 from PIL import Image
 from tritonclient import grpc as triton
-from tritonclient.utils import np_to_triton_dtype
 
 from respin.errors import Busy, InvalidInput
 from respin_client import Client
@@ -17,15 +16,6 @@ from respin_client import Client
 pytestmark = pytest.mark.triton
 
 DEADLINE_S = 20.0
-
-
-def send(triton_client, request):
-    """Send a request without a deadline; its call can be cancelled."""
-    inputs = []
-    for name, array in request.to_arrays().items():
-        inputs.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
-        inputs[-1].set_data_from_numpy(array)
-    return triton_client.async_infer("rotate_object", inputs, lambda result, error: None)
 
 
 @pytest.fixture
