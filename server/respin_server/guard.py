@@ -22,6 +22,10 @@ def main() -> None:
     if group:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
+        # The launcher is dead, so that all its folders are left over: respin_<pid>_<namespace>_...
+        owner = "_".join(prefix.split("_")[:3])
+        for left in Path(folder).parent.glob(f"{owner}_*"):
+            shutil.rmtree(left, ignore_errors=True)
     for region in Path("/dev/shm").glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -146,6 +146,8 @@ def another_launcher(repository, temporary):
 import sys, time
 from pathlib import Path
 from respin_server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.leftovers import temporary_folder
+temporary_folder()  # as `respin serve` has for its repository
 server = EmbeddedTriton(ServerOptions(Path(sys.argv[1]), grpc_port=0, metrics_port=0))
 server.start()
 print(server.pid, server.shm_prefix, flush=True)
@@ -178,7 +180,7 @@ def test_a_killed_launcher_takes_its_processes_along_and_leaves_nothing(launcher
     for each in (pid, *stubs):
         eventually(lambda each=each: is_gone(each), "the dead launcher's processes have ended")
     eventually(lambda: not list(SHARED_MEMORY.glob(f"{prefix}*")), "its regions are gone")
-    eventually(lambda: not list(tmp_path.glob("respin_*")), "its temporary folder is gone")
+    eventually(lambda: not list(tmp_path.glob("respin_*")), "its temporary folders are gone")
 
 
 def test_what_a_launcher_left_that_was_killed_with_its_guard_is_swept_by_the_next_one(
@@ -197,7 +199,7 @@ def test_what_a_launcher_left_that_was_killed_with_its_guard_is_swept_by_the_nex
     assert list(tmp_path.glob("respin_*"))
     with another_launcher(repository, tmp_path):
         assert not list(SHARED_MEMORY.glob(f"{prefix}*"))
-        assert len(list(tmp_path.glob("respin_*"))) == 1, "that of the new one"
+        assert len(list(tmp_path.glob("respin_*"))) == 2, "those of the new one"
 
 
 def test_regions_and_log_are_for_this_user_only(server):
