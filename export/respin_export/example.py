@@ -1,4 +1,4 @@
-"""Example inputs of a network, made from its contract: what tracing, parity checks and tests feed it."""
+"""Example inputs of a network from its contract, for tracing, parity checks and tests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from respin.model_set import Sizes
 from respin.specs import Array, Axis, ModelSpec, TensorSpec
 
 AxisLengths = Mapping[str, int]
-"""Length of each free axis by name; the batch axis is not among them."""
+"""Length of each free axis by name, without the batch axis."""
 
 CAPTION_IDS = (101, 2436, 3242, 1012, 12191, 1012, 102)
 """BERT's ids of "office chair . laptop ." between [CLS] and [SEP]."""
 
 PHRASES = ((1, 4), (4, 6))
-"""Where its phrases begin and end, each with its closing full stop."""
+"""Begin and end of each phrase of the caption, with its closing full stop."""
 
 _RANGES = {
     ("edsr", "image"): (0, 255),
@@ -25,7 +25,7 @@ _RANGES = {
     ("*", "timestep"): (0, 999),
     ("*", "guidance"): (1, 10),
 }
-"""Least and greatest value of an input of one network or of all; what is not here is standard normal."""
+"""Least and greatest value of an input of one network or of all ("*"); other inputs are standard normal."""
 
 FIRST_CLIP_ID, LAST_CLIP_ID = 49406, 49407
 """CLIP's start and end tokens; the last also pads."""
@@ -36,9 +36,9 @@ def example_lengths(spec: ModelSpec, sizes: Sizes, shares: tuple[float, ...] = (
 
     Args:
         spec: the network's contract.
-        sizes: of the set.
-        shares: how far from the least to the usual length, for the first free axis, the second, ...; unlike one
-            another, so that a graph that mixes up height and width is found out.
+        sizes: image sizes of the set.
+        shares: position between the least and the usual length, for each free axis in turn; different ones show a
+            graph that confuses height and width.
     """
     lengths = {}
     for axis, share in zip(free_axes(spec, sizes), shares, strict=False):
@@ -48,11 +48,11 @@ def example_lengths(spec: ModelSpec, sizes: Sizes, shares: tuple[float, ...] = (
 
 
 def usual_lengths(spec: ModelSpec, sizes: Sizes) -> dict[str, int]:
-    """The usual length of each input axis that the set leaves free; for a set of smaller pictures a smaller one.
+    """Return the usual length of each input axis that the set leaves free, within the set's limits.
 
     Args:
         spec: the network's contract.
-        sizes: of the set.
+        sizes: image sizes of the set.
     """
     share = sizes.inpaint_side / Sizes().inpaint_side
     return {
@@ -62,7 +62,7 @@ def usual_lengths(spec: ModelSpec, sizes: Sizes) -> dict[str, int]:
 
 
 def free_axes(spec: ModelSpec, sizes: Sizes) -> list[Axis]:
-    """The input axes without a length in the set, each once, in the contract's order."""
+    """Return the input axes without a length in the set, each once, in the contract's order."""
     axes = {
         length.name: length
         for tensor in spec.inputs
@@ -75,17 +75,17 @@ def free_axes(spec: ModelSpec, sizes: Sizes) -> list[Axis]:
 def example_inputs(
     spec: ModelSpec, sizes: Sizes, *, batch: int, lengths: AxisLengths, seed: int = 0
 ) -> dict[str, Array]:
-    """Make inputs that mean what the contract says.
+    """Make inputs with values as the contract describes them.
 
     Args:
         spec: the network's contract.
-        sizes: of the set.
+        sizes: image sizes of the set.
         batch: number of samples.
-        lengths: of the free axes, e.g. of `example_lengths`.
-        seed: of everything random.
+        lengths: lengths of the free axes, e.g. from `example_lengths`.
+        seed: seed of the random values.
 
     Returns:
-        each input by name, in the contract's order, with a leading batch axis.
+        Each input by name, in the contract's order, with a leading batch axis.
     """
     generator = np.random.default_rng(seed)
     inputs = {}
@@ -126,7 +126,7 @@ def _prompts(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
 def caption_inputs(
     ids: Sequence[int], phrases: Sequence[tuple[int, int]], length: int = CAPTION_TOKENS
 ) -> dict[str, Array]:
-    """Return the four text inputs of a caption without a batch axis: a token sees its own phrase, any other itself.
+    """Return the four text inputs of a caption, without a batch axis: a token sees its phrase, others see themselves.
 
     Args:
         ids: BERT's tokens of the caption.

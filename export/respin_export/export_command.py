@@ -1,7 +1,7 @@
-"""`respin export`.
+"""The command `respin export`.
 
-The `respin` command imports this module for its `--help`, also where the export extra is not installed: torch is
-imported by the processes that export.
+The `respin` command imports this module for its `--help`, also without the export extra: torch is imported by the
+processes that export.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ def export(
         list[str] | None, typer.Argument(metavar="[NETWORK]...", help=f"Some of {', '.join(NETWORKS)}. Default: all.")
     ] = None,
     *,
-    weights: Annotated[Path, typer.Option(help="Folder of the published checkpoints: respin weights.")] = Path(
+    weights: Annotated[Path, typer.Option(help="Folder of the published checkpoints (respin weights).")] = Path(
         "weights"
     ),
     set_name: Annotated[
         str | None, typer.Option("--set", metavar="NAME", help="Name of the set. Default: full, or full-fp16.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the set to make or to complete. Default: models/<name of the set>.")
+        Path | None, typer.Option(help="Folder of the set to create or to complete. Default: models/<name of the set>.")
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16"], typer.Option(help="Number format of the graphs' arithmetic.")
     ] = "fp32",
-    jobs: Annotated[int, typer.Option(min=1, help="Networks at a time; each takes up to 8 GB.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of networks at a time; each takes up to 8 GB.")] = 1,
     device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where the original modules run; the files run on the CPU.")
     ] = "cpu",
     raw_weights: Annotated[
-        bool, typer.Option("--raw-weights", help="Zero123's last weights instead of their moving average.")
+        bool, typer.Option("--raw-weights", help="Export Zero123's last weights instead of their moving average.")
     ] = False,
-    slim: Annotated[bool, typer.Option("--slim", help="Let onnxslim shrink graphs of up to 600 MB.")] = False,
+    slim: Annotated[bool, typer.Option("--slim", help="Simplify graphs of up to 600 MB with onnxslim.")] = False,
 ) -> None:
     """Export the published checkpoints to ONNX, each compared with the module that it was made from.
 
-    Each network is exported in a process of its own. One that is there and up to date is kept: run the same command
-    again after an interruption. The manifest records where every file comes from and how far it is from its module.
+    Each network is exported in a process of its own. A network that is up to date is kept, so the same command
+    continues after an interruption. The manifest records the source of every file and its deviation from its module.
 
     For example:
 
@@ -89,7 +89,7 @@ def _check(networks: list[str], *, device: str, slim: bool) -> None:
 def _has_cuda() -> bool:
     if importlib.util.find_spec("torch") is None:
         return False
-    import torch  # noqa: PLC0415 (seconds, for this answer alone)
+    import torch  # noqa: PLC0415 (takes seconds)
 
     return torch.cuda.is_available()
 

@@ -1,4 +1,4 @@
-"""Whether an ONNX file keeps to its contract: names, dtypes and axes of what goes in and comes out."""
+"""Check that an ONNX file matches its contract: names, dtypes and axes of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_graph(path: Path, spec: ModelSpec, sizes: Sizes) -> None:
     Args:
         path: the ONNX file; external weights need not be there.
         spec: the network's contract.
-        sizes: of the set; axes that it fixes are static in the file, the others carry the contract's name.
+        sizes: image sizes of the set; axes that it fixes are static in the file, the others have the contract's name.
 
     Raises:
         ContractMismatch: another name, order, dtype, rank, length or axis name.
@@ -50,6 +50,6 @@ def _check_tensor(value: onnx.ValueInfoProto, tensor: TensorSpec, sizes: Sizes, 
 
 
 def named_shape(tensor: TensorSpec, sizes: Sizes) -> Sequence[int | str]:
-    """A tensor's axes as an ONNX file says them: a length where it is fixed, the axis' name where it is free."""
+    """Return a tensor's axes in the form of an ONNX file: the length if it is fixed, else the name of the axis."""
     lengths = sizes.shape(tensor.shape)
     return [BATCH_NAME, *(length.name if isinstance(length, Axis) else length for length in lengths)]

@@ -1,8 +1,8 @@
-"""Turn a network into one that computes in float16, inside the float32 inputs and outputs of its contract.
+"""Convert a network to float16 arithmetic, with the float32 inputs and outputs of its contract.
 
-TensorRT takes the precision from the graph, so each change of dtype has to stand in it. Kept in float32, because
-float16 ends at 65504 and has 11 bits: normalisations (their variance overflows), coordinates and what they are sampled
-by, top-k scores, logits, and guidance, which multiplies rounding errors.
+TensorRT takes the precision from the graph, so the graph contains each cast. Some parts stay in float32, because
+float16 ends at 65504 and has 11 bits: normalisations (their variance overflows), sampling coordinates, top-k scores,
+logits, and guidance, which multiplies rounding errors.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from respin_export.networks.unet import InpaintUNet, Zero123UNet
 from respin_export.networks.vae import VaeDecoder, VaeEncoder
 
 NORMS = (nn.GroupNorm, nn.LayerNorm)
-"""SAM's LayerNorm2d is among them: the library derives it from LayerNorm."""
+"""Normalisations that stay in float32; SAM's LayerNorm2d is a subclass of LayerNorm."""
 
 
 def to_half(module: nn.Module) -> nn.Module:
-    """Let a network compute in float16 where its dtype's range and precision are enough.
+    """Convert a network to float16 where its range and precision are enough.
 
     Args:
-        module: one of `respin_export.networks`, or one that holds it; changed in place, its float32 weights are gone.
+        module: a module of `respin_export.networks`, or one that contains it; it is changed in place.
 
     Returns:
-        the same module; it takes and gives float32 as before.
+        The same module; its inputs and outputs are still float32.
 
     Raises:
-        TypeError: it holds no network that is known here.
+        TypeError: it contains no network with a conversion.
     """
     known = [part for part in module.modules() if type(part) in _PLANS]
     if not known:
@@ -54,10 +54,10 @@ class Cast(nn.Module):
     """A module with its floating-point arguments and results cast.
 
     Args:
-        module: of one dtype.
-        inputs: what its arguments become; None = they stay.
-        outputs: what its results become; None = they stay.
-        untouched: positions of arguments that stay.
+        module: a module of one dtype.
+        inputs: dtype of its arguments; None = not cast.
+        outputs: dtype of its results; None = not cast.
+        untouched: positions of arguments that are not cast.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Cast(nn.Module):
         self.inputs, self.outputs, self.untouched = inputs, outputs, untouched
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
-        """Run the module."""
+        """Run the module with casts."""
         positional = [
             value if place in self.untouched else _cast(value, self.inputs) for place, value in enumerate(arguments)
         ]
@@ -83,14 +83,14 @@ class Cast(nn.Module):
 
 
 class Float32Norm(nn.Module):
-    """A normalisation in float32 whose result has the dtype of what came in."""
+    """A normalisation in float32 whose result has the dtype of its input."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
         self.norm = norm.float()
 
     def forward(self, values: Tensor) -> Tensor:
-        """Normalise."""
+        """Normalise in float32."""
         return cast(Tensor, self.norm(values.float())).to(values.dtype)
 
 
@@ -100,7 +100,7 @@ def _cast(value: Any, dtype: torch.dtype | None) -> Any:
 
 
 def _half(module: Any) -> Any:
-    """The module in float16, but for its normalisations; the libraries' modules have no types."""
+    """Convert a module to float16, except its normalisations; the libraries' modules have no types."""
     module.half()
     for parent in list(module.modules()):
         for name, child in parent.named_children():
@@ -110,12 +110,12 @@ def _half(module: Any) -> Any:
 
 
 def _half_within(module: Any, untouched: tuple[int, ...] = ()) -> Cast:
-    """The module in float16, taking and giving float32."""
+    """Convert a module to float16, with float32 inputs and outputs."""
     return Cast(_half(module), torch.float16, torch.float32, untouched)
 
 
 def _plan_unet(network: Zero123UNet | InpaintUNet) -> None:
-    # The time step stays: its sine embedding is made in float32.
+    # The time step is not cast: its sine embedding needs float32.
     network.unet = _half_within(network.unet, untouched=(1,))
 
 
@@ -128,14 +128,14 @@ def _plan_vae_decoder(network: VaeDecoder) -> None:
 
 
 def _plan_edsr(network: Edsr) -> None:
-    # The mean colour is added in float32: 0..255 in float16 is good to an eighth.
+    # The mean colour is added in float32: the step of float16 at 255 is an eighth.
     network.head = nn.Sequential(Cast(_half(network.head), inputs=torch.float16))
     _half(network.body)
     network.tail = nn.Sequential(Cast(_half(network.tail), outputs=torch.float32))
 
 
 def _plan_sam_encoder(network: SamEncoder) -> None:
-    # A fifth more arithmetic, which a GPU has to spare; a processor, for which float32 is, has not.
+    # A fifth more arithmetic, which is worth it on a GPU only; float32 graphs are for CPUs.
     move_positions_into_keys(network.encoder)
     encoder = _half(network.encoder)
     encoder.patch_embed = Cast(encoder.patch_embed, inputs=torch.float16)
@@ -152,7 +152,7 @@ def _plan_sam_decoder(network: SamDecoder) -> None:
 
 
 def _plan_clip_vision(network: ClipVision) -> None:
-    # The embedding of the pixels casts them itself; the camera never leaves float32.
+    # The pixel embedding casts its input itself; the camera stays float32.
     model = _half(network.model)
     model.visual_projection = Cast(model.visual_projection, outputs=torch.float32)
 
@@ -168,7 +168,7 @@ def _plan_grounding_dino(network: GroundingDino) -> None:
     model.encoder_output_bbox_embed = Cast(model.encoder_output_bbox_embed.float(), torch.float32)
     for holder in (detector, model.decoder):
         holder.bbox_embed = nn.ModuleList(Cast(head.float(), torch.float32) for head in holder.bbox_embed)
-    # Positions are sampled at float32 coordinates; what was found there goes on in float16.
+    # Sampling takes float32 coordinates; the sampled values are cast to float16.
     for parent in list(detector.modules()):
         if isinstance(parent, SwinPatchEmbeddings):
             parent.projection = Cast(cast(nn.Module, parent.projection), torch.float16)
@@ -192,7 +192,7 @@ def _on_float32(proposals: Callable[..., Any], features: Tensor, *rest: Any) -> 
 
 
 def _like_the_features(embeddings: Callable[..., Tensor], features: Tensor, *rest: Any) -> Tensor:
-    """Sines of whole positions, computed in float32 and rounded once."""
+    """Compute the sines of integer positions in float32, and round once."""
     return embeddings(features.float(), *rest).to(features.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Whether a graph that computes in float16 is near enough to its float32 module."""
+"""Compare the outputs of a float16 graph with those of its float32 module."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from respin_export.deviation import Deviation, NamedArrays, check_deviations
 from respin_export.parity import candidates, check_shapes, outputs_by_name
 
 RELATIVE_L2 = 3e-3
-"""Greatest norm of the difference, as a share of the norm of the wanted tensor."""
+"""Largest norm of the difference, as a share of the norm of the reference."""
 
 BOX_SHIFT = 1 / 1200
-"""One pixel of GroundingDINO's usual 1200."""
+"""Largest shift of a box: one pixel of GroundingDINO's usual 1200."""
 
 MATCHED_BOXES = 0.98
-"""Share of boxes that must be found again: rounding swaps those that barely make the 900 and barely do not."""
+"""Share of boxes that must be found again: rounding swaps some that are just above and just below the best 900."""
 
 SCORE_SHIFT = 0.01
-"""How far half of the candidates' probabilities may move; of a candidate that changed its rank, with it the query
-embedding, and with that the score, no more can be asked (untrained, 4 of 5 change theirs)."""
+"""Largest change of half of the candidates' probabilities. A candidate that changes its rank takes another query
+embedding, and with it another score (4 of 5 do with random weights)."""
 
 
 def inputs_without_amplification(inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Example inputs whose guidance is 1, 0, 1, ...: the conditional prediction, the unconditional one, ...
+    """Return example inputs with a guidance of 1, 0, 1, ...: the conditional prediction, the unconditional one, ...
 
     Guidance g is float32 arithmetic on both predictions and multiplies their rounding errors by up to 2 g - 1, so that
-    with the example's own 1..10 the guidance would be measured and not the network.
+    the example's 1..10 would measure guidance instead of the network.
     """
     if "guidance" not in inputs:
         return dict(inputs)
@@ -47,15 +47,15 @@ def compare_fp16(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array])
 
 
 def deviations_fp16(network: str, got: Sequence[Array], wanted: NamedArrays) -> list[Deviation]:
-    """Measure what a float16 graph computes against float32 code.
+    """Measure the deviation of a float16 graph's outputs from float32 references.
 
     Args:
-        network: its name; GroundingDINO's candidates are compared as a set.
-        got: the outputs.
-        wanted: what they should be, by name, in the same order.
+        network: name of the network; GroundingDINO's candidates are compared as a set.
+        got: outputs of the graph.
+        wanted: references by name, in the same order.
 
     Returns:
-        relative L2 of each output; of GroundingDINO how far 98 % of the boxes and half of the scores have moved.
+        relative L2 of each output; for GroundingDINO the shift of 98 % of the boxes and of half of the scores.
 
     Raises:
         ExportMismatch: an output has another shape.
@@ -70,13 +70,13 @@ def deviations_fp16(network: str, got: Sequence[Array], wanted: NamedArrays) -> 
 
 
 def relative_l2(got: Array, wanted: Array) -> float:
-    """Norm of the difference as a share of the wanted tensor's norm; NaN where either holds one."""
+    """Return the norm of the difference as a share of the reference's norm; NaN if either holds one."""
     norm = float(np.linalg.norm(wanted.astype(np.float64)))
     return float(np.linalg.norm(got.astype(np.float64) - wanted)) / (norm or 1.0)
 
 
 def _moved_detections(got: Sequence[Array], wanted: Sequence[Array]) -> list[Deviation]:
-    """As sets: each candidate of the module must have one of the graph near it, whatever its rank."""
+    """Compare candidates as sets: each one of the module has one of the graph near it, at any rank."""
     shifts = [_shifts(*pair) for pair in zip(candidates(*got), candidates(*wanted), strict=True)]
     # Not `max`: it passes over NaN.
     box = float(np.max([np.quantile(boxes, MATCHED_BOXES) for boxes, _ in shifts]))
@@ -88,7 +88,7 @@ def _moved_detections(got: Sequence[Array], wanted: Sequence[Array]) -> list[Dev
 
 
 def _shifts(ours: Array, theirs: Array) -> tuple[Array, Array]:
-    """How far each of their boxes is from our nearest, and its score from that of our nearest candidate."""
+    """Return each of their boxes' distance from our nearest, and its score's from our nearest candidate's."""
     apart = np.abs(ours[None] - theirs[:, None])
     boxes = apart[..., :4].max(axis=-1)
     nearest = np.maximum(boxes / BOX_SHIFT, apart[..., 4] / SCORE_SHIFT).argmin(axis=1)

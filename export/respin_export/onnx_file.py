@@ -1,4 +1,4 @@
-"""Writing ONNX files: weights beside large graphs, and putting a new graph in an old one's place."""
+"""Write ONNX files: external weights of large graphs, simplification, and replacing an old graph."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     import torch
 
 EXTERNAL_ABOVE_BYTES = 1_000_000_000
-"""A protobuf holds 2 GB, and writing one takes five times its size in memory."""
+"""Size of weights above which they are external: a protobuf holds 2 GB, and writing one takes five times its size."""
 
 SLIM_LIMIT_BYTES = 600_000_000
-"""onnxslim needs eight times a graph's size in memory."""
+"""Size above which graphs are not simplified: onnxslim needs eight times a graph's size in memory."""
 
 
 def write_program(program: torch.onnx.ONNXProgram, path: Path, *, external_above_bytes: int) -> None:
-    """Write a traced program, and let its weights go.
+    """Write a traced program, and free its weights.
 
     Args:
-        program: of torch.onnx; of no use afterwards.
-        path: of the graph.
-        external_above_bytes: weights beyond this go into `<path>.data`.
+        program: program of torch.onnx; it has no weights afterwards.
+        path: path of the graph.
+        external_above_bytes: larger weights are written to `<path>.data`.
     """
     weights = list(program.model.graph.initializers.values())
     size_bytes = sum(value.const_value.nbytes for value in weights if value.const_value is not None)
     program.save(path, external_data=size_bytes > external_above_bytes)
-    # onnxscript's rewrite rules, which live as long as the process, hold on to the last graph that they saw.
+    # onnxscript's global rewrite rules keep a reference to the last graph.
     for value in weights:
         value.const_value = None
 
 
 def check_slim_installed() -> None:
-    """Make sure that onnxslim is there.
+    """Check that onnxslim is installed.
 
     Raises:
         InvalidInput: it is not.
@@ -48,13 +48,13 @@ def check_slim_installed() -> None:
 
 
 def slim(path: Path) -> bool:
-    """Fold constants and merge operators of a file, in its place.
+    """Simplify a graph with onnxslim, in place.
 
     Args:
-        path: of the graph; one above `SLIM_LIMIT_BYTES` with its weights stays as it is.
+        path: path of the graph; one above `SLIM_LIMIT_BYTES` with its weights stays unchanged.
 
     Returns:
-        whether it was slimmed.
+        Whether the graph was simplified.
     """
     if sum(file.stat().st_size for file in graph_files(path)) > SLIM_LIMIT_BYTES:
         return False
@@ -63,16 +63,16 @@ def slim(path: Path) -> bool:
 
 
 def graph_files(path: Path) -> list[Path]:
-    """A graph and what lies beside it."""
+    """Return the files of a graph: itself and its external weights."""
     return sorted(path.parent.glob(f"{path.name}*"))
 
 
 def replace_graph(draft: Path, path: Path) -> None:
-    """Move a graph and its weights to their place; weights of the graph that was there before go.
+    """Move a graph and its weights to their place, and remove the external weights of the graph before.
 
     Args:
-        draft: of the same file name, in another folder of the same disk.
-        path: where it belongs.
+        draft: path of the graph, with the same file name in another folder of the same disk.
+        path: destination.
     """
     new = [file.name for file in graph_files(draft)]
     for file in graph_files(path):

@@ -1,4 +1,4 @@
-"""The lengths that a TensorRT engine is built for, from the contract."""
+"""The shapes that a TensorRT engine is built for, from the contract."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ InputShape = tuple[int, ...]
 
 
 def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[InputShape, InputShape, InputShape]]:
-    """Least, usual and greatest shape of each input, with the batch axis in front.
+    """Return the least, usual and greatest shape of each input, batch axis first.
 
-    The greatest is what jobs with the set send and no more: an engine's scratch memory is laid out for it.
+    The greatest is the largest shape in jobs with the set: it determines the engine's scratch memory.
 
     Args:
         spec: the network's contract.
-        sizes: of the set; what it fixes is the same in all three.
+        sizes: image sizes of the set; lengths that it fixes are the same in all three.
     """
     return {tensor.name: _shapes(spec, tensor, sizes) for tensor in spec.inputs}
 

@@ -1,4 +1,4 @@
-"""Whether an exported graph computes what its module computes."""
+"""Run graphs and modules, and compare their float32 outputs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from respin_export.deviation import Deviation, NamedArrays, check_deviations
 from respin_export.errors import ExportMismatch
 
 TOLERANCE = 2e-5
-"""Greatest difference, as a share of the greatest magnitude; independent float32 code differs by 1e-6..3e-6."""
+"""Largest difference, as a share of the largest magnitude; independent float32 code differs by 1e-6..3e-6."""
 
 MATCHED_QUERIES = 0.99
-"""Share of GroundingDINO's queries that must be found again: a swap of two near-equal ranks changes both."""
+"""Share of GroundingDINO's queries that must match: a swap of two nearly equal ranks changes both."""
 
 
 def compare_fp32(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
@@ -32,21 +32,21 @@ def compare_fp32(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array])
 
 
 def outputs_by_name(spec: ModelSpec, outputs: Sequence[Array]) -> dict[str, Array]:
-    """Outputs by their names in the contract."""
+    """Return outputs by their names in the contract."""
     return {tensor.name: array for tensor, array in zip(spec.outputs, outputs, strict=True)}
 
 
 def deviations_fp32(network: str, got: Sequence[Array], wanted: NamedArrays) -> list[Deviation]:
-    """Measure what float32 code computes against other float32 code.
+    """Measure the deviation of float32 outputs from float32 references.
 
     Args:
-        network: its name; GroundingDINO's candidates are compared as a set.
+        network: name of the network; GroundingDINO's candidates are compared as a set.
         got: the outputs.
-        wanted: what they should be, by name, in the same order.
+        wanted: references by name, in the same order.
 
     Returns:
-        of each output the greatest difference as a share of the greatest magnitude; of GroundingDINO what 99 % of its
-        candidates keep within: box, as a share of the image, and score.
+        for each output the largest difference as a share of the largest magnitude; for GroundingDINO the largest
+        difference of 99 % of its candidates, in box (share of the image) and score.
 
     Raises:
         ExportMismatch: an output has another shape.
@@ -58,7 +58,7 @@ def deviations_fp32(network: str, got: Sequence[Array], wanted: NamedArrays) -> 
 
 
 def check_shapes(network: str, got: Sequence[Array], wanted: NamedArrays) -> None:
-    """Refuse outputs that cannot be compared.
+    """Check that outputs have the shapes of their references.
 
     Raises:
         ExportMismatch: one has another shape.
@@ -72,12 +72,12 @@ def check_shapes(network: str, got: Sequence[Array], wanted: NamedArrays) -> Non
 
 
 def graph_outputs(path: Path, spec: ModelSpec, inputs: Mapping[str, Array]) -> list[Array]:
-    """Run a graph in ONNX Runtime on the CPU, and hold its outputs against the contract.
+    """Run a graph in ONNX Runtime on the CPU, and check its outputs against the contract.
 
     Args:
         path: the ONNX file.
         spec: the network's contract.
-        inputs: with a leading batch axis, best of other lengths than were traced.
+        inputs: arrays with a leading batch axis, preferably of other lengths than the traced ones.
 
     Raises:
         ContractMismatch: an output's dtype or shape is not the contract's.
@@ -97,15 +97,15 @@ def run_graph(
     Args:
         path: the ONNX file.
         spec: the network's contract.
-        inputs: with a leading batch axis.
-        provider: ONNX Runtime's name of where it runs.
+        inputs: arrays with a leading batch axis.
+        provider: execution provider of ONNX Runtime.
 
     Raises:
         ExportMismatch: ONNX Runtime cannot load the graph.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # One run does not repay a second copy of the weights, packed, fused, or made float32 out of float16.
+    # For one run, a second copy of the weights (packed, fused, or converted to float32) is not worth its memory.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
@@ -118,12 +118,12 @@ def run_graph(
 
 
 def module_outputs(module: nn.Module, inputs: Mapping[str, Array], device: str = "cpu") -> list[Array]:
-    """What a module makes of numpy inputs, always as a list.
+    """Run a module on numpy inputs, and return its outputs as a list.
 
     Args:
-        module: on the device.
-        inputs: with a leading batch axis.
-        device: torch's name of it.
+        module: a module on the device.
+        inputs: arrays with a leading batch axis.
+        device: torch's name of the device.
     """
     with torch.inference_mode():
         outputs = module(**{name: torch.from_numpy(array).to(device) for name, array in inputs.items()})
@@ -136,7 +136,7 @@ def _share_of_greatest(name: str, got: Array, wanted: Array) -> Deviation:
 
 
 def _candidates_deviation(got: Sequence[Array], wanted: Sequence[Array]) -> Deviation:
-    """How near 99 % of the wanted candidates have one of ours, in whatever order of queries."""
+    """Return the distance within which 99 % of the wanted candidates have one of ours, at any rank."""
     errors = [_unmatched(*pair) for pair in zip(candidates(*got), candidates(*wanted), strict=True)]
     # Not `max`: it passes over NaN.
     return Deviation("boxes and scores", float(np.max(errors)), TOLERANCE, "99 % of (box, score)")
@@ -148,6 +148,6 @@ def _unmatched(ours: Array, theirs: Array) -> float:
 
 
 def candidates(logits: Array, boxes: Array) -> Array:
-    """(B, 900, 5): the box and the best token's probability of each query; NaN where a logit of it is NaN."""
+    """Return (B, 900, 5): the box and the best token's probability of each query; NaN if a logit of it is NaN."""
     score = 1 / (1 + np.exp(-logits.max(axis=-1, keepdims=True)))
     return np.concatenate([boxes, score], axis=-1)

@@ -1,4 +1,4 @@
-"""What a set is exported from: the weights folder, with a record of every checkpoint in it."""
+"""The weights that a set is exported from, and the records of their checkpoints."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ VAE_NETWORKS = ("vae_encoder", "vae_decoder")
 
 
 class WeightSource(Protocol):
-    """Where networks come from. It is pickled, so that other processes can load from it."""
+    """A source of networks. It is pickled, so that other processes can load from it."""
 
     def checkpoint(self, network: str) -> str:
-        """Name of the checkpoint that holds a network."""
+        """Return the name of the checkpoint that holds a network."""
 
     def find(self, network: str) -> Path:
-        """The file or folder of its checkpoint; a RespinError says what is missing."""
+        """Return the file or folder of a network's checkpoint; a RespinError says what is missing."""
 
     def load(self, network: str) -> nn.Module:
-        """The network with its weights; a RespinError says what is wrong with them."""
+        """Return a network with its weights; a RespinError says what is wrong with them."""
 
     def note(self, network: str) -> str | None:
-        """A sentence about its weights that belongs beside it."""
+        """Return a sentence about a network's weights for the manifest, or None."""
 
     def about(self, checkpoint: str) -> dict[str, Any]:
-        """What to record of a checkpoint beside its files: who publishes it, under which licence."""
+        """Return facts about a checkpoint for the manifest: its publisher and licence."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How the weights are read, where they could be read otherwise."""
+        """Options of reading the weights, for the manifest."""
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A weights folder, as `respin weights` makes it.
+    """A weights folder in the layout of `respin weights`.
 
     Args:
-        folder: one sub-folder a checkpoint.
-        raw_weights: take the last weights where there is also a moving average.
+        folder: folder with a sub-folder for each checkpoint.
+        raw_weights: load the last weights even if there is a moving average.
     """
 
     folder: Path
@@ -55,20 +55,20 @@ class PublishedWeights:
 
     @property
     def sizes(self) -> Sizes:
-        """The sizes that the weights were trained for."""
+        """Image sizes of the weights."""
         return load_sizes(self.folder)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Whether the moving average was left aside."""
+        """Options of reading the weights, for the manifest."""
         return {"raw_weights": self.raw_weights}
 
     def checkpoint(self, network: str) -> str:
-        """Name of the checkpoint that holds a network."""
+        """Return the name of the checkpoint that holds a network."""
         return CHECKPOINT_OF[network]
 
     def find(self, network: str) -> Path:
-        """Its file or folder.
+        """Return the file or folder of a network's checkpoint.
 
         Raises:
             InvalidInput: it is not there.
@@ -76,19 +76,19 @@ class PublishedWeights:
         return find_checkpoint(CHECKPOINT_OF[network], self.folder)
 
     def load(self, network: str) -> nn.Module:
-        """The network with its weights.
+        """Return a network with its weights.
 
         Raises:
-            InvalidInput: the checkpoint is not what it should be.
+            InvalidInput: the file is not this checkpoint.
         """
         return load_network(network, self.folder, raw_weights=self.raw_weights)
 
     def about(self, checkpoint: str) -> dict[str, Any]:
-        """The project that publishes a checkpoint, and its licence."""
+        """Return the publisher of a checkpoint, and its licence."""
         return {"source": CATALOGUE[checkpoint].project, "licence": CATALOGUE[checkpoint].licence}
 
     def note(self, network: str) -> str | None:
-        """Of a VAE, whether inpainting's has the same weights as Zero123's, which both use here."""
+        """Return whether inpainting's VAE has the weights of Zero123's, which serves both; None for other networks."""
         if network not in VAE_NETWORKS:
             return None
         from respin_export.shared_vae import vae_note  # noqa: PLC0415 (torch)
@@ -97,15 +97,15 @@ class PublishedWeights:
 
 
 def checkpoint_record(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
-    """What the manifest says of a checkpoint's files.
+    """Return the manifest's record of a checkpoint's files.
 
     Args:
-        path: of the file or folder.
-        known: an earlier record; where sizes and times have not changed, neither has its SHA-256.
+        path: path of the file or folder.
+        known: an earlier record; its SHA-256 is reused if sizes and times have not changed.
 
     Returns:
-        file, sha256 (of a folder: over the lines of `sha256sum` of its files), size_bytes, modified_ns (the time of the
-        youngest file), and config_sha256 of a config.json beside a file, from which sizes may be read.
+        file, sha256 (for a folder, of the output of `sha256sum` on its files), size_bytes, modified_ns (of the newest
+        file), and config_sha256 of a config.json beside a file, which may hold sizes.
     """
     visible = [file for file in sorted(path.rglob("*")) if not _hidden(file.relative_to(path))]
     files = [path] if path.is_file() else [file for file in visible if file.is_file()]

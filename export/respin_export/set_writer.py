@@ -1,4 +1,4 @@
-"""Write a set network by network, so that its folder is a valid set after each of them and whenever the work stops."""
+"""Write a set network by network; its folder is a valid set after each network, and after an interruption."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from respin_export.onnx_file import replace_graph
 GRAPH = "model.onnx"
 
 MADE_WITH = ("respin", "torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime", "onnxslim")
-"""Packages whose versions are recorded with every network, where they are installed."""
+"""Packages whose versions are recorded with every network, if they are installed."""
 
 TABLES = ("versions", "parity", "export")
-"""What `origin` holds of each network, by its name."""
+"""Tables of `origin` with a row for each network."""
 
 
 def versions() -> dict[str, str]:
-    """Of the tools that make a network's files."""
+    """Return the versions of the tools that make a network's files."""
     found = {}
     for package in MADE_WITH:
         try:
@@ -38,14 +38,14 @@ def versions() -> dict[str, str]:
 
 @dataclass
 class SetWriter:
-    """A set's folder that networks are put into.
+    """A set's folder into which networks are written.
 
-    Its `origin` holds, beside what the weights are, three tables by network: `versions` of the tools, `parity` (the
-    error of each output), `export` (what it was made from and how). Only a network that is made again changes its rows.
+    Its `origin` holds facts about the weights, and tables by network: `versions` of the tools, `parity` (the error of
+    each output), `export` (sources and options). Exporting a network again changes only its rows.
 
     Args:
-        folder: of the set.
-        manifest: as it stands.
+        folder: folder of the set.
+        manifest: current manifest of the set.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class SetWriter:
 
     @classmethod
     def open(cls, folder: Path, *, name: str, precision: str, sizes: Sizes) -> SetWriter:
-        """Begin a set, or go on with one.
+        """Open a set, or begin a new one.
 
         Raises:
             InvalidInput: the folder holds a set of another precision or other sizes, or one that cannot be read.
@@ -73,11 +73,11 @@ class SetWriter:
         return cls(folder, found)
 
     def is_current(self, network: str, made_from: Mapping[str, Any]) -> bool:
-        """Whether a network's files are there, intact, and made of the same things by the same tools.
+        """Return whether a network's files exist, are intact, and come from the same sources and tools.
 
         Args:
-            network: its name.
-            made_from: what `publish` was told.
+            network: name of the network.
+            made_from: sources and options, as passed to `publish`.
         """
         if network not in self.manifest.networks or self._row("versions", network) != versions():
             return False
@@ -93,10 +93,10 @@ class SetWriter:
 
     @contextmanager
     def draft(self, network: str) -> Iterator[Path]:
-        """A graph's path to write to before it is known to be good; it goes when the context ends."""
+        """Yield a path for a graph that is not checked yet; its folder is removed when the context ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{network}.draft"
-        # What a run that was killed has left.
+        # Files of a run that was killed.
         shutil.rmtree(draft, ignore_errors=True)
         try:
             yield draft / GRAPH
@@ -114,20 +114,20 @@ class SetWriter:
         training: Mapping[str, Any] | None = None,
         knows: str | None = None,
     ) -> None:
-        """Put a graph in its place and record it.
+        """Move a graph to its place and record it.
 
         Args:
-            network: its name.
-            draft: of `draft`.
+            network: name of the network.
+            draft: path of the graph, from `draft`.
             parity: error of each output.
-            export: what it was made from, and what making it took.
-            weights: `origin`'s account of all weights, from now on.
-            training: how the network was trained, where Respin trained it (`respin.model_set.ModelSet.notes`).
-            knows: the one kind of picture that the set was trained on, where it is not photos at large.
+            export: sources and options of the graph, and the cost of the export.
+            weights: records of all checkpoints, for `origin`.
+            training: record of the training, if Respin trained it (`respin.model_set.ModelSet.notes`).
+            knows: kind of pictures that the set was trained on; None = photos.
         """
         path = self.folder / network / GRAPH
         path.parent.mkdir(exist_ok=True)
-        # Of the moment between two files the manifest must not speak.
+        # The network is not in the manifest while its files change.
         self._save(lambda networks: networks.pop(network, None), self.manifest.origin)
         replace_graph(draft, path)
         rows: dict[str, dict[str, Any]] = {"versions": versions(), "parity": dict(parity), "export": dict(export)}
@@ -143,7 +143,7 @@ class SetWriter:
 
     def _table(self, table: str) -> dict[str, Any]:
         found = self.manifest.origin.get(table)
-        # A network that is not in the set has no say.
+        # Rows of unknown networks are dropped.
         return {name: row for name, row in found.items() if name in NETWORKS} if isinstance(found, dict) else {}
 
     def _save(self, change: Callable[[dict[str, Any]], Any], origin: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ class SetWriter:
         change(networks)
         in_order = {name: networks[name] for name in NETWORKS if name in networks}
         self.manifest = replace(self.manifest, networks=in_order, origin=origin)
-        # In one step: half a manifest would lose the whole set.
+        # In one step: an incomplete manifest would lose the whole set.
         with TemporaryDirectory(dir=self.folder) as beside:
             self.manifest.save(Path(beside))
             (Path(beside) / MANIFEST).replace(self.folder / MANIFEST)

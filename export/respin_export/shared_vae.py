@@ -1,4 +1,4 @@
-"""Whether Zero123 and inpainting have the same VAE, so that one graph serves both."""
+"""Compare the VAEs of Zero123 and inpainting, which one graph serves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from respin_export.checkpoints.checkpoint import Checkpoint
 
 
 def vae_note(weights: Path) -> str:
-    """One sentence: the two VAEs are one, or differ, and which was taken.
+    """Return a sentence: whether the two VAEs are equal, and which one is exported.
 
     Args:
         weights: the weights folder, with Zero123's checkpoint in it.
@@ -29,7 +29,7 @@ def vae_note(weights: Path) -> str:
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over a module's tensors, rounded to float16: half of the published folders hold them so."""
+    """Return the SHA-256 of a module's tensors, rounded to float16 as in half of the published folders."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())

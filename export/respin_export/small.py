@@ -1,7 +1,7 @@
-"""The published architectures at a thousandth of their size, with random weights: what the export itself is tried on.
+"""The published architectures at a thousandth of their size, with random weights, for tests of the export.
 
-The mini set's own networks have other insides (`respin_export.mini`); where an export depends on the published ones,
-for example on which of their parts stay in float32, these stand for them.
+The mini set's networks have other architectures (`respin_export.mini`). Tests of steps that depend on the published
+ones, for example on the layers that stay in float32, use these.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ VAE: dict[str, Any] = {
 
 
 def build(name: str, *, seed: int = SEED) -> nn.Module:
-    """Make one network with random weights; the same seed makes the same weights.
+    """Build a network with random weights; the same seed gives the same weights.
 
     Args:
-        name: of the contract; those whose insides are the published ones in the mini set too are the mini set's.
-        seed: of the weights.
+        name: name of the contract; networks with the published architecture in the mini set are the mini set's.
+        seed: seed of the weights.
     """
     return build_seeded(_PUBLISHED.get(name) or BUILDERS[name], seed).eval()
 

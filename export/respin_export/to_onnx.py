@@ -31,33 +31,34 @@ from respin_export.onnx_file import EXTERNAL_ABOVE_BYTES, replace_graph, slim, w
 from respin_export.parity import compare_fp32, deviations_fp32, graph_outputs, module_outputs, outputs_by_name
 
 OPSET = 20
-"""23 would keep attention as one operator, which TensorRT does not build for every head size."""
+"""ONNX opset; 23 would keep attention as one operator, which TensorRT does not build for every head size."""
 
 TRACED_BATCH, CHECKED_BATCH = 2, 3
 TRACED_SHARES, CHECKED_SHARES = (0.3, 0.5), (0.5, 0.3)
 CALM_SHARES = {"grounding_dino": (0.2, 0.3)}
-"""Where others are checked. Beyond 400 px GroundingDINO marks anchors at the border as invalid; with random weights of
-the published size, 1e-7 more in each pixel then moves half of its candidates by 3e-5, whoever computes it."""
+"""Lengths at which a network is checked instead of `CHECKED_SHARES`. Beyond 400 px GroundingDINO marks anchors at the
+border as invalid; with random weights of the published size, 1e-7 more in each pixel moves half of its candidates by
+3e-5 in any implementation."""
 
 LARGE_BYTES = 10**9
-"""Weights from which one sample is checked instead of `CHECKED_BATCH`."""
+"""Size of weights from which one sample is checked instead of `CHECKED_BATCH`."""
 
 SLOW_RULE = "SlicesSplit"
-"""Of onnxscript's optimiser: to join two slices it looks at all nodes for each node, for minutes at GroundingDINO."""
+"""Rule of onnxscript's optimizer that compares all pairs of nodes: minutes for GroundingDINO."""
 
 Precision = Literal["fp32", "fp16"]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a network is written.
+    """The options of an export.
 
     Args:
-        precision: in which the graph computes; its inputs and outputs are float32 either way.
-        slim: whether onnxslim folds and merges what it can; graphs above `SLIM_LIMIT_BYTES` are left as they are.
-        device: "cpu", or "cuda" for the module's own outputs; ONNX Runtime checks the file on the CPU.
-        external_above_bytes: weights beyond this lie in a file beside the graph.
-        gated: whether a graph whose error is beyond its gate is refused; else the error is told and no more.
+        precision: number format of the graph's arithmetic; its inputs and outputs are float32 either way.
+        slim: whether onnxslim simplifies the graph, unless it is larger than `SLIM_LIMIT_BYTES`.
+        device: where the module computes the reference, "cpu" or "cuda"; the file is checked on the CPU.
+        external_above_bytes: larger weights are written to a file beside the graph.
+        gated: whether an error above its limit raises ExportMismatch; else it is only reported.
     """
 
     precision: Precision = "fp32"
@@ -73,23 +74,22 @@ PLAIN = ExportOptions()
 def export_network(
     module: nn.Module, spec: ModelSpec, sizes: Sizes, path: Path, options: ExportOptions = PLAIN
 ) -> dict[str, float]:
-    """Write a module as an ONNX file that keeps to its contract, and prove it on another batch and other lengths.
+    """Export a module to an ONNX file by its contract, and check the file with another batch and other lengths.
 
     Args:
-        module: its `forward` takes the contract's inputs by name and returns its outputs in order; it is put into
-            evaluation mode, into the form in which it is run (`respin_export.networks.folding`), and into float16 where
-            the options say so.
+        module: its `forward` takes the contract's inputs by name and returns its outputs in order. It is changed in
+            place: evaluation mode, folded (`respin_export.networks.folding`), and float16 if the options say so.
         spec: the network's contract.
-        sizes: of the set; axes that it fixes become static.
-        path: of the file; its folder is made. A graph that is refused leaves what lies there as it is.
-        options: precision, size and so on.
+        sizes: image sizes of the set; axes that it fixes become static.
+        path: path of the file; its folder is created. A failed export leaves an existing file unchanged.
+        options: precision and other options.
 
     Returns:
-        the error of each output, as `respin_export.parity` or `respin_export.half_parity` say.
+        the error of each output, as `respin_export.parity` or `respin_export.half_parity` measures it.
 
     Raises:
-        ContractMismatch: the module or the graph does not keep to the contract.
-        ExportMismatch: the graph computes something else than the module.
+        ContractMismatch: the module or the graph does not match the contract.
+        ExportMismatch: the graph does not compute what the module computes.
     """
     return export_loaded(lambda: module, spec, sizes, path, options=options)
 
@@ -103,14 +103,14 @@ def export_loaded(
     options: ExportOptions = PLAIN,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> dict[str, float]:
-    """As `export_network`, but nobody else holds the module: it is gone before its graph is loaded and checked.
+    """Export a module as `export_network` does, and free its memory before the graph is loaded and checked.
 
     Args:
-        load: makes the module.
+        load: returns the module.
         spec: the network's contract.
-        sizes: of the set.
-        path: of the file.
-        options: precision, size and so on.
+        sizes: image sizes of the set.
+        path: path of the file.
+        options: precision and other options.
         on_stage: called with each stage as it begins (`respin_export.export_set.STAGES`).
     """
     on_stage("loading")
@@ -123,7 +123,7 @@ def export_loaded(
     with TemporaryDirectory(dir=path.parent) as unchecked:
         draft = Path(unchecked) / path.name
         on_stage("tracing")
-        # The file is compared with the module as it was published.
+        # The reference above is the module before folding.
         module = fold(module)
         program = _traced(to_half(module) if options.precision == "fp16" else module, spec, sizes)
         _name_axes(program.model.graph, spec, sizes)
@@ -131,7 +131,7 @@ def export_loaded(
         on_stage("writing")
         write_program(program, draft, external_above_bytes=options.external_above_bytes)
         del module, program
-        # torch's programs hold themselves in cycles, and with them the weights.
+        # torch's programs keep the weights alive in reference cycles.
         gc.collect()
         if options.slim:
             slim(draft)
@@ -153,7 +153,7 @@ def _errors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array], opti
 
 def _checked_inputs(module: nn.Module, spec: ModelSpec, sizes: Sizes, options: ExportOptions) -> dict[str, Array]:
     size_bytes = sum(tensor.nbytes for tensor in module.parameters())
-    # Any batch but the traced one finds a fixed axis; three of SAM's images would take 10 GB.
+    # A batch other than the traced one shows a fixed axis; three of SAM's images would take 10 GB.
     batch = CHECKED_BATCH if size_bytes < LARGE_BYTES else 1
     lengths = example_lengths(spec, sizes, CALM_SHARES.get(spec.name, CHECKED_SHARES))
     inputs = example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1)
@@ -163,7 +163,7 @@ def _checked_inputs(module: nn.Module, spec: ModelSpec, sizes: Sizes, options: E
 def _reference(module: nn.Module, inputs: Mapping[str, Array], device: str) -> list[Array]:
     if device == "cpu":
         return module_outputs(module, inputs)
-    # TensorFloat-32, torch's own choice for convolutions, has 11 bits.
+    # TensorFloat-32, torch's default for convolutions, has 11 bits.
     with torch.backends.cudnn.flags(allow_tf32=False):
         wanted = module_outputs(module.to(device), inputs, device)
     module.to("cpu")
@@ -171,7 +171,7 @@ def _reference(module: nn.Module, inputs: Mapping[str, Array], device: str) -> l
 
 
 def dynamic_shapes(spec: ModelSpec, sizes: Sizes) -> dict[str, dict[int, Any]]:
-    """The free axes of every input, the batch's first, as torch.export wants them."""
+    """Return the free axes of every input, the batch axis first, in the form of torch.export."""
     dims: dict[str, Any] = {}
     return {
         tensor.name: {
@@ -186,7 +186,7 @@ def dynamic_shapes(spec: ModelSpec, sizes: Sizes) -> dict[str, dict[int, Any]]:
 def _dim(axis: Axis) -> Any:
     step = axis.multiple_of
     if step == 1:
-        # Not `Dim(...)`: its solver wants proof for every length, which Swin's windows are beyond.
+        # Not `Dim(...)`: its solver cannot prove Swin's windows for every length.
         return Dim.DYNAMIC(min=axis.smallest, max=axis.largest)
     return step * Dim(f"{axis.name}_by_{step}", min=axis.smallest // step, max=axis.largest // step)
 
@@ -205,7 +205,7 @@ def _traced(module: nn.Module, spec: ModelSpec, sizes: Sizes) -> torch.onnx.ONNX
     arrays = example_inputs(spec, sizes, batch=TRACED_BATCH, lengths=example_lengths(spec, sizes, TRACED_SHARES))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with _quiet(), _without(SLOW_RULE):
-        # Not left to torch.onnx: where an axis cannot stay free, that fixes it and says nothing.
+        # Not left to torch.onnx, which silently fixes an axis that cannot stay free.
         exported = torch.export.export(
             module,
             (),
@@ -226,7 +226,7 @@ def _traced(module: nn.Module, spec: ModelSpec, sizes: Sizes) -> torch.onnx.ONNX
 
 
 def _name_axes(graph: onnx_ir.Graph, spec: ModelSpec, sizes: Sizes) -> None:
-    """Give symbolic axes the contract's names where it leaves them free; the check of the file finds all the rest."""
+    """Give free axes the contract's names; `check_graph` finds other differences."""
     for values, tensors in ((graph.inputs, spec.inputs), (graph.outputs, spec.outputs)):
         for value, tensor in zip(values, tensors, strict=False):
             wanted = named_shape(tensor, sizes)
@@ -239,7 +239,7 @@ def _named(found: int | onnx_ir.SymbolicDim, wanted: int | str) -> int | str | o
 
 
 def _strip(model: onnx_ir.Model) -> None:
-    """Drop what describes the Python that was traced: it outweighs the weights of a small network."""
+    """Drop the metadata about the traced Python code, which is larger than a small network's weights."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     ends = {*model.graph.inputs, *model.graph.outputs}
@@ -254,7 +254,7 @@ def _strip(model: onnx_ir.Model) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what the exporter says about itself: deprecations, operators of torchvision, bounds it cannot print."""
+    """Suppress the exporter's warnings about itself: deprecations, torchvision, bounds of axes."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental.symbolic_shapes")]
     before = [logger.level for logger in loggers]
     try:
@@ -270,7 +270,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _without(rule: str) -> Iterator[None]:
-    """Let onnxscript's optimiser do without one of its rules; it has no option for that."""
+    """Disable a rule of onnxscript's optimizer, which has no option for it."""
     before = rewriter._DEFAULT_REWRITE_RULES
     rewriter._DEFAULT_REWRITE_RULES = tuple(each for each in before if each.name != rule)
     try:

@@ -112,7 +112,7 @@ def verdicts(weights):
 def test_verifying_an_empty_folder_says_what_fetches_each(tmp_path):
     missing = list(findings(tmp_path))
     assert {finding.verdict for finding in missing} == {"missing"}
-    assert missing[0].reason == "`respin weights fetch grounding_dino:original` brings it"
+    assert missing[0].reason == "fetch it with `respin weights fetch grounding_dino:original`"
 
 
 def whole_zero123(weights):

@@ -1,6 +1,6 @@
-"""The published checkpoints, in the layouts that people download, to the networks of the contracts.
+"""Load the networks of the contracts from the published checkpoints, in the layouts of their downloads.
 
-A weights folder has one sub-folder a checkpoint:
+A weights folder has a sub-folder for each checkpoint:
 
     weights/grounding_dino/   groundingdino_swint_ogc.pth, or the files of IDEA-Research/grounding-dino-tiny
     weights/sam/              sam_vit_l_0b3195.pth
@@ -8,9 +8,9 @@ A weights folder has one sub-folder a checkpoint:
     weights/edsr/             edsr_x4-4f62e9ef.pt or edsr_baseline_x4-6b446fab.pt
     weights/inpaint/          a diffusers folder of Stable Diffusion 1.5 inpainting, or sd-v1-5-inpainting.ckpt
 
-Sizes of a network are read from the shapes of its tensors, so that a reduced checkpoint goes the way of a full one.
-What shapes cannot tell may stand in a `config.json` beside the file, under the name that the authors' constructor has
-for it: see the loader of each checkpoint.
+Sizes of a network are read from the shapes of its tensors, so that reduced checkpoints load like full ones. Numbers
+that do not follow from shapes may be in a `config.json` beside the file, under the names of the authors' constructor:
+see the loader of each checkpoint.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHECKPOINT_OF = {
     "clip_text": "inpaint",
     "inpaint_unet": "inpaint",
 }
-"""Which checkpoint each network comes from."""
+"""Checkpoint of each network."""
 
 LAYOUTS = {
     "grounding_dino": ("groundingdino_swint_ogc.pth", "*.pth", "model.safetensors", "pytorch_model.bin"),
@@ -47,16 +47,16 @@ LAYOUTS = {
     "edsr": ("edsr_x4-4f62e9ef.pt", "edsr_baseline_x4-6b446fab.pt", "*.pt"),
     "inpaint": ("model_index.json", "sd-v1-5-inpainting.ckpt", "*.ckpt", "*.safetensors"),
 }
-"""Files that each checkpoint is known by, best first."""
+"""File names and patterns of each checkpoint, best first."""
 
 FOLDER_MARKS = ("model.safetensors", "pytorch_model.bin", "model_index.json")
-"""Files that stand for the folder they lie in."""
+"""Files whose folder is the checkpoint."""
 
 SIZES_FILE = "sizes.json"
 
 
 def find_checkpoint(checkpoint: str, weights: Path) -> Path:
-    """The file or the folder that holds a checkpoint.
+    """Return the file or the folder of a checkpoint.
 
     Args:
         checkpoint: one of `LAYOUTS`.
@@ -82,29 +82,29 @@ def find_checkpoint(checkpoint: str, weights: Path) -> Path:
 def load_network(network: str, weights: Path, *, raw_weights: bool = False) -> nn.Module:
     """Build a network and fill it from its checkpoint.
 
-    The tensors stay memory-mapped: memory is needed for what is used of them, whatever the size of the file.
+    The tensors stay memory-mapped: only those of the network take memory.
 
     Args:
         network: name of the contract.
         weights: the weights folder.
-        raw_weights: take the UNet's last weights instead of their moving average, which the authors' own demo uses.
+        raw_weights: take the UNet's last weights instead of their moving average, which the authors' demo uses.
 
     Returns:
         a module of `respin_export.networks`, in evaluation mode and without gradients.
 
     Raises:
-        InvalidInput: the checkpoint is not there, is damaged, or is not what its name says.
+        InvalidInput: the checkpoint is not there, is damaged, or is another one.
     """
     checkpoint = CHECKPOINT_OF[network]
     path = find_checkpoint(checkpoint, weights)
-    # torch and the model libraries take seconds to import: not for those who only ask where a file is.
+    # torch and the model libraries take seconds to import, which finding a file does not need.
     loader = import_module(f"respin_export.checkpoints.{checkpoint}")
     module = cast("nn.Module", loader.load(network, path, raw_weights=raw_weights))
     return module.eval().requires_grad_(False)
 
 
 def load_sizes(weights: Path) -> Sizes:
-    """The image sizes that a weights folder is for: those of the published weights, unless `sizes.json` says others.
+    """Return the image sizes of a weights folder: those of `sizes.json`, or else of the published weights.
 
     Raises:
         InvalidInput: `sizes.json` is there and cannot be read.

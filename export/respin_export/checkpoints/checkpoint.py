@@ -1,4 +1,4 @@
-"""A checkpoint's tensors with what is needed to refuse them in words, and the two ways to fill a module with them."""
+"""The tensors of a checkpoint, the errors about them, and two ways to fill a module with them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Module = TypeVar("Module", bound=nn.Module)
 TensorShape = tuple[int, ...]
 
 NAMED_DIFFERENCES = 3
-"""How many keys of each kind a refusal names."""
+"""Number of keys of each kind in an error message."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name, and where they come from.
+    """The tensors of a checkpoint, with its path and description.
 
     Args:
-        path: of the file, or of the folder.
-        expected: what it is meant to be, for people: "a SAM checkpoint (sam_vit_l_0b3195.pth)".
-        tensors: by the authors' names.
+        path: path of the file or folder.
+        expected: description for messages: "a SAM checkpoint (sam_vit_l_0b3195.pth)".
+        tensors: tensors by the authors' names.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Checkpoint:
         return cls(path, expected, read_tensors(path))
 
     def subset(self, prefix: str) -> Checkpoint:
-        """The tensors whose names begin with a prefix, without it.
+        """Return the tensors whose names begin with a prefix, under names without it.
 
         Raises:
             InvalidInput: there are none.
@@ -62,11 +62,11 @@ class Checkpoint:
         return Checkpoint(self.path, self.expected, tensors)
 
     def shape(self, name: str, *, axes: int = 2) -> TensorShape:
-        """The shape of a tensor that sizes are read from.
+        """Return the shape of a tensor that sizes are read from.
 
         Args:
-            name: of the tensor.
-            axes: that it must have: 2 of a linear layer or a table, 4 of a convolution.
+            name: name of the tensor.
+            axes: required number of axes: 2 for a linear layer or a table, 4 for a convolution.
 
         Raises:
             InvalidInput: it is not there, or has another number of axes.
@@ -79,10 +79,10 @@ class Checkpoint:
         return shape
 
     def count(self, prefix: str) -> int:
-        """How many numbered modules follow a prefix: of `layers.0.weight` and `layers.1.weight`, 2 follow `layers.`.
+        """Count the numbered modules after a prefix: with `layers.0.weight` and `layers.1.weight`, `layers.` has 2.
 
         Raises:
-            InvalidInput: none does.
+            InvalidInput: there are none.
         """
         numbered = re.compile(re.escape(prefix) + r"(\d+)\.")
         found = [int(match[1]) for match in map(numbered.match, self.tensors) if match]
@@ -91,11 +91,11 @@ class Checkpoint:
         return max(found) + 1
 
     def config_value(self, name: str, published: Any | None) -> Any:
-        """A number that no shape tells: from the `config.json` beside the file, or that of the published sizes.
+        """Return a number that does not follow from shapes: from the `config.json` beside the file, or as published.
 
         Args:
-            name: of it in the authors' constructor; a dot leads into an object.
-            published: None where the sizes are not the published ones.
+            name: its name in the authors' constructor; a dot leads into an object.
+            published: number of the published sizes; None = the sizes are others.
 
         Raises:
             InvalidInput: neither is there.
@@ -111,14 +111,14 @@ class Checkpoint:
         return published if value is None else value
 
     def compare(self, state: Mapping[str, Tensor], wanted: Mapping[str, TensorShape]) -> None:
-        """Refuse tensors that do not fit a module.
+        """Check that tensors fit a module.
 
         Args:
-            state: under the module's names.
-            wanted: the module's own shapes.
+            state: tensors under the module's names.
+            wanted: shapes of the module.
 
         Raises:
-            InvalidInput: names or shapes differ; it tells the first.
+            InvalidInput: names or shapes differ; the message names the first.
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         both = wanted.keys() & shapes.keys()
@@ -133,15 +133,15 @@ class Checkpoint:
     def check(
         self, *, missing: list[str], unknown: list[str], shapes: list[tuple[str, TensorShape, TensorShape]]
     ) -> None:
-        """Refuse if anything differs.
+        """Check that there are no differences.
 
         Args:
-            missing: keys that a module needs and the file lacks.
-            unknown: keys that the module has no use for.
-            shapes: key, the file's shape, the module's shape.
+            missing: keys of the module that the file lacks.
+            unknown: keys of the file that the module lacks.
+            shapes: (key, shape in the file, shape in the module) where shapes differ.
 
         Raises:
-            InvalidInput: something is in one of them.
+            InvalidInput: there is a difference.
         """
         mismatches = [f"'{name}' is {_shown(got)}, expected {_shown(wanted)}" for name, got, wanted in shapes]
         differences = [
@@ -153,12 +153,12 @@ class Checkpoint:
             raise self.error("; ".join(differences + mismatches[:NAMED_DIFFERENCES]))
 
     def error(self, difference: str) -> InvalidInput:
-        """The error that says what was expected and how the file differs."""
+        """Return the error that names the expected checkpoint and the difference."""
         return InvalidInput(f"{self.path.name} is not {self.expected}: {difference}")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A `config.json`.
+    """Read a `config.json`.
 
     Raises:
         InvalidInput: it is missing or no JSON object.
@@ -170,12 +170,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def fill_module(build: Callable[[], Module], state: Mapping[str, Tensor], checkpoint: Checkpoint) -> Module:
-    """Build a module without memory of its own and let the checkpoint's tensors be its weights.
+    """Build a module on the meta device and assign the checkpoint's tensors to it, without a copy.
 
     Args:
-        build: its constructor; it must have no buffers beside those in the checkpoint.
-        state: under the module's names, of any float type.
-        checkpoint: that they come from.
+        build: constructor of the module, which has no buffers beside those in the checkpoint.
+        state: tensors under the module's names, of any float type.
+        checkpoint: checkpoint of the tensors, for messages.
 
     Raises:
         InvalidInput: they do not fit.
@@ -193,20 +193,20 @@ def fill_module(build: Callable[[], Module], state: Mapping[str, Tensor], checkp
 def fill_pretrained(
     model_class: type[PreTrainedModel], config: PretrainedConfig, state: Mapping[str, Tensor], checkpoint: Checkpoint
 ) -> Any:
-    """The same for a class of transformers, which renames what its older versions named otherwise.
+    """Build a transformers model from tensors; the library renames keys of its older versions.
 
     Raises:
         InvalidInput: the tensors do not fit.
     """
     try:
         with _quiet_transformers():
-            # An empty module and tensors that are taken as they are: nothing is copied.
+            # No checkpoint folder, only tensors: nothing is copied.
             model, found = model_class.from_pretrained(
                 None,
                 config=config,
                 state_dict={name: to_float32(tensor) for name, tensor in state.items()},
                 dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # told below, in our words
+                ignore_mismatched_sizes=True,  # reported below
                 output_loading_info=True,
             )
     except (ValueError, ZeroDivisionError) as error:
@@ -220,13 +220,13 @@ def fill_pretrained(
 
 
 def to_float32(tensor: Tensor) -> Tensor:
-    """A tensor of floats in float32, which is a copy only where it is of another type; any other as it is."""
+    """Return a tensor of floats in float32, and any other tensor unchanged."""
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Hold back the library's progress bar and its table of differences."""
+    """Suppress the library's progress bar and its table of differences."""
     level, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     transformers_logging.disable_progress_bar()

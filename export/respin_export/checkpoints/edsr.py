@@ -13,19 +13,19 @@ from respin_export.networks.edsr import Edsr
 EXPECTED = "an EDSR x4 checkpoint (edsr_x4-4f62e9ef.pt or edsr_baseline_x4-6b446fab.pt)"
 
 RESIDUAL_SCALES = {256: 0.1, 64: 1.0}
-"""By features: of the paper's model and of the baseline; it is in no file (EDSR-PyTorch, src/demo.sh)."""
+"""Residual scale by number of features, of the paper's model and the baseline (EDSR-PyTorch, src/demo.sh)."""
 
 
 def load(_network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     """Fill the network `edsr`.
 
     Args:
-        path: of the .pt; for another number of features than the published ones a `config.json` beside it must say
+        path: path of the .pt; for another number of features than the published ones a `config.json` beside it must say
             `res_scale`.
-        raw_weights: without meaning here.
+        raw_weights: ignored.
 
     Raises:
-        InvalidInput: the file is not what it should be.
+        InvalidInput: the file is not this checkpoint.
     """
     checkpoint = Checkpoint.read(path, EXPECTED)
     features = checkpoint.shape("head.0.weight", axes=4)[0]

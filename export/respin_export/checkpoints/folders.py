@@ -1,4 +1,4 @@
-"""Components as diffusers and transformers save them: a folder with `config.json` and one file of weights."""
+"""Load components in the form of diffusers and transformers: a folder with `config.json` and a file of weights."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from respin_export.checkpoints.checkpoint import Checkpoint, fill_module, fill_p
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 ENDINGS = ("safetensors", "bin")
 VARIANTS = ("", ".fp16")
-"""Of one set of weights, best first; `.fp16` is made float32 again."""
+"""Variants of the same weights, best first; `.fp16` is converted to float32."""
 
 RAW_VARIANT = ".non_ema"
 
 
 def weights_file(folder: Path, variants: tuple[str, ...] = VARIANTS) -> Path:
-    """The file of a component's weights.
+    """Return the file of a component's weights.
 
     Args:
-        folder: of the component.
-        variants: what may stand between name and ending, best first.
+        folder: folder of the component.
+        variants: allowed infixes between name and ending, best first.
 
     Raises:
         InvalidInput: there is none.
@@ -39,12 +39,12 @@ def weights_file(folder: Path, variants: tuple[str, ...] = VARIANTS) -> Path:
 
 
 def load_unet(folder: Path, *, in_channels: int, raw_weights: bool) -> UNet2DConditionModel:
-    """A UNet's component folder.
+    """Load the component folder of a UNet.
 
     Args:
-        folder: usually `unet`.
-        in_channels: that the network must have; it tells one model's UNet from another's.
-        raw_weights: of the variant `non_ema`.
+        folder: folder of the component, usually `unet`.
+        in_channels: required input channels, by which the UNets of different models differ.
+        raw_weights: load the variant `non_ema`.
 
     Raises:
         InvalidInput: a file is missing, or it is another UNet.
@@ -58,7 +58,7 @@ def load_unet(folder: Path, *, in_channels: int, raw_weights: bool) -> UNet2DCon
 
 
 def load_vae(folder: Path) -> AutoencoderKL:
-    """A VAE's component folder, of any age.
+    """Load the component folder of a VAE, with today's key names or those of 2022.
 
     Raises:
         InvalidInput: a file is missing or does not fit its config.
@@ -73,7 +73,7 @@ def load_clip(folder: Path, config_class: type[PretrainedConfig], model_class: t
     """Load the component folder of a CLIP tower.
 
     Args:
-        folder: of the component.
+        folder: folder of the component.
         config_class: transformers' class of the tower's configuration.
         model_class: transformers' class of the tower.
 
@@ -87,11 +87,11 @@ def load_clip(folder: Path, config_class: type[PretrainedConfig], model_class: t
 
 
 def load_linear(folder: Path, prefix: str) -> nn.Linear:
-    """A single linear layer saved as a component.
+    """Load a component that is a single linear layer.
 
     Args:
-        folder: of the component.
-        prefix: of its two tensors' names.
+        folder: folder of the component.
+        prefix: prefix of its two tensors' names.
 
     Raises:
         InvalidInput: a file is missing or holds something else.

@@ -20,32 +20,32 @@ _WRAPPINGS = re.compile(r"^((module|model)\.)+")
 """Prefixes that training scripts leave on every key."""
 
 SAMPLED_POINTS = 4
-"""Of deformable attention, a head and a level (groundingdino/config/GroundingDINO_SwinT_OGC.py)."""
+"""Sampled points for each head and level of deformable attention (config/GroundingDINO_SwinT_OGC.py)."""
 
 TEXT_HEADS = {768: 12}
-"""By width, of bert-base-uncased."""
+"""Number of attention heads of BERT by its width, of bert-base-uncased."""
 
 
 def load(_network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     """Fill the network `grounding_dino`.
 
     Args:
-        path: of the .pth, beside which for another BERT than the published one a `config.json` must say
-            `bert.num_attention_heads`; or of the folder.
-        raw_weights: without meaning here.
+        path: path of the folder, or of the .pth; a BERT other than the published one needs a `config.json` beside it
+            with `bert.num_attention_heads`.
+        raw_weights: ignored.
 
     Raises:
-        InvalidInput: the file or folder is not what it should be.
+        InvalidInput: the file or folder is not this checkpoint.
     """
     return GroundingDino(_from_folder(path) if path.is_dir() else _from_file(path))
 
 
 def _from_folder(folder: Path) -> Any:
-    read_config(folder / "config.json")  # the library's own words for a broken one are many
+    read_config(folder / "config.json")  # checked first: the library's errors are long
     config = GroundingDinoConfig.from_pretrained(folder, local_files_only=True)
     config.disable_custom_kernels = True
     checkpoint = Checkpoint.read(weights_file(folder), EXPECTED)
-    # The library itself gives its older names the newer ones.
+    # The library converts its older names itself.
     state = keys.rename_tensors(checkpoint.tensors, (), leftovers=keys.GROUNDING_DINO_LEFTOVERS)
     return fill_pretrained(GroundingDinoForObjectDetection, config, state, checkpoint)
 

@@ -16,22 +16,22 @@ EXPECTED = "a Stable Diffusion 1.5 inpainting checkpoint (sd-v1-5-inpainting.ckp
 TEXT = "cond_stage_model.transformer.text_model."
 
 IN_CHANNELS = 9
-"""Latents, the mask, and the masked image's latents."""
+"""Input channels: latents, the mask, and the masked image's latents."""
 
 HEAD_WIDTH = 64
-"""Of CLIP's attention."""
+"""Width of a head of CLIP's attention."""
 
 
 def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     """Fill `clip_text` or `inpaint_unet`.
 
     Args:
-        network: which of them.
-        path: of the folder, whose weights may be .safetensors or .bin, float32 or fp16, or of the single file.
-        raw_weights: for the UNet, where there is a moving average too.
+        network: name of the network.
+        path: path of the single file, or of the folder, with .safetensors or .bin, float32 or fp16.
+        raw_weights: load the UNet's last weights instead of a moving average.
 
     Raises:
-        InvalidInput: the file or folder is not what it should be.
+        InvalidInput: the file or folder is not this checkpoint.
     """
     if network == "clip_text":
         if path.is_dir():

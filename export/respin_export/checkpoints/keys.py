@@ -1,7 +1,7 @@
-"""How the authors' names of parameters become the maintained libraries' names: tables of patterns.
+"""Tables of patterns that rename parameters from the authors' names to the maintained libraries' names.
 
-Every rule of a table is applied to every name, in order, as `re.sub`. `{a,b,c}` in what comes out says that the tensor
-holds that many in a row along its first axis, one for each name.
+Every rule of a table is applied to every name, in order, by `re.sub`. `{a,b,c}` in a new name splits the tensor along
+its first axis into equal parts, one for each name.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ GROUNDING_DINO_LEFTOVERS = (
     r"\.relative_position_index$",
     r"\.attn_mask$",
 )
-"""Of training, of BERT's other uses, or computed."""
+"""Names that the library does not use: of training, of BERT's pooler, and of computed tables."""
 
 SAM: Rules = (
     (r"^image_encoder\.patch_embed\.proj\.", "vision_encoder.patch_embed.projection."),
@@ -106,7 +106,7 @@ CLIP_VISION: Rules = (
     (r"\.mlp\.c_fc\.", ".mlp.fc1."),
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
 )
-"""openai/CLIP's image tower -> transformers' CLIPVisionModelWithProjection; `proj` is to be transposed."""
+"""openai/CLIP's image tower -> transformers' CLIPVisionModelWithProjection; `proj` must be transposed."""
 
 ATTENTION_OF_2022 = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Layers of the VAE's attention: diffusers' names of 2022 and its names of today."""
@@ -122,12 +122,12 @@ _SEVERAL = re.compile(r"(.*)\{(.*)\}(.*)")
 def rename_tensors(
     tensors: Mapping[str, Tensor], rules: Rules, *, leftovers: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """Tensors under a library's names.
+    """Return tensors under a library's names.
 
     Args:
-        tensors: under the authors' names.
-        rules: one of the tables; a name that no rule is for stays.
-        leftovers: patterns of the authors' names that the library has no use for.
+        tensors: tensors under the authors' names.
+        rules: one of the tables; names without a rule stay.
+        leftovers: patterns of the authors' names to leave out.
     """
     state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -137,7 +137,7 @@ def rename_tensors(
 
 
 def rename(name: str, rules: Rules) -> str:
-    """A name after all rules of a table."""
+    """Apply all rules of a table to a name."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name

@@ -1,4 +1,4 @@
-"""UNet and VAE in the layout of CompVis/latent-diffusion, which Zero123 and Stable Diffusion's single files share."""
+"""Load UNet and VAE from the layout of CompVis/latent-diffusion: Zero123 and single files of Stable Diffusion."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 
 VAE_LEFTOVERS = "loss."
-"""Of the VAE's own training, in some files."""
+"""Prefix of tensors of the VAE's training, in some files."""
 
 HEADS = 8
-"""Of the UNet's attention, in every such model of the 1.x line (`num_heads` of its yaml); no shape tells it."""
+"""Attention heads of the UNet in every model of the 1.x line (`num_heads` of its yaml); shapes do not show it."""
 
 
 def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) -> UNet2DConditionModel:
-    """The UNet of a single file.
+    """Load the UNet of a single file.
 
     Args:
-        checkpoint: of the whole file.
-        in_channels: that the network must have; it tells one model's UNet from another's.
-        raw_weights: its last weights; else their moving average, where the file has one.
+        checkpoint: tensors of the whole file.
+        in_channels: required input channels, by which the UNets of different models differ.
+        raw_weights: load the last weights, even if the file has their moving average.
 
     Raises:
         InvalidInput: it does not fit.
@@ -39,7 +39,7 @@ def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) ->
             f"'{UNET}input_blocks.0.0.weight' takes {found} channels, expected {in_channels}: another model's UNet"
         )
     config = unet_config(chosen)
-    # The library's rules, fed with names: so that a key that it has no rule for is found, not dropped.
+    # The library converts names in place of tensors here, which shows keys without a rule; it would drop them.
     old_names = convert_ldm_unet_checkpoint({UNET + name: name for name in chosen.tensors}, config)
     chosen.check(missing=[], unknown=sorted(chosen.tensors.keys() - set(old_names.values())), shapes=[])
     state = {new: chosen.tensors[old] for new, old in old_names.items()}
@@ -47,7 +47,7 @@ def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) ->
 
 
 def _averaged(checkpoint: Checkpoint) -> Checkpoint:
-    """The moving average, whose keys are the parameters' own without any dot (ldm/modules/ema.py)."""
+    """Return the moving average, whose keys are the parameters' own without dots (ldm/modules/ema.py)."""
     raw = checkpoint.subset(UNET)
     if not any(name.startswith(AVERAGED) for name in checkpoint.tensors):
         return raw
@@ -60,10 +60,10 @@ def _averaged(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def unet_config(unet: Checkpoint) -> dict[str, object]:
-    """The arguments of diffusers' UNet2DConditionModel, from the shapes of a UNet's tensors.
+    """Return the arguments of diffusers' UNet2DConditionModel, from the shapes of a UNet's tensors.
 
     Args:
-        unet: its tensors, named from `input_blocks` on.
+        unet: tensors of the UNet, under names without prefix.
     """
     channels, attends = [0], [False]
     for position in range(1, unet.count("input_blocks.")):
@@ -84,12 +84,12 @@ def unet_config(unet: Checkpoint) -> dict[str, object]:
         # One input convolution, and one that halves the sides between two levels.
         "layers_per_block": (blocks - len(channels)) // len(channels),
         "cross_attention_dim": unet.shape("middle_block.1.transformer_blocks.0.attn2.to_k.weight")[1],
-        "attention_head_dim": HEADS,  # the number of heads, by an old mistake of the library
+        "attention_head_dim": HEADS,  # the number of heads: diffusers keeps a wrong name
     }
 
 
 def load_vae(checkpoint: Checkpoint) -> AutoencoderKL:
-    """The VAE of a single file.
+    """Load the VAE of a single file.
 
     Raises:
         InvalidInput: it does not fit.
@@ -100,7 +100,7 @@ def load_vae(checkpoint: Checkpoint) -> AutoencoderKL:
     old_names = convert_ldm_vae_checkpoint({VAE + name: _Name(name) for name in tensors}, config)
     vae.check(missing=[], unknown=sorted(tensors.keys() - set(old_names.values())), shapes=[])
     state = {new: tensors[old] for new, old in old_names.items()}
-    # The authors' attention is of 1x1 convolutions, the library's of linear layers.
+    # The authors' attention has 1x1 convolutions, the library's linear layers.
     flat = {
         name: tensor.reshape(tensor.shape[:2]) if ".attentions.0.to_" in name else tensor
         for name, tensor in state.items()
@@ -109,13 +109,13 @@ def load_vae(checkpoint: Checkpoint) -> AutoencoderKL:
 
 
 class _Name(str):
-    """A name that the library's converter takes for a tensor it has nothing to cut from."""
+    """A name that the library's converter accepts in place of a tensor."""
 
     shape = ()
 
 
 def vae_config(vae: Checkpoint) -> dict[str, object]:
-    """The arguments of diffusers' AutoencoderKL, from the shapes of a VAE's tensors."""
+    """Return the arguments of diffusers' AutoencoderKL, from the shapes of a VAE's tensors."""
     levels = vae.count("encoder.down.")
     return {
         "block_out_channels": tuple(

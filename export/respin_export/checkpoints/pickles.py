@@ -1,4 +1,4 @@
-"""Read tensors from files that strangers made: nothing in them is run, and nothing is read before it is used."""
+"""Read tensors from untrusted files: code in them does not run, and tensors are mapped, not read."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from respin_export.checkpoints.unpacked_size import (
 )
 
 ZIP_MAGIC = b"PK\x03\x04"
-"""First bytes of what torch.save writes since 1.6."""
+"""First bytes of a file of torch.save since 1.6."""
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""First bytes of what it wrote before: a pickled number. EDSR's files of 2018 are of that kind."""
+"""First bytes of a file of torch.save before 1.6, such as EDSR's of 2018: a pickled number."""
 
 DICT_ENDINGS = ("defaultdict", "AttributeDict")
 """Classes that a pickle fills item by item, which the reader allows for dictionaries only."""
@@ -43,13 +43,13 @@ _BROKEN_PICKLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, A
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, memory-mapped where the format allows.
+    """Return the tensors of a checkpoint by name, memory-mapped where the format allows.
 
     The dictionaries that training scripts put around them (`WRAPPINGS`) and the prefixes that they put before all names
-    (`PREFIXES`) are taken off; all but the tensors is dropped.
+    (`PREFIXES`) are removed; everything but tensors is dropped.
 
     Args:
-        path: of a .safetensors file, or of one that torch.save wrote, whatever its ending.
+        path: path of a .safetensors file, or of a file of torch.save with any ending.
 
     Raises:
         InvalidInput: it is missing, damaged, of another kind, asks to run something, or takes more memory than its
@@ -105,7 +105,7 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 
 
 class _Inert:
-    """Stands for whatever a pickle speaks of that is no tensor: takes every argument, does nothing."""
+    """A stand-in for classes in a pickle that are not tensors: takes any argument, does nothing."""
 
     def __new__(cls, *_: object) -> _Inert:
         return super().__new__(cls)
@@ -118,20 +118,20 @@ class _Inert:
 
 
 class _InertDict:
-    """The same for a kind of dictionary: becomes an ordinary one."""
+    """A stand-in for dictionary classes in a pickle: becomes an ordinary dictionary."""
 
     def __new__(cls, *_: object) -> OrderedDict[str, Any]:  # type: ignore[misc]
         return OrderedDict()
 
 
 def _stand_ins(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """An inert class for every name in a pickle that torch does not allow by itself; it reads names, runs nothing."""
+    """Return an inert class for every name in a pickle that torch does not allow by default."""
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     return [(_InertDict if name.endswith(DICT_ENDINGS) else _Inert, name) for name in names]
 
 
 def _damaged(path: Path, error: Exception) -> InvalidInput:
-    # torch puts advice that is none of ours before what went wrong.
+    # torch puts advice about its options before the reason.
     said = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     reason = said.splitlines()[0] if said else type(error).__name__
     return InvalidInput(
@@ -141,7 +141,7 @@ def _damaged(path: Path, error: Exception) -> InvalidInput:
 
 
 def _forbidden(path: Path, error: Exception) -> InvalidInput | None:
-    """The refusal of what a pickle may not do, if that is what happened."""
+    """Return the error for a forbidden call in a pickle, or None if the cause is another."""
     name = re.search(r"GLOBAL (\S+) (?:whose module|was not an allowed)", str(error))
     if name is None and not re.search(r"unrecognized function|Can only (create|build)", str(error)):
         return None

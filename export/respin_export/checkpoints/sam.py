@@ -15,19 +15,19 @@ from respin_export.networks.sam import UPSTREAM_TRANSFORMER_EPS, SamDecoder, Sam
 EXPECTED = "a SAM checkpoint (sam_vit_l_0b3195.pth)"
 
 DECODER_HEADS = {256: 8}
-"""By width, of the published sizes (segment_anything/build_sam.py)."""
+"""Attention heads of the decoder by its width, of the published sizes (segment_anything/build_sam.py)."""
 
 
 def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     """Fill `sam_encoder` or `sam_decoder`.
 
     Args:
-        network: which of them.
-        path: of the .pth; for a decoder of another width than 256 a `config.json` beside it must say `dec_heads`.
-        raw_weights: without meaning here.
+        network: name of the network.
+        path: path of the .pth; a decoder of another width than 256 needs a `config.json` beside it with `dec_heads`.
+        raw_weights: ignored.
 
     Raises:
-        InvalidInput: the file is not what it should be.
+        InvalidInput: the file is not this checkpoint.
     """
     checkpoint = Checkpoint.read(path, EXPECTED)
     config = SamConfig(
@@ -43,7 +43,7 @@ def _vision(checkpoint: Checkpoint) -> dict[str, Any]:
     _, grid, _, width = checkpoint.shape("image_encoder.pos_embed", axes=4)
     patch = checkpoint.shape("image_encoder.patch_embed.proj.weight", axes=4)[2]
     layers = checkpoint.count("image_encoder.blocks.")
-    # (2 * side - 1, head): of the whole grid where attention is global, of a window elsewhere.
+    # (2 * side - 1, head): the side is that of the grid where attention is global, else that of a window.
     positions = [checkpoint.shape(f"image_encoder.blocks.{layer}.attn.rel_pos_h") for layer in range(layers)]
     sides = [(length + 1) // 2 for length, _ in positions]
     return {

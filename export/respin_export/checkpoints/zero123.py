@@ -1,7 +1,7 @@
 """Zero123-XL from its authors' Lightning checkpoint, or from a diffusers folder of it.
 
 The one file holds the UNet twice (`model.*` and its moving average `model_ema.*`), the VAE, CLIP's image tower and the
-projection of the camera; the rest is schedule buffers, leftovers of CLIP's text tower, and the optimiser's state.
+projection of the camera; the rest is schedule buffers, parts of CLIP's text tower, and the optimizer's state.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ CLIP = "cond_stage_model.model.visual."
 CC_PROJECTION = "cc_projection."
 
 IN_CHANNELS = 8
-"""Noisy latents and the object's."""
+"""Input channels: noisy latents and the object's latents."""
 
 HEAD_WIDTH = 64
-"""Of CLIP's attention (openai/CLIP, clip/model.py, `build_model`)."""
+"""Width of a head of CLIP's attention (openai/CLIP, clip/model.py, `build_model`)."""
 
 
 def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     """Fill `clip_vision`, `zero123_unet`, `vae_encoder` or `vae_decoder`.
 
     Args:
-        network: which of them.
-        path: of the .ckpt or of the folder.
-        raw_weights: for the UNet; without it the moving average, as zero123/gradio_new.py runs it.
+        network: name of the network.
+        path: path of the .ckpt or of the folder.
+        raw_weights: load the UNet's last weights; the default is the moving average, as in zero123/gradio_new.py.
 
     Raises:
-        InvalidInput: the file or folder is not what it should be.
+        InvalidInput: the file or folder is not this checkpoint.
     """
     parts = _Folder(path) if path.is_dir() else _File(path)
     if network == "zero123_unet":

@@ -1,5 +1,5 @@
-"""The ten networks as the contracts see them: thin modules round the maintained classes.
+"""The ten networks of the contracts: thin modules around the libraries' classes.
 
 Each `forward` takes the contract's inputs by name, with a leading batch axis, and returns its outputs in the
-contract's order. They hold nothing that depends on the size of the weights inside.
+contract's order. They do not depend on the size of the wrapped network.
 """

@@ -1,4 +1,4 @@
-"""CLIP: the image tower with Zero123's pose projection, and the text tower, round transformers' classes."""
+"""CLIP: the image tower with Zero123's pose projection, and the text tower, around transformers' classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ClipVision(nn.Module):
 
     Args:
         model: OpenAI's image tower (quick_gelu); its joint embedding is not L2-normalised here.
-        cc_projection: from the joint embedding and the camera's four numbers to the width that the UNet attends to.
+        cc_projection: layer from the joint embedding and the camera's four numbers to the UNet's context width.
     """
 
     def __init__(self, model: CLIPVisionModelWithProjection, cc_projection: nn.Linear) -> None:

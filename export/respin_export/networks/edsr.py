@@ -13,19 +13,19 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean RGB of the training pictures, as shares of 255."""
 
 SCALE = 4
-"""How many times larger the pictures become."""
+"""Factor by which each side of a picture grows."""
 
 EDGE = 3
-"""Rows of features that the four outermost rows of a picture depend on."""
+"""Number of feature rows that the four outermost rows of a picture depend on."""
 
 
 class Edsr(nn.Module):
     """The network of the contract `edsr`.
 
     Args:
-        blocks: residual blocks; 32 in the paper's model, 16 in the baseline.
-        features: channels; 256 and 64.
-        residual_scale: of each block's branch; 0.1 and 1.
+        blocks: number of residual blocks; 32 in the paper's model, 16 in the baseline.
+        features: number of channels; 256 and 64.
+        residual_scale: factor of each block's branch; 0.1 and 1.
     """
 
     def __init__(self, *, blocks: int, features: int, residual_scale: float) -> None:
@@ -53,14 +53,14 @@ class Edsr(nn.Module):
 
 
 class FoldedTail(nn.Module):
-    """An `Edsr`'s tail with its three convolutions as one at the small size, and their shuffles as one.
+    """The tail of an `Edsr` as one convolution at the small size and one shuffle.
 
-    Nothing but shuffles lies between the three, so they are one linear map; only within four pixels of the border are
-    they another, as each pads with zeros what the one before has made. There the tail itself runs, on three rows or
-    columns. A fifth of the network's arithmetic is saved, and maps of two and four times the size are never held.
+    Its three convolutions have only shuffles between them, so together they are one linear map, except within four
+    pixels of the border, because each pads its input with zeros. There the original tail runs, on three rows or
+    columns. This saves a fifth of the network's arithmetic, and the maps of two and four times the size.
 
     Args:
-        tail: of float32, 3 x 3 kernels throughout.
+        tail: tail of an `Edsr`, in float32, with 3 x 3 kernels.
     """
 
     def __init__(self, tail: nn.Module) -> None:
@@ -74,7 +74,7 @@ class FoldedTail(nn.Module):
             cast(Tensor, self.inner.bias).copy_(bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W), H and W at least 3, to (B, 3, 4H, 4W)."""
+        """Map (B, C, H, W), H and W at least 3, to (B, 3, 4H, 4W)."""
         inner = F.pixel_shuffle(self.inner(features), SCALE)[:, :, SCALE:-SCALE, SCALE:-SCALE]
         top = self.tail(features[:, :, :EDGE])[:, :, :SCALE]
         bottom = self.tail(features[:, :, -EDGE:])[:, :, -SCALE:]
@@ -84,11 +84,11 @@ class FoldedTail(nn.Module):
 
 
 def _as_one_convolution(tail: nn.Module) -> tuple[Tensor, Tensor]:
-    """Kernel (48, C, 5, 5) and bias (48,) float64, outputs in `pixel_shuffle`'s order.
+    """Return kernel (48, C, 5, 5) and bias (48,) float64, outputs in `pixel_shuffle`'s order.
 
-    They are read off a cell amid 5 x 5: what its 48 numbers are where all features are zero, and their derivatives.
+    They are the 48 outputs of the middle cell of 5 x 5 for zero features, and their derivatives.
     """
-    # Not within a caller's inference mode, which has no derivatives.
+    # A caller's inference mode has no derivatives.
     with torch.inference_mode(False), torch.enable_grad():
         exact: Any = copy.deepcopy(tail).double()
         outputs = exact[-1].out_channels * SCALE**2
@@ -99,7 +99,7 @@ def _as_one_convolution(tail: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 class _MeanShift(nn.Conv2d):
-    """Adds or takes away the mean colour; a convolution because the checkpoints hold it as one."""
+    """A layer that adds or subtracts the mean colour; a convolution, as in the checkpoints."""
 
     def __init__(self, sign: int) -> None:
         super().__init__(3, 3, kernel_size=1)
@@ -123,7 +123,7 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def _upsampler(features: int) -> nn.Sequential:
-    """Two times x2: the scale of 4 was trained so."""
+    """Return two upsamplings by 2, as the network for scale 4 was trained."""
     return nn.Sequential(
         _conv(features, 4 * features), nn.PixelShuffle(2), _conv(features, 4 * features), nn.PixelShuffle(2)
     )

@@ -1,4 +1,4 @@
-"""Networks in the form in which they are run: the same function, with the arithmetic left out that changes nothing."""
+"""Fold networks: the same function with less arithmetic."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from respin_export.networks.unet import Zero123UNet
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """Let each network that has a leaner form take it.
+    """Fold each network that has a leaner form.
 
     Args:
-        module: of float32, one of `respin_export.networks` or one that holds it; changed in place, and given back.
+        module: a float32 module of `respin_export.networks`, or one that contains it; changed in place, and returned.
     """
     for part in list(module.modules()):
         if isinstance(part, Edsr) and not isinstance(part.tail, FoldedTail):
@@ -26,7 +26,7 @@ def fold(module: nn.Module) -> nn.Module:
 
 
 class OneTokenAttention(nn.Module):
-    """Attention to a single token: its value, whatever the queries are, for its share of the softmax is 1.
+    """Attention to a single token, which returns the token's value: its softmax weight is 1 for any query.
 
     Args:
         attention: diffusers' `Attention`.
@@ -37,19 +37,19 @@ class OneTokenAttention(nn.Module):
         self.to_v, self.to_out = attention.to_v, attention.to_out[0]
 
     def forward(self, _hidden_states: Tensor, encoder_hidden_states: Tensor, **_options: Any) -> Tensor:
-        """Of a token (B, 1, C), what is added to every position: (B, 1, D)."""
+        """Return the output for a token (B, 1, C), the same for every position: (B, 1, D)."""
         attended: Tensor = self.to_out(self.to_v(encoder_hidden_states))
         return attended
 
 
 def attend_to_one_token(network: nn.Module) -> None:
-    """Replace the cross-attention of a UNet whose context is a single token, as Zero123's is, by the token's value.
+    """Replace the cross-attention of a UNet with a context of one token, such as Zero123's, by the token's value.
 
     Args:
-        network: changed in place.
+        network: the UNet; changed in place.
     """
     for block in network.modules():
         if isinstance(block, BasicTransformerBlock) and not isinstance(block.attn2, OneTokenAttention):
             block.attn2 = OneTokenAttention(block.attn2)
-            # Of the queries alone.
+            # It normalises the queries only.
             block.norm2 = nn.Identity()

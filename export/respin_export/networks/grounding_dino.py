@@ -1,4 +1,4 @@
-"""GroundingDINO: a photo and a tokenised caption to candidate boxes, round transformers' class."""
+"""GroundingDINO: candidate boxes for a photo and a tokenised caption, around transformers' class."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ os.environ["TRANSFORMERS_DISABLE_TORCH_CHECK"] = "1"
 class GroundingDino(nn.Module):
     """The network of the contract `grounding_dino`.
 
-    The text masks come in as tensors, because the library makes them from the ids with operators that ONNX lacks, and
-    the serving side needs the phrases anyway.
+    The text masks are inputs, because the library computes them from the ids with operators that ONNX lacks, and the
+    server needs the phrases anyway.
 
     Args:
-        model: with 900 queries and captions of 256 tokens.
+        model: transformers' model with 900 queries and captions of 256 tokens.
     """
 
     def __init__(self, model: GroundingDinoForObjectDetection) -> None:
@@ -69,9 +69,9 @@ class GroundingDino(nn.Module):
         position_ids: Tensor,
         text_self_attention_mask: Tensor,
     ) -> GroundingDinoObjectDetectionOutput:
-        """All that the library's class returns, for training; arguments as of `forward`."""
+        """Return all outputs of the library's class, for training; arguments are those of `forward`."""
         text_masks = (text_self_attention_mask, position_ids)
-        # There the library's way has no ONNX operator, differs from the authors', or fixes the traced lengths.
+        # The replaced functions have no ONNX operator, differ from the authors', or fix the traced lengths.
         with ExitStack() as swaps:
             for owner, name, ours in (
                 (modeling, "generate_masks_with_special_tokens_and_transfer_map", lambda *_, **__: text_masks),
@@ -84,32 +84,32 @@ class GroundingDino(nn.Module):
 
 
 def inverse_sigmoid(probability: Tensor, eps: float = 0.0) -> Tensor:
-    """Logit of a probability, held to about +-6.9 as in training.
+    """Return the logit of a probability, clamped to about +-6.9 as in training.
 
     The library clamps at 1e-5, the authors at 1e-3, which moves the boxes of queries near the image's border
     (IDEA-Research/GroundingDINO, groundingdino/util/misc.py, `inverse_sigmoid`).
 
     Args:
         probability: any shape, 0..1.
-        eps: what the library asks for; ignored.
+        eps: argument of the library's calls; ignored.
     """
     return torch.log(probability.clamp(min=1e-3) / (1 - probability).clamp(min=1e-3))
 
 
 def _tensor_from_sides(sides: list[tuple[int, int]], *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The feature maps' heights and widths, (levels, 2), where torch's `as_tensor` would fix the traced ones."""
+    """Return the feature maps' heights and widths, (levels, 2); torch's `as_tensor` would fix the traced ones."""
     rows = [torch.stack([torch.scalar_tensor(side, dtype=dtype, device=device) for side in pair]) for pair in sides]
     return torch.stack(rows)
 
 
 def _unit_steps(start: float, _end: float, steps: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Centres of a feature map's cells, one apart, where torch's `linspace` would fix the traced count."""
+    """Return the centres of a feature map's cells, one apart; torch's `linspace` would fix the traced count."""
     return torch.arange(steps, dtype=dtype, device=device) + start
 
 
 @contextmanager
 def _swapped(owner: Any, name: str, value: Callable[..., Any]) -> Iterator[None]:
-    """Let a module's function be another for a while."""
+    """Replace a function of a module within the context."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

@@ -1,4 +1,4 @@
-"""Segment Anything: image encoder, and prompt encoder with mask decoder, round transformers' class."""
+"""Segment Anything: image encoder, and prompt encoder with mask decoder, around transformers' class."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from transformers import SamConfig, SamModel
 from transformers.models.sam.modeling_sam import SamVisionAttention, SamVisionLayer
 
 UPSTREAM_TRANSFORMER_EPS = 1e-5
-"""Of the two-way transformer's LayerNorms (facebookresearch/segment-anything, modeling/transformer.py)."""
+"""Epsilon of the two-way transformer's LayerNorms (facebookresearch/segment-anything, modeling/transformer.py)."""
 
 
 def sam_model(config: SamConfig) -> SamModel:
     """Build SAM with the LayerNorm epsilons of the published code.
 
-    The library gives the two-way transformer the 1e-6 that belongs to the image encoder and to LayerNorm2d alone.
+    The library's default, 1e-6, is right for the image encoder and LayerNorm2d only.
 
     Args:
-        config: sizes; its mask decoder's `layer_norm_eps` is overwritten.
+        config: configuration; its mask decoder's `layer_norm_eps` is overwritten.
     """
     config.mask_decoder_config.layer_norm_eps = UPSTREAM_TRANSFORMER_EPS
     return SamModel(config)
@@ -47,15 +47,15 @@ class SamEncoder(nn.Module):
 
 
 class PositionsInKeys(nn.Module):
-    """SAM's attention over the whole image, whose relative positions are further channels of queries and keys.
+    """SAM's global attention with the relative positions as further channels of queries and keys.
 
-    What a query adds to a key's score for the row and the column that the key lies in becomes the product of that
-    query's share for each row and column with the key's own, which is 1 in one row and one column. That is attention
-    without a bias, for which TensorRT-RTX lays out neither bias nor scores: 4096 x 4096 for each of 16 heads, half a
-    gigabyte in float16. It does so only where values have as many channels as keys, so they are padded.
+    The bias of a query and a key depends on the key's row and column. It becomes a dot product of the query's bias for
+    each row and column with the key's one-hot row and column. For attention without a bias, TensorRT-RTX allocates
+    neither bias nor scores: 4096 x 4096 for each of 16 heads, half a gigabyte in float16. It does so only if values
+    have as many channels as keys, so they are padded.
 
     Args:
-        attention: the library's.
+        attention: the library's attention.
     """
 
     def __init__(self, attention: SamVisionAttention) -> None:
@@ -63,7 +63,7 @@ class PositionsInKeys(nn.Module):
         self.attention = attention
 
     def forward(self, hidden_states: Tensor, output_attentions: bool = False) -> tuple[Tensor, None]:
-        """(B, H, W, C) float32 or float16 to the same; no attentions are given out."""
+        """Map (B, H, W, C) float32 or float16 to the same shape; attention weights are not returned."""
         attention: Any = self.attention
         batch, height, width, _ = hidden_states.shape
         heads, cells = attention.num_attention_heads, height * width
@@ -77,23 +77,23 @@ class PositionsInKeys(nn.Module):
         channels = value.shape[3]
         padded = F.pad(value, (0, key.shape[3] - channels))
         attended = F.scaled_dot_product_attention(query, key, padded, scale=1.0)[..., :channels]
-        # Cloned: the exporter takes the layout of the attention's result for another than it is.
+        # Cloned: the exporter assumes a wrong memory layout of the attention's result.
         joined = attended.transpose(1, 2).clone(memory_format=torch.contiguous_format)
         return attention.proj(joined.reshape(batch, height, width, -1)), None
 
 
 def _rows_and_columns(height: int, width: int, like: Tensor) -> Tensor:
-    """(H x W, H + W): 1 where a cell's row or column is, 0 elsewhere."""
+    """Return the one-hot row and column of each cell, (H x W, H + W)."""
     rows = torch.eye(height, dtype=like.dtype, device=like.device).repeat_interleave(width, dim=0)
     columns = torch.eye(width, dtype=like.dtype, device=like.device).repeat(height, 1)
     return torch.cat([rows, columns], dim=1)
 
 
 def move_positions_into_keys(encoder: nn.Module) -> None:
-    """Let every layer of SAM's image encoder that looks at the whole image do so by `PositionsInKeys`.
+    """Replace the global attention of SAM's image encoder by `PositionsInKeys`.
 
     Args:
-        encoder: changed in place.
+        encoder: the image encoder; changed in place.
     """
     for layer in encoder.modules():
         whole = isinstance(layer, SamVisionLayer) and layer.window_size == 0
@@ -107,7 +107,7 @@ class SamDecoder(nn.Module):
     The library's own `forward` slices the masks to slot 0 or to slots 1..3, so its parts are called here.
 
     Args:
-        model: with its weights already in it.
+        model: transformers' model with its weights.
     """
 
     positions: Tensor
@@ -116,11 +116,11 @@ class SamDecoder(nn.Module):
         super().__init__()
         self.prompts = model.prompt_encoder
         self.decoder = model.mask_decoder
-        # Constant for a given side: kept out of the graph's arithmetic.
+        # Constant for a given side, so it is computed here and not in the graph.
         self.register_buffer("positions", model.get_image_wide_positional_embeddings().detach(), persistent=False)
 
     def forward(self, embedding: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment what a box holds.
+        """Segment the object in a box.
 
         Args:
             embedding: (B, C, G, G) float32, of `SamEncoder`.
@@ -143,7 +143,7 @@ class SamDecoder(nn.Module):
             output tokens (B, 5, C), that of the predicted IoU first and then those of the masks, and features of the
             image (B, C, G, G).
         """
-        # Half a pixel and the division by the side are the prompt encoder's own.
+        # The prompt encoder adds half a pixel and divides by the side.
         sparse, dense = self.prompts(None, None, box[:, None], None)
         output_tokens = torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(box.shape[0], 1, -1, -1), sparse], dim=2)

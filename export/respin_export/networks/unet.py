@@ -1,7 +1,7 @@
-"""The two denoising UNets with classifier-free guidance inside the graph, round diffusers' class.
+"""The two denoising UNets with classifier-free guidance inside the graph, around diffusers' class.
 
-One sample in, one guided prediction out; each is doubled within. `timestep` and `guidance` are per sample, so that
-samples at different steps share a batch.
+Each sample is doubled inside the graph and gives one guided prediction. `timestep` and `guidance` are per sample, so
+that samples at different steps share a batch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def apply_guidance(unconditional: Tensor, conditional: Tensor, guidance: Tensor) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans 2022), as Stable Diffusion writes it.
+    """Apply classifier-free guidance (Ho and Salimans 2022), in Stable Diffusion's form.
 
     Args:
         unconditional: (B, C, H, W), prediction without the condition.
@@ -104,8 +104,8 @@ class InpaintUNet(nn.Module):
 
 
 def _both_predictions(unet: nn.Module, sample: Tensor, timestep: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a doubled batch, unconditional half first, and part it again."""
+    """Run a doubled batch, unconditional half first, and split the result."""
     noise = unet(sample, torch.cat([timestep, timestep])[:, 0], contexts, return_dict=False)[0]
     batch = timestep.shape[0]
-    # Not `chunk`: the exporter's optimiser fails on halves of a batch that is free.
+    # Not `chunk`: the exporter's optimizer fails on halves of a free batch axis.
     return noise[:batch], noise[batch:]

@@ -1,6 +1,6 @@
-"""Stable Diffusion's VAE, cut into its encoder and its decoder, round diffusers' class.
+"""The encoder and the decoder of Stable Diffusion's VAE, around diffusers' class.
 
-The latent scale 0.18215 stays outside: Zero123 and inpainting differ in where they apply it.
+The latent scale 0.18215 is applied outside: Zero123 and inpainting apply it at different places.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""EDSR as its authors ran it (sanghyun-son/EDSR-PyTorch)."""
+"""Known calls of the original EDSR (sanghyun-son/EDSR-PyTorch)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ LAYOUT, BASELINE = "edsr/reduced", "edsr/baseline"
 
 
 def cases(reference: Reference, network: str) -> Iterator[Case]:
-    """What is known of it.
+    """Yield the known calls.
 
     Args:
-        reference: the folder.
-        network: its name.
+        reference: a reference folder.
+        network: name of the network.
     """
     yield case(reference, network, LAYOUT)
 
 
 def case(reference: Reference, network: str, layout: str) -> Case:
-    """What is known of one of its models: the paper's reduced, or the baseline."""
+    """Return the known call of one model: the paper's at reduced size, or the baseline."""
     known = reference.outputs(layout)
     height, width, _ = known["input_uint8"].shape
     image = channels_first(known["input_uint8"])

@@ -1,4 +1,4 @@
-"""GroundingDINO as its authors ran it (IDEA-Research/GroundingDINO)."""
+"""Known calls of the original GroundingDINO (IDEA-Research/GroundingDINO)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from respin_export.originals.reference import Reference
 
 LAYOUT = "groundingdino/reduced"
 CASES = ("chair", "two", "wide", "wide2")
-"""Two captions on one picture; two pictures so wide that some anchors are invalid."""
+"""Names of the calls: two captions on one picture, and two pictures so wide that some anchors are invalid."""
 
 PHRASES = {4: ((1, 3),), 7: ((1, 4), (4, 6))}
-"""Where the phrases of a caption of so many tokens begin and end, with their closing full stops."""
+"""Begin and end of each phrase, with its closing full stop, by the number of tokens of the caption."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -36,11 +36,11 @@ def caption(ids: Array, length: int = CAPTION_TOKENS) -> dict[str, Array]:
 
 
 def cases(reference: Reference, network: str) -> Iterator[Case]:
-    """What is known of it.
+    """Yield the known calls.
 
     Args:
-        reference: the folder.
-        network: its name.
+        reference: a reference folder.
+        network: name of the network.
     """
     known = reference.outputs(LAYOUT)
     for name in CASES:
@@ -55,7 +55,7 @@ def cases(reference: Reference, network: str) -> Iterator[Case]:
 
 
 def _without_padding(tokens: int, outputs: Sequence[Array]) -> list[Array]:
-    """Leave out the padding, where every logit is -inf; where one is not, all stay, and the comparison finds it."""
+    """Remove the padding if all its logits are -inf; otherwise keep it, and the comparison fails."""
     logits, boxes = outputs
     silent = bool(np.isneginf(logits[..., tokens:]).all())
     return [logits[..., :tokens] if silent else logits, boxes]

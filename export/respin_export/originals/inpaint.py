@@ -1,7 +1,7 @@
 """The inpainting networks by the libraries that they were published for: diffusers, transformers.
 
-There is no other original of the layout: what these links show is that our loaders fill the same classes with the same
-tensors, and that guidance inside the network is the pipeline's.
+There is no other original of this layout. The comparison shows that our loaders fill the same classes with the same
+tensors, and that guidance inside the network equals the pipeline's.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SEED = 7
 
 
 def cases(weights: Path, network: str) -> Iterator[Case]:
-    """What the libraries make of the checkpoint in a weights folder.
+    """Yield calls with the outputs of the libraries for the checkpoint in a weights folder.
 
     Args:
-        weights: with a diffusers folder of Stable Diffusion inpainting in it.
+        weights: folder with a diffusers folder of Stable Diffusion inpainting.
         network: `clip_text` or `inpaint_unet`.
     """
     spec = NETWORKS[network]
@@ -49,7 +49,7 @@ def _text(folder: Path, inputs: dict[str, torch.Tensor]) -> Array:
 
 
 def _guided_noise(folder: Path, inputs: dict[str, torch.Tensor]) -> Array:
-    """One sample after the other, as pipeline_stable_diffusion_inpaint.py guides: the negative prompt first."""
+    """Guide one sample after the other as in pipeline_stable_diffusion_inpaint.py: the negative prompt first."""
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True, use_safetensors=False).eval()
     noises = []
     for sample in range(len(inputs["latents"])):

@@ -1,4 +1,4 @@
-"""A reference folder: layouts of checkpoints, and the outputs of the code that they were made for."""
+"""A reference folder: layouts of checkpoints, and the outputs of the original code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILES = {
     "zero123": ("zero123/reduced", "zero123-xl.ckpt"),
     "edsr": ("edsr/reduced", "edsr_x4-4f62e9ef.pt"),
 }
-"""Each checkpoint's layout, and the published name of its file."""
+"""Layout of each checkpoint, and the published name of its file."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Reference:
     """A reference folder.
 
     Args:
-        folder: e.g. tests/reference.
+        folder: path of the folder, e.g. tests/reference.
     """
 
     folder: Path
 
     def check(self) -> None:
-        """Make sure that there is something to compare with.
+        """Check that the folder is complete.
 
         Raises:
             InvalidInput: the folder lacks a reference.
@@ -52,20 +52,20 @@ class Reference:
                     )
 
     def outputs(self, layout: str) -> dict[str, Array]:
-        """What the original implementation computed, by name.
+        """Return the outputs of the original implementation by name.
 
         Args:
-            layout: a folder within, e.g. "sam/reduced".
+            layout: a sub-folder, e.g. "sam/reduced".
         """
         return dict(_outputs(self.folder / layout / "reference.npz"))
 
     def config(self, layout: str) -> dict[str, Any]:
-        """The arguments of the original's constructor."""
+        """Return the arguments of the original's constructor."""
         config: dict[str, Any] = json.loads((self.folder / layout / "config.json").read_text())
         return config
 
     def tensors(self, layout: str) -> dict[str, Tensor]:
-        """The tensors of a checkpoint, filled; the dictionary is the caller's own."""
+        """Return the filled tensors of a checkpoint in a new dictionary."""
         return dict(_tensors(self.folder / layout / "layout.json"))
 
     def write_weights(self, weights: Path) -> None:
@@ -80,7 +80,7 @@ class Reference:
             shutil.copy(self.folder / layout / "config.json", weights / checkpoint)
 
     def contract_lengths(self, network: str) -> Iterator[tuple[int, int]]:
-        """Lengths that the contract fixes and the reduced network has otherwise: (the contract's, its own)."""
+        """Yield lengths that differ between contract and reduced network: (the contract's, the network's)."""
         if network == "grounding_dino":
             yield 900, self.config("groundingdino/reduced")["num_queries"]
         if network in {"sam_encoder", "sam_decoder"}:

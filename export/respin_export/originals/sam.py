@@ -1,4 +1,4 @@
-"""SAM's two networks as its authors ran them (facebookresearch/segment-anything)."""
+"""Known calls of the original SAM (facebookresearch/segment-anything)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 def image(reference: Reference) -> Array:
-    """The encoder's input, (1, 3, S, S) float32: resized, normalise, zero-padded below right."""
+    """Return the encoder's input, (1, 3, S, S) float32: resized, normalised, zero-padded below right."""
     known = reference.outputs(LAYOUT)
     height, width = map(int, known["input_size"])
     picture = Image.fromarray(fill.image("sam", *map(int, known["original_size"])))
@@ -29,7 +29,7 @@ def image(reference: Reference) -> Array:
 
 
 def cases(reference: Reference, network: str) -> Iterator[Case]:
-    """What is known of one of its two networks."""
+    """Yield the known calls of one of its two networks."""
     known = reference.outputs(LAYOUT)
     if network == "sam_encoder":
         wanted = {"embedding": known["image_embedding"]}

@@ -1,4 +1,4 @@
-"""Zero123's networks as its authors ran them (cvlab-columbia/zero123)."""
+"""Known calls of the original Zero123 (cvlab-columbia/zero123)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def noise(name: str, *shape: int) -> Array:
-    """One of the original's random inputs."""
+    """Return one of the original's random inputs."""
     return fill.noise(f"zero123_{name}", shape)
 
 
 def image() -> Array:
-    """The object's picture, (1, 3, 256, 256) float32, -1..1."""
+    """Return the object's picture, (1, 3, 256, 256) float32, -1..1."""
     return channels_first(fill.image("zero123", 256, 256).astype(np.float32) / 255 * 2 - 1)
 
 
 def clip_image() -> Array:
-    """The same as CLIP saw it, (1, 3, 224, 224): resized with align_corners and without antialiasing."""
+    """Return CLIP's input, (1, 3, 224, 224): the picture resized with align_corners and without antialiasing."""
     resized = F.interpolate(torch.from_numpy(image()), (224, 224), mode="bicubic", align_corners=True)
     return normalise(((resized + 1) / 2)[0].permute(1, 2, 0).numpy(), CLIP_MEAN, CLIP_STD)
 
 
 def cases(reference: Reference, network: str) -> Iterator[Case]:
-    """What is known of one of its four networks."""
+    """Yield the known calls of one of its four networks."""
     known = reference.outputs(LAYOUT)
     if network == "zero123_unet":
         yield from (_unet(known, "unet_out_ema", raw_weights=False), _unet(known, "unet_out_raw", raw_weights=True))

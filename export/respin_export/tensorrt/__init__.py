@@ -1,1 +1,1 @@
-"""TensorRT engines from a set of ONNX networks, each keyed by all that it was built from."""
+"""Build TensorRT engines from a set of ONNX networks, each keyed by its sources and options."""

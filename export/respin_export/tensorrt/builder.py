@@ -1,7 +1,7 @@
 """Build one engine, with either flavour of TensorRT.
 
-TensorRT keeps a pointer to the first logger that it is given for as long as the process lives, and its memory grows
-with each network: one process builds one engine (`respin_export.tensorrt.process`).
+TensorRT keeps a pointer to the first logger for the life of the process, and its memory grows with each network: one
+process builds one engine (`respin_export.tensorrt.process`).
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from respin_export.optimization_profile import InputShape
 from respin_export.tensorrt.flavours import CURRENT
 
 ReportPhase = Callable[[str, int, int], None]
-"""Told of progress: the phase, steps done, steps in all."""
+"""Callback with the phase, its steps done, and all its steps."""
 
 SCRATCH = re.compile(r"Total Activation Memory: (\d+) bytes")
-"""How TensorRT says, in its log alone, what an engine that it has built takes at its greatest shapes."""
+"""Line of TensorRT's log with an engine's scratch memory at its greatest shapes; there is no other source."""
 
 ERRORS_SAID = 3
-"""How many of TensorRT's complaints a sentence holds; the first says what is wrong, later ones follow from it."""
+"""Number of TensorRT's errors in a message; later errors follow from the first."""
 
 
 @dataclass(frozen=True)
 class EngineTask:
-    """What to build.
+    """The inputs and options of one build.
 
     Args:
-        network: Triton's name of it, for messages.
-        graph: the ONNX file; weights that it names lie beside it.
+        network: name of the network, for messages.
+        graph: the ONNX file, beside its external weights.
         profile: least, usual and greatest shape of every input.
-        engine: the file to write.
-        flavour: the module to build with.
-        capabilities: as `respin_export.tensorrt.flavours.target_capabilities` gives them.
-        timing_cache: file of measured kernel times to read and to write again; None = measure all.
-        workspace_bytes: most GPU memory that a layer may scratch in; None = all there is.
+        engine: file to write.
+        flavour: name of the TensorRT module.
+        capabilities: compute capabilities, from `respin_export.tensorrt.flavours.target_capabilities`.
+        timing_cache: file of measured kernel times to read and to update; None = measure all.
+        workspace_bytes: limit of scratch GPU memory for a layer; None = no limit.
     """
 
     network: str
@@ -56,13 +56,13 @@ def build_engine(trt: Any, task: EngineTask, report: ReportPhase) -> int | None:
     """Parse a graph, build its engine strongly typed (precision is the graph's own), and write it.
 
     Args:
-        trt: the module of the task's flavour.
-        task: what to build.
-        report: told of progress.
+        trt: module of the task's flavour.
+        task: inputs and options.
+        report: called with the progress.
 
     Returns:
-        bytes of GPU memory that one context of the engine takes beside its weights, at the greatest shapes of the
-        profile; None where TensorRT does not say.
+        Bytes of GPU memory of one execution context beside the weights, at the greatest shapes of the profile; None if
+        TensorRT does not report it.
 
     Raises:
         BuildFailed: TensorRT refuses the graph.
@@ -100,7 +100,7 @@ def _parser_refusal(task: EngineTask, errors: Sequence[Any]) -> str:
 
 def _builder_refusal(task: EngineTask, complaints: Sequence[str]) -> str:
     limit = task.workspace_bytes
-    # A compiled network scratches as one layer: a limit that is too low for it leaves no other way to build.
+    # A network compiled as one layer has no alternative if its scratch memory exceeds the limit.
     hint = (
         ""
         if limit is None
@@ -110,7 +110,7 @@ def _builder_refusal(task: EngineTask, complaints: Sequence[str]) -> str:
 
 
 def _first(complaints: Sequence[str]) -> str:
-    """The first complaints in one line."""
+    """Join the first errors in one line."""
     said = "; ".join(" ".join(complaint.split()) for complaint in complaints[:ERRORS_SAID])
     more = len(complaints) - ERRORS_SAID
     return f"{said}; and {more} more" if more > 0 else said or "it does not say why"
@@ -130,7 +130,7 @@ def _profile(builder: Any, network: Any, task: EngineTask) -> Any:
 
 
 def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> None:
-    # Without any, TensorRT-RTX builds for every GPU from 8.0 on.
+    # The default of TensorRT-RTX is every GPU from 8.0 on.
     if capabilities:
         config.num_compute_capabilities = len(capabilities)
     for index, capability in enumerate(capabilities):
@@ -155,7 +155,7 @@ def _write_timing_cache(config: Any, file: Path) -> None:
 
 def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
-        """Keeps TensorRT's complaints, of which a refusal is made, and what it says of the engine's memory."""
+        """A logger that collects TensorRT's errors and the scratch memory of the engine."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -173,7 +173,7 @@ def _logger(trt: Any) -> Any:
 
 def _progress_monitor(trt: Any, report: ReportPhase) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # TensorRT has no types
-        """Hands on the steps of every phase; phases lie within one another, the innermost moves fastest."""
+        """A progress monitor that reports the steps of every phase; phases are nested."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

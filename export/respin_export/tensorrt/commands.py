@@ -1,7 +1,7 @@
-"""`respin engines`.
+"""The command `respin engines`.
 
-The `respin` command imports this module for its `--help`, also where TensorRT is not installed: TensorRT is imported
-when the command runs.
+The `respin` command imports this module for its `--help`, also without TensorRT, which is imported when the command
+runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FLAVOURS_HELP = "; ".join(f"{name}: {summary}" for name, summary in FLAVOURS.it
 def engines(
     models: Annotated[Path, typer.Argument(metavar="SET", help="Folder of a set of ONNX files, e.g. models/full.")],
     *,
-    output: Annotated[Path, typer.Option(help="Folder of the set of engines to make or to complete.")],
+    output: Annotated[Path, typer.Option(help="Folder of the set of engines to create or to complete.")],
     network: Annotated[list[str] | None, typer.Option(help="Build this one; may be repeated. Default: all.")] = None,
     flavour: Annotated[
         str | None, typer.Option(help=f"{_FLAVOURS_HELP}. Default: the first that is installed.")
@@ -40,20 +40,20 @@ def engines(
     ] = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(help="File of measured kernel times, read and written: a second build is faster. tensorrt only."),
+        typer.Option(
+            help="File of measured kernel times, read and updated: it makes a second build faster. tensorrt only."
+        ),
     ] = None,
     workspace_mib: Annotated[
-        int | None, typer.Option(min=1, help="Most GPU memory that a layer may scratch in. Default: all there is.")
+        int | None, typer.Option(min=1, help="Limit of scratch GPU memory for a layer. Default: none.")
     ] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Replace engines that are stale or damaged, instead of refusing them.")
-    ] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace engines that are stale or damaged.")] = False,
 ) -> None:
     """Build TensorRT engines of a set's networks, in the precision of its ONNX files.
 
-    Each engine is built in a process of its own. One that is there and up to date is kept: run the same command again
-    after an interruption. One that was built from another graph, for other shapes, by another TensorRT or for another
-    GPU is refused.
+    Each engine is built in a process of its own. An engine that is up to date is kept, so the same command continues
+    after an interruption. An engine for another graph, other shapes, another TensorRT or another GPU is an error unless
+    --rebuild is given.
 
     For example:
 
@@ -104,7 +104,7 @@ def _print(report: EngineReport, console: Console) -> None:
     if engines and len(scratch) == len(engines):
         mib = (sum(record.size_bytes for record in engines) + sum(scratch)) / 2**20
         console.print(
-            f"Served together, one instance each, they take {mib:.0f} MiB of GPU memory: weights and scratch."
+            f"One instance of each engine takes {mib:.0f} MiB of GPU memory in all: weights and scratch memory."
         )
 
 
@@ -113,5 +113,5 @@ def _costs(record: EngineRecord) -> tuple[str, str, str, str]:
         f"{record.build_s:.1f}",
         f"{record.peak_rss_bytes / 2**20:.0f}",
         f"{record.size_bytes / 2**20:.1f}",
-        "not said" if record.scratch_bytes is None else f"{record.scratch_bytes / 2**20:.0f}",
+        "unknown" if record.scratch_bytes is None else f"{record.scratch_bytes / 2**20:.0f}",
     )

@@ -1,4 +1,4 @@
-"""Build the engines of a whole set: a set again, which `respin assemble --profile tensorrt` takes."""
+"""Build the engines of a set, as a set for `respin assemble --profile tensorrt`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Build = Callable[[EngineTask, ReportPhase], BuildCost]
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to build, beyond what the set says.
+    """Options of the build.
 
     Args:
         library: the TensorRT to build with.
-        capabilities: as `respin_export.tensorrt.flavours.target_capabilities` gives them.
+        capabilities: compute capabilities, from `respin_export.tensorrt.flavours.target_capabilities`.
         timing_cache: file of measured kernel times; None = measure all. TensorRT-RTX has none.
-        workspace_bytes: most GPU memory that a layer may scratch in; None = all there is.
-        rebuild: replace engines that are stale or damaged, instead of refusing them.
+        workspace_bytes: limit of scratch GPU memory for a layer; None = no limit.
+        rebuild: replace engines that are stale or damaged; else they are an error.
     """
 
     library: Library
@@ -39,14 +39,14 @@ class EngineOptions:
     rebuild: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a timing cache that would stay empty."""
+        """Check that the timing cache is used."""
         if self.timing_cache is not None and self.library.flavour == "tensorrt_rtx":
             raise InvalidInput("tensorrt_rtx times no kernels before an engine is loaded; leave out the timing cache")
 
 
 @dataclass
 class EngineReport:
-    """What became of each network that was asked for, by name."""
+    """The engines that were kept and built, and the errors, by network."""
 
     kept: dict[str, EngineRecord] = field(default_factory=dict)
     built: dict[str, EngineRecord] = field(default_factory=dict)
@@ -64,14 +64,14 @@ def build_engines(
 ) -> EngineReport:
     """Build engines of a set's networks into a set of their own; those that are up to date are kept.
 
-    One engine that fails does not stop the others. The manifest is written after each.
+    A failed engine does not stop the others. The manifest is written after each.
 
     Args:
         source: folder of a set of ONNX files.
-        output: folder of the set to make or to complete.
-        options: how to build.
-        networks: names; none = all of the set.
-        progress: network -> who is told of its progress.
+        output: folder of the set to create or to complete.
+        options: options of the build.
+        networks: names of networks; empty = all of the set.
+        progress: function from a network's name to the callback for its progress.
         build: builds one engine.
 
     Raises:
@@ -134,7 +134,7 @@ def _identity(source_set: ModelSet, name: str, options: EngineOptions) -> Engine
 def _up_to_date(
     output: Path, wanted: Mapping[str, EngineIdentity], chosen: Sequence[str], source: Path, options: EngineOptions
 ) -> dict[str, EngineRecord]:
-    """The engines that are there and as wanted, of all networks: a set is never a mixture."""
+    """Return the engines of all networks that are up to date; a stale one is an error, as a set must not mix builds."""
     records: dict[str, EngineRecord] = {}
     refused: dict[str, list[str]] = {}
     for name, identity in wanted.items():
@@ -155,7 +155,7 @@ def _up_to_date(
 
 
 def rebuild_command(source: Path, output: Path, options: EngineOptions, networks: Sequence[str]) -> str:
-    """The shell command that replaces engines of some networks; none = of all."""
+    """Return the shell command that rebuilds the engines of some networks; empty = of all."""
     words = ["respin", "engines", str(source), "--output", str(output), "--flavour", options.library.flavour]
     for capability in options.capabilities:
         words += ["--capability", capability.partition(":")[0]]

@@ -1,7 +1,7 @@
-"""Which TensorRT is installed, and which GPUs it can build for.
+"""Find the installed TensorRT, and the GPUs that it can build for.
 
-There are two flavours of one API. `tensorrt` builds for the GPU of the machine, and its engines are what Triton's
-backend serves; `tensorrt_rtx` builds ahead of time without a GPU, and its engines are finished where they are loaded.
+There are two flavours of one API. `tensorrt` builds for the GPU of the machine, and Triton's backend serves its
+engines; `tensorrt_rtx` builds ahead of time without a GPU, and its engines are compiled further when they are loaded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ FLAVOURS = {
     "tensorrt": "NVIDIA's container; builds for the GPU of this machine; what Triton serves",
     "tensorrt_rtx": "from PyPI; builds without a GPU, for many; Triton cannot load its engines",
 }
-"""Every flavour by the name of its module, the one that Triton serves first."""
+"""Description of each flavour by the name of its module; Triton serves the first."""
 
 TENSORRT_MISSING = "TensorRT is not installed; pip install 'respin[tensorrt]', or build in NVIDIA's TensorRT container"
-"""What to say where no flavour is installed."""
+"""Message if no flavour is installed."""
 
 CURRENT = "current"
-"""Instead of a compute capability: the GPU of this machine."""
+"""Value for the GPU of this machine in place of a compute capability."""
 
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h, `CUdevice_attribute`)."""
@@ -32,13 +32,12 @@ _MAJOR, _MINOR = 75, 76
 
 @dataclass(frozen=True)
 class Library:
-    """A TensorRT as it is installed.
+    """An installed TensorRT.
 
     Args:
         flavour: key of `FLAVOURS`, which is the module's name.
-        version: its own, e.g. "10.5.0".
-        targets: compute capabilities that it can be told to build for, e.g. "8.6"; none = it builds for the GPU of
-            the machine alone.
+        version: version of the module, e.g. "10.5.0".
+        targets: compute capabilities that it can build for, e.g. "8.6"; empty = only the GPU of the machine.
     """
 
     flavour: str
@@ -47,11 +46,11 @@ class Library:
 
     @classmethod
     def installed(cls, flavour: str | None = None, load: Callable[[str], Any] = importlib.import_module) -> Library:
-        """The TensorRT of this Python environment.
+        """Return the TensorRT of this Python environment.
 
         Args:
             flavour: key of `FLAVOURS`; None = the first that is installed.
-            load: module by name.
+            load: imports a module by name.
 
         Raises:
             InvalidInput: there is no such flavour.
@@ -78,10 +77,10 @@ class Library:
 
 
 def device_capability(driver: Any = None) -> str | None:
-    """Compute capability of the GPU that CUDA calls the first, e.g. "9.0"; None where there is none.
+    """Return the compute capability of CUDA's first GPU, e.g. "9.0"; None if there is none.
 
     Args:
-        driver: CUDA's driver library; None = the one of this machine.
+        driver: CUDA's driver library; None = that of this machine.
     """
     try:
         cuda = ctypes.CDLL("libcuda.so.1") if driver is None else driver
@@ -97,17 +96,17 @@ def device_capability(driver: Any = None) -> str | None:
 
 
 def target_capabilities(library: Library, wanted: Sequence[str], device: str | None) -> tuple[str, ...]:
-    """What an engine is to be built for.
+    """Return the compute capabilities to build an engine for.
 
     Args:
-        library: that builds it.
-        wanted: compute capabilities, or "current" alone; none = the library's default, which for TensorRT-RTX is
-            8.0 and later.
-        device: that of this machine's GPU; None = it has none.
+        library: the TensorRT that builds it.
+        wanted: compute capabilities, or "current" only; empty = the library's default, which for TensorRT-RTX is 8.0
+            and later.
+        device: compute capability of this machine's GPU; None = there is no GPU.
 
     Returns:
-        compute capabilities in rising order; "current:9.0" for this machine's GPU where others could be had; none
-        for TensorRT-RTX's default.
+        Compute capabilities in ascending order; "current:9.0" for this machine's GPU if the library has other targets;
+        empty for TensorRT-RTX's default.
 
     Raises:
         InvalidInput: the library cannot build for them here.

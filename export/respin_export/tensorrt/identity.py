@@ -1,4 +1,4 @@
-"""What an engine was built from and for, and the record of it beside the engine."""
+"""The identity of an engine, its sources and targets, and the record of it beside the engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from respin.model_set import NetworkFile, sha256_of
 from respin_export.optimization_profile import InputShape
 
 RECORD = "engine.json"
-"""Name of the record, in the engine's folder."""
+"""File name of the record in the engine's folder."""
 
 _KEY_DIGITS = 12
 
@@ -30,15 +30,15 @@ _PART_NAMES = {
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """Everything that an engine depends on: where any part differs, it is another engine.
+    """Everything that an engine depends on; a difference in any part makes another engine.
 
     Args:
-        network: Triton's name of it.
-        weights_sha256: of the graph and the weights beside it: `weights_sha256`.
-        precision: of the graph, "fp32" or "fp16".
-        shapes: of the optimization profile: `shapes_text`.
-        flavour: of TensorRT.
-        version: of TensorRT.
+        network: name of the network.
+        weights_sha256: hash of the graph and the weights beside it, from `weights_sha256`.
+        precision: number format of the graph, "fp32" or "fp16".
+        shapes: shapes of the optimization profile, from `shapes_text`.
+        flavour: flavour of TensorRT.
+        version: version of TensorRT.
         capabilities: compute capabilities, joined by commas; empty = the library's default.
     """
 
@@ -52,7 +52,7 @@ class EngineIdentity:
 
     @property
     def key(self) -> str:
-        """Short hash of all parts, for a file's name."""
+        """Short hash of all parts, for file names."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
 
     @property
@@ -61,7 +61,7 @@ class EngineIdentity:
         return f"model-{self.key}.plan"
 
     def differences(self, wanted: EngineIdentity) -> list[str]:
-        """A clause for each part in which this engine is not the one wanted."""
+        """Return a clause for each part in which this engine differs from the wanted one."""
         return [
             f"{_PART_NAMES[each.name]} {_brief(ours, theirs)}, wanted {_brief(theirs, ours)}"
             for each in fields(self)
@@ -70,7 +70,7 @@ class EngineIdentity:
 
 
 def _brief(part: str, other: str) -> str:
-    """As much of a part as tells it from another: of a SHA-256 the beginning, of shapes those that differ."""
+    """Shorten a part to its difference from another: the beginning of a SHA-256, the shapes that differ."""
     if len(part) == 64:
         return part[:_KEY_DIGITS]
     known = other.split("; ")
@@ -79,16 +79,15 @@ def _brief(part: str, other: str) -> str:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """What is known of an engine's file.
+    """The record of an engine's file.
 
     Args:
-        identity: what it was built from and for.
-        sha256: of the file, in hex.
-        size_bytes: of the file.
-        build_s: time from parsing to the file, in seconds.
-        peak_rss_bytes: most memory that the building process held.
-        scratch_bytes: GPU memory that one context takes beside the weights, at the greatest shapes; None where that
-            was not said.
+        identity: sources and targets of the engine.
+        sha256: hash of the file, in hex.
+        size_bytes: size of the file.
+        build_s: seconds from parsing to the written file.
+        peak_rss_bytes: peak memory of the building process.
+        scratch_bytes: GPU memory of one execution context beside the weights, at the greatest shapes; None = unknown.
     """
 
     identity: EngineIdentity
@@ -100,10 +99,10 @@ class EngineRecord:
 
     @classmethod
     def load(cls, folder: Path) -> EngineRecord | None:
-        """The record in an engine's folder; None where there is none.
+        """Read the record in an engine's folder; None if there is none.
 
         Raises:
-            ContractMismatch: it is not of this version's form.
+            ContractMismatch: this version cannot read it.
         """
         try:
             raw = json.loads((folder / RECORD).read_text())
@@ -116,17 +115,17 @@ class EngineRecord:
             ) from None
 
     def save(self, folder: Path) -> None:
-        """Write the record into the engine's folder, whole or not at all."""
+        """Write the record into the engine's folder, in one step."""
         draft = folder / f"{RECORD}.draft"
         draft.write_text(json.dumps(asdict(self), indent=1) + "\n")
         draft.replace(folder / RECORD)
 
     def exists(self, folder: Path) -> bool:
-        """Whether the engine's file is in its folder."""
+        """Return whether the engine's file is in its folder."""
         return (folder / self.identity.file_name).is_file()
 
     def refusal(self, folder: Path, wanted: EngineIdentity) -> str | None:
-        """Why the engine in a folder is not the one wanted, in words; None where it is."""
+        """Return why the engine in a folder is not the wanted one; None if it is."""
         if differences := self.identity.differences(wanted):
             return f"built for {'; for '.join(differences)}"
         path = folder / self.identity.file_name
@@ -136,13 +135,13 @@ class EngineRecord:
 
 
 def weights_sha256(files: Iterable[NetworkFile]) -> str:
-    """One SHA-256 for a network's graph and all weights beside it, in hex, wherever they lie."""
+    """Return one SHA-256 for a network's graph and the weights beside it, in hex, independent of their folder."""
     lines = (f"{Path(file.path).name} {file.sha256}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def shapes_text(profile: Mapping[str, tuple[InputShape, InputShape, InputShape]]) -> str:
-    """An optimization profile in one line, e.g. "image 1x3x32x32 1x3x256x256 4x3x512x512; ..."."""
+    """Write an optimization profile in one line, e.g. "image 1x3x32x32 1x3x256x256 4x3x512x512; ..."."""
     return "; ".join(
         " ".join([name, *("x".join(map(str, shape)) for shape in shapes)]) for name, shapes in profile.items()
     )

@@ -1,1 +1,1 @@
-"""The published checkpoints as files: their sources, fetching, checking, and random stand-ins of the same form."""
+"""The published checkpoints as files: list, fetch, verify, and synthesize random ones in the same layouts."""

@@ -1,7 +1,7 @@
-"""The five published checkpoints: who publishes which file, and what is known of each.
+"""The five published checkpoints: their publishers, files, sizes and checksums.
 
-Nothing here was measured by us. A size or checksum stands here only where somebody who holds the file says so; the
-comment beside it says who, and None says that nobody was found.
+Sizes and checksums are quoted, not measured here: the comment beside each names the source, and None means that no
+source was found.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from respin.errors import InvalidInput
 
 SHA256_DIGITS = 64
-"""Hexadecimal digits of a whole SHA-256."""
+"""Number of hexadecimal digits of a SHA-256."""
 
 DEFAULT_HUB = "https://huggingface.co"
-"""Where Hugging Face repositories are, unless HF_ENDPOINT says otherwise."""
+"""Default endpoint of Hugging Face repositories; HF_ENDPOINT overrides it."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class WeightFile:
     """One file of a checkpoint.
 
     Args:
-        path: within the checkpoint's folder.
-        size_bytes: None = unknown.
-        size_is_exact: False = computed from the number of values, or rounded by who says so.
-        sha256: in hex; fewer than 64 digits where only the first are published; None = unknown.
-        url: None = in the variant's Hugging Face repository, under the same path.
+        path: path within the checkpoint's folder.
+        size_bytes: size of the file; None = unknown.
+        size_is_exact: False = the size is computed from the number of values, or rounded by its source.
+        sha256: checksum in hex, or its first digits if no more are published; None = unknown.
+        url: address of the file; None = it is in the variant's Hugging Face repository, under the same path.
     """
 
     path: str
@@ -37,7 +37,7 @@ class WeightFile:
 
     @property
     def is_weights(self) -> bool:
-        """Whether it holds weights, not a configuration."""
+        """Whether the file holds weights, not a configuration."""
         return not self.path.endswith(".json")
 
 
@@ -46,9 +46,9 @@ class Variant:
     """One form in which a checkpoint is published.
 
     Args:
-        name: short.
-        summary: what it is, in a few words.
-        files: all that loading needs.
+        name: short name.
+        summary: description in a few words.
+        files: the files that loading needs.
         repository: owner/name on the Hugging Face Hub; None = every file has its own address.
         revision: commit of the repository.
     """
@@ -60,13 +60,13 @@ class Variant:
     revision: str = "main"
 
     def url(self, file: WeightFile, hub: str = DEFAULT_HUB) -> str:
-        """The address of one of its files."""
+        """Return the address of a file of the variant."""
         return file.url or f"{hub}/{self.repository}/resolve/{self.revision}/{file.path}"
 
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """A published checkpoint; its folder within the weights folder has its name."""
+    """A published checkpoint; its name is that of its folder in the weights folder."""
 
     name: str
     project: str
@@ -76,19 +76,19 @@ class PublishedCheckpoint:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A checkpoint in one of its forms."""
+    """A checkpoint and the chosen variant."""
 
     checkpoint: PublishedCheckpoint
     variant: Variant
 
     @property
     def name(self) -> str:
-        """As it is written on the command line."""
+        """Name on the command line, "checkpoint:variant"."""
         return f"{self.checkpoint.name}:{self.variant.name}"
 
 
 def choose(name: str) -> Chosen:
-    """The checkpoint that 'name' or 'name:variant' stands for; without a variant, its first.
+    """Return the checkpoint and variant for 'name:variant', or the first variant for 'name'.
 
     Raises:
         InvalidInput: there is no such checkpoint, or no such variant of it.
@@ -171,15 +171,15 @@ _SAM = PublishedCheckpoint(
 _ZERO123 = PublishedCheckpoint(
     "zero123",
     "https://github.com/cvlab-columbia/zero123",
-    "MIT for the repository; none is stated for these weights (allenai/objaverse-xl, issue 3)",
+    "MIT for the repository; none is stated for these weights",
     (
         Variant(
             "original",
             "Zero123-XL, Lightning's checkpoint with EMA and optimizer state",
             (
                 # Address: the README's; the authors' repository on the Hub was seen with the older 105000.ckpt and
-                # 165000.ckpt alone (issue 59). A checksum was asked for in issue 28 and never given. Size: 4 bytes for
-                # each value and each of Adam's two moments, as rounded by who lists the file.
+                # 165000.ckpt alone. No checksum is published. Size: 4 bytes for each value and each of Adam's two
+                # moments, as rounded in a public list.
                 WeightFile(
                     "zero123-xl.ckpt",
                     15_500_000_000,
@@ -230,7 +230,7 @@ _EDSR = PublishedCheckpoint(
 
 
 def _diffusers_files(unet: str, vae: str, text_encoder: str, bytes_each: int) -> tuple[WeightFile, ...]:
-    """A pipeline's files; their sizes computed from the number of values, their checksums given by the Hub alone."""
+    """Return the files of a pipeline; their sizes are computed, their checksums are only on the Hub."""
 
     def weights(path: str, values: int) -> WeightFile:
         return WeightFile(path, bytes_each * values, size_is_exact=False)

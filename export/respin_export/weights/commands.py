@@ -1,7 +1,7 @@
 """`respin weights`: list, fetch, verify and synthesize the published checkpoints.
 
-The `respin` command imports this module for its `--help`, also where the export extra is not installed: what the extra
-brings is imported inside the functions.
+The `respin` command imports this module for its `--help`, also without the export extra: modules of the extra are
+imported inside the functions.
 """
 
 from __future__ import annotations
@@ -28,33 +28,35 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help=(
-        "The published checkpoints that the full set is exported from: what there is, fetching it, checking it, and "
-        f"random stand-ins of the same form. Five are needed: {_ALL_NAMES}; about 22 GB, 15.5 of them Zero123's."
+        "The published checkpoints that the full set is exported from: list them, fetch them, verify them, or write "
+        f"random ones in the same layouts. Five are needed: {_ALL_NAMES}; about 22 GB, 15.5 of them Zero123's."
     ),
     epilog="""\b
 Examples:
-  respin weights list                                    what there is, from whom, under which licence
-  respin weights fetch                                   all five, into weights/; goes on where it was broken off
-  respin weights fetch sam inpaint:fp16                  these two, the second in its float16 form
+  respin weights list                                    files, publishers and licences
+  respin weights fetch                                   all five, into weights/
+  respin weights fetch sam inpaint:fp16                  these two, the second in float16
   respin weights fetch --from /media/disk                from a folder, without a network
-  respin weights verify                                  compare what is there with what is published
+  respin weights verify                                  compare the files with what is published
   respin weights synthesize --output trial --size mini   random weights in the same layouts, some 400 MB
 """,
 )
 
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME[:VARIANT]", help=f"Of {_ALL_NAMES}. Default: each in its first variant."),
+    typer.Argument(
+        metavar="NAME[:VARIANT]", help=f"Checkpoints: {_ALL_NAMES}. Default: all, each in its first variant."
+    ),
 ]
-WeightsOption = Annotated[Path, typer.Option(help="The weights folder; a sub-folder a checkpoint.")]
+WeightsOption = Annotated[Path, typer.Option(help="The weights folder, with a sub-folder for each checkpoint.")]
 
 
 @app.command("list")
 def list_checkpoints() -> None:
     """List the checkpoints with their variants, addresses, sizes, licences and checksums.
 
-    The first variant of each is the one that the other commands take where none is named. Where a size or checksum is
-    not published, that is said.
+    The other commands take the first variant unless another is named. Sizes and checksums that are not published are
+    marked as unknown.
     """
     for checkpoint in CATALOGUE.values():
         typer.echo(f"{checkpoint.name}: {checkpoint.project}\n  licence: {checkpoint.licence}")
@@ -80,8 +82,8 @@ def _size_text(file: WeightFile) -> str:
 
 def _checksum_text(variant: Variant, file: WeightFile) -> str:
     if file.sha256 is None:
-        told = "; the Hub gives it with the file" if variant.repository else ""
-        return f"SHA-256 not known here{told}"
+        on_hub = "; the Hub states it" if variant.repository else ""
+        return f"SHA-256 not known here{on_hub}"
     whole = len(file.sha256) == SHA256_DIGITS
     return f"SHA-256 {file.sha256}" if whole else f"SHA-256 begins {file.sha256} (no more is published)"
 
@@ -99,7 +101,7 @@ def fetch(
         Path | None,
         typer.Option("--from", metavar="DIR", help="Take DIR/<checkpoint>/<file> or DIR/<file>; no network is used."),
     ] = None,
-    tries: Annotated[int, typer.Option(min=1, help="In a row without progress, before giving up on a file.")] = 6,
+    tries: Annotated[int, typer.Option(min=1, help="Tries in a row without progress before giving up on a file.")] = 6,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Fetch checkpoints into the weights folder, and compare each with its published size and SHA-256.
@@ -111,7 +113,7 @@ def fetch(
     HF_ENDPOINT names a mirror of the Hugging Face Hub; HF_TOKEN is sent to the Hub's host, and to no other.
     """
     _require("httpx2", "huggingface_hub")
-    # The export extra brings what these import.
+    # These need the export extra.
     from respin_export.weights.download import RetryPolicy  # noqa: PLC0415
     from respin_export.weights.fetch import DownloadSource, Fetcher  # noqa: PLC0415
 
@@ -149,24 +151,29 @@ def verify(weights: WeightsOption = Path("weights")) -> None:
 def synthesize(
     names: NamesArgument = None,
     *,
-    output: Annotated[Path, typer.Option(help="Weights folder to make; one made by this command before is replaced.")],
+    output: Annotated[Path, typer.Option(help="Weights folder to write; earlier files of this command are replaced.")],
     size: Annotated[
         Literal["mini", "full"],
         typer.Option(help="mini: small widths, some 400 MB; full: the published shapes, 15 GB."),
     ] = "mini",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
     optimizer_state: Annotated[
-        bool, typer.Option("--optimizer-state", help="In Zero123's file as in the published one: 7 GB more at full.")
+        bool,
+        typer.Option(
+            "--optimizer-state",
+            help="Write Zero123's optimizer state as in the published file: 7 GB more at full size.",
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Write random weights in the very layouts of the published files, for tests and benchmarks.
+    """Write random weights in the layouts of the published files, for tests and benchmarks.
 
-    The answers of such networks mean nothing; their shapes, speed and precision are the published ones' (full), or
-    those of the contracts (mini; sizes.json says which image sizes it fixes). Memory stays under 3 GB at any size.
+    The outputs of such networks mean nothing. Their shapes and speed are those of the published weights (full), or of
+    smaller networks with the contracts' inputs and outputs (mini; sizes.json has its image sizes). Memory stays under
+    3 GB at any size.
     """
     _require("torch", "diffusers", "transformers")
-    # The export extra brings what this imports.
+    # This needs the export extra.
     from respin_export.weights.synthesize import Synthesizer  # noqa: PLC0415
 
     with _bars(quiet) as progress:

@@ -32,9 +32,9 @@ _VAE_WIDTH = {"mini": 32, "full": 128}
 _MULTIPLES = (1, 2, 4, 4)
 
 WINDOW = 7
-"""Of Swin, in cells a side."""
+"""Side of Swin's windows, cells."""
 
-# The width of the text encoder is what the UNet attends to; only the rest can be smaller.
+# The UNet's context has the width of the text encoder; only the rest can be smaller.
 _TEXT: dict[str, dict[str, int]] = {
     "mini": {"num_hidden_layers": 2, "intermediate_size": 256},
     "full": {"num_hidden_layers": 12, "intermediate_size": 3072},
@@ -78,7 +78,7 @@ _MODEL_INDEX = {
 
 
 def inpaint_configs(size: LayoutSize) -> dict[str, str]:
-    """The JSON files of the inpainting pipeline's folder, by path."""
+    """Return the JSON files of the inpainting pipeline's folder, by path."""
     return {
         "model_index.json": json.dumps(_MODEL_INDEX, indent=1),
         "scheduler/scheduler_config.json": json.dumps(_SCHEDULER, indent=1),
@@ -92,8 +92,8 @@ def inpaint_tensors(size: LayoutSize, dtype: torch.dtype) -> dict[str, Layout]:
     """Return the tensors of the inpainting pipeline, by sub-folder.
 
     Args:
-        size: of all widths.
-        dtype: of all floats.
+        size: size of the network.
+        dtype: type of the floats.
     """
     return {
         "unet": _layout(_unet(size), dtype),

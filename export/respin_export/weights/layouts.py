@@ -1,4 +1,4 @@
-"""Which tensors each checkpoint file holds, at the published size and at a mini one.
+"""The tensors of each checkpoint file, at the published size and at a mini one.
 
 A layout is a state dict of tensors on torch's meta device: names, shapes and dtypes without values. `layouts.json.xz`
 holds the names and shapes of the authors' classes, {checkpoint: {size: {name: shape}}}; where a tensor is not float32,
@@ -100,12 +100,12 @@ def inpaint_ckpt(size: LayoutSize, text_encoder: Layout) -> Layout:
     That it has none follows from its size: 4 bytes for each value of UNet, VAE and text encoder.
 
     Args:
-        size: of all widths.
-        text_encoder: its tensors, as transformers' checkpoints name them.
+        size: size of the network.
+        text_encoder: tensors of the text encoder, under the names of transformers' checkpoints.
     """
     tensors = {key: tensor for key, tensor in zero123(size).items() if key.startswith((_UNET, _VAE)) or "." not in key}
     first = f"{_UNET}input_blocks.0.0.weight"
-    # Latents, mask and the masked image's latents, where Zero123 has two times latents.
+    # Latents, mask and the masked image's latents; Zero123 has two latents.
     tensors[first] = _meta((tensors[first].shape[0], 9, *tensors[first].shape[2:]))
     return tensors | {f"cond_stage_model.transformer.{key}": tensor for key, tensor in text_encoder.items()}
 

@@ -1,4 +1,4 @@
-"""Comparing files with what is known of them."""
+"""Compare files with the catalogue."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from respin.model_set import sha256_of
 from respin_export.weights.catalogue import CATALOGUE, SHA256_DIGITS, Chosen, WeightFile
 
 RECEIPTS = "fetched.json"
-"""In the weights folder: what `respin weights fetch` brought, from where, and its SHA-256."""
+"""File in the weights folder with the source and SHA-256 of each file that `respin weights fetch` wrote."""
 
 SYNTHESIZED = "synthesized.json"
-"""In a weights folder that `respin weights synthesize` made: how."""
+"""File in a weights folder of `respin weights synthesize` with its options."""
 
 
 ROUGHLY = 0.05
-"""How far a size that is not known exactly may be off, as a share of it."""
+"""Allowed error of a size that is not known exactly, as a share of it."""
 
 
 @dataclass(frozen=True)
 class FileFinding:
-    """What comparing one file showed.
+    """The result of comparing one file.
 
     Args:
         name: "<checkpoint>:<variant>".
-        path: within the weights folder.
-        verdict: "ok" everything known agrees, and a checksum is known; "unproved" nothing disagrees, but no checksum
-            is known; "wrong"; "missing".
-        reason: in words.
+        path: path within the weights folder.
+        verdict: "ok" = a checksum agrees; "unproved" = nothing disagrees, but no checksum is known; "wrong"; "missing".
+        reason: sentence for people.
     """
 
     name: str
@@ -45,11 +44,11 @@ def check(path: Path, file: WeightFile) -> None:
     """Compare a file with the catalogue.
 
     Args:
-        path: of the file, which is there.
-        file: what is known of it.
+        path: path of the file, which exists.
+        file: entry of the catalogue.
 
     Raises:
-        ContractMismatch: its size or SHA-256 is another.
+        ContractMismatch: its size or SHA-256 differs.
     """
     size, published = path.stat().st_size, file.size_bytes
     tolerance = 0 if file.size_is_exact else ROUGHLY
@@ -63,9 +62,9 @@ def check(path: Path, file: WeightFile) -> None:
 
 
 def findings(weights: Path) -> Iterator[FileFinding]:
-    """Compare all that lies in a weights folder with the catalogue, file by file.
+    """Compare the files of a weights folder with the catalogue.
 
-    Of each checkpoint, the variants of which at least one file of weights is there; where there is none, its first.
+    Of each checkpoint, these are the variants with at least one file of weights, or the first if there is none.
     """
     receipts = read_receipts(weights)
     for checkpoint in CATALOGUE.values():
@@ -84,7 +83,7 @@ def _finding(weights: Path, chosen: Chosen, file: WeightFile, receipts: Mapping[
     relative = f"{chosen.checkpoint.name}/{file.path}"
     path = weights / relative
     if not path.is_file():
-        return FileFinding(chosen.name, relative, "missing", f"`respin weights fetch {chosen.name}` brings it")
+        return FileFinding(chosen.name, relative, "missing", f"fetch it with `respin weights fetch {chosen.name}`")
     try:
         check(path, file)
     except ContractMismatch as error:
@@ -100,7 +99,7 @@ def _what_agrees(file: WeightFile) -> str:
 
 
 def _against_receipt(chosen: Chosen, relative: str, path: Path, receipt: Mapping[str, Any] | None) -> FileFinding:
-    """What can be said of a file whose checksum the catalogue does not know."""
+    """Compare a file without a checksum in the catalogue with its receipt."""
     unknown = "no SHA-256 is published"
     if receipt is None:
         return FileFinding(chosen.name, relative, "unproved", f"{unknown}; {path.stat().st_size} bytes are there")
@@ -112,7 +111,7 @@ def _against_receipt(chosen: Chosen, relative: str, path: Path, receipt: Mapping
 
 
 def read_receipts(weights: Path) -> dict[str, Any]:
-    """What was fetched into a weights folder: path within it -> url, size_bytes, sha256, checked_against.
+    """Read the receipts of a weights folder: url, size_bytes, sha256 and checked_against by path.
 
     Raises:
         ContractMismatch: the file of receipts cannot be read.
