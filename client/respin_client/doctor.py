@@ -31,7 +31,7 @@ from respin_client.client import DEFAULT_URL, Client
 BASE = "client"
 """Name of the installation without extras."""
 
-PORTS = {8000: "HTTP", 8001: "gRPC", 8002: "metrics"}
+PORTS = {8001: "gRPC", 8002: "metrics"}
 """Triton's default ports."""
 
 TRITON_CONTAINER = Path("/opt/tritonserver")
