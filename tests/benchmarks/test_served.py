@@ -25,8 +25,8 @@ def test_a_server_that_is_not_there_is_told_of(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-SMALL = ["--steps", "4", "--background-steps", "4"]
-LOADED = [*SMALL, *["--repeats", "1", "--concurrency", "2", "--least-jobs", "2", "--jobs-each", "1"]]
+SMALL = ["--sampler", "ddim", "--steps", "4", "--background-steps", "4"]
+LOADED = [*SMALL, "--repeats", "1", "--concurrency", "2", "--least-jobs", "2", "--jobs-each", "1"]
 
 
 @pytest.fixture(scope="module")
