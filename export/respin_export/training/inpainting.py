@@ -1,4 +1,4 @@
-"""The mini set's inpainting: the latents of a room with a hole to the latents of the empty room."""
+"""Training of the mini set's inpainting, from the latents of a room with a hole to those of the empty room."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOLES = 2
 """Holes in each room: the object's own, and that of an object of another photo."""
 
 DILATE_PX = 50
-"""By how much a hole is wider than its object: the job's default."""
+"""Width by which a hole exceeds its object, px: the job's default."""
 
 HOLE_SEED = 0
 
@@ -37,7 +37,7 @@ STRIDE = 8
 GREY = 128
 
 OUTSIDE_WEIGHT = 0.05
-"""Of the known latents in the loss: they are given."""
+"""Weight of the known latents in the loss: they are inputs."""
 
 
 def grown(mask: Array, width_px: int) -> Array:
@@ -46,11 +46,11 @@ def grown(mask: Array, width_px: int) -> Array:
 
 
 def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array, Array, Array]:
-    """Cut out what the inpainting sees of a photo, as the job does.
+    """Crop the inpainting's part of a photo, as the job does.
 
     Args:
         photo: (H, W, 3) uint8, with its objects.
-        background: (H, W, 3) uint8, what is to appear in the hole.
+        background: (H, W, 3) uint8, the target inside the hole.
         hole: (H, W) bool.
 
     Returns:
@@ -75,7 +75,7 @@ def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array,
 
 
 def encode_rooms(encoder: MiniVaeEncoder, chunk: Mapping[str, Array]) -> dict[str, Array]:
-    """Cut `HOLES` holes into each photo of a chunk of `PHOTOS` and encode what the network sees.
+    """Cut `HOLES` holes into each photo of a chunk of `PHOTOS` and encode the network's inputs and targets.
 
     Returns:
         wanted and known (N, HOLES, 4, h, w) float16, repaint (N, HOLES, 1, h, w) bool.
@@ -96,7 +96,7 @@ def encode_rooms(encoder: MiniVaeEncoder, chunk: Mapping[str, Array]) -> dict[st
 def _rooms(
     chunk: Mapping[str, Array], index: int, generator: np.random.Generator
 ) -> tuple[list[Array], list[Array], list[Array]]:
-    """The crops of one photo: (wanted, masked, repaint), one of each hole."""
+    """Return the crops of one photo, (wanted, masked, repaint), one for each hole."""
     photo, background = chunk["photo"][index], chunk["background"][index]
     found: tuple[list[Array], list[Array], list[Array]] = ([], [], [])
     for hole_of in range(HOLES):
@@ -104,7 +104,7 @@ def _rooms(
         mask = chunk["masks"][index if own else int(generator.integers(len(chunk["photo"]))), 0]
         if not own and generator.random() < 0.5:
             mask = mask[:, ::-1].copy()
-        # A hole elsewhere is cut into the room without the object, so that nothing of it is asked for.
+        # A hole elsewhere is cut into the room without the object, so that its target has no object.
         for part, array in zip(
             found, room_with_hole(photo if own else background, background, grown(mask, DILATE_PX)), strict=True
         ):
@@ -117,8 +117,8 @@ class InpaintTask:
     """Train the background's UNet on cached latents.
 
     Args:
-        data: folder of all data sets; `rooms-latents` and `rooms-held-out-latents` are read.
-        decoder: of the trained VAE, for the evaluation.
+        data: folder of the data sets; `rooms-latents` and `rooms-held-out-latents` are read.
+        decoder: decoder of the trained VAE, for the evaluation.
     """
 
     data: Path
@@ -141,7 +141,7 @@ class InpaintTask:
         }
 
     def build(self) -> nn.Module:
-        """Make the UNet."""
+        """Build the UNet."""
         return MiniInpaintUNet()
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
@@ -169,7 +169,7 @@ class InpaintTask:
         return each.mean()
 
     def evaluate(self, module: Any) -> Metrics:
-        """PSNR of the repaired hole in dB, one step and 12 steps."""
+        """Measure the PSNR of the repaired hole in dB, with one step and with 12."""
         wanted, mask = self._held["wanted"], self._held["repaint"]
         truth = decode(self.decoder, wanted)
         hole = nn.functional.interpolate(mask, scale_factor=float(STRIDE))
@@ -177,7 +177,7 @@ class InpaintTask:
         return {"score": metrics["hole_12"], **metrics}
 
     def _painted(self, module: MiniInpaintUNet, steps: int) -> Tensor:
-        """Pictures of the rooms that the network samples."""
+        """Return pictures of the rooms that the network samples."""
         known, mask = self._held["known"], self._held["repaint"]
         tokens = torch.randn(len(known), 2, CONTEXT_WIDTH, generator=torch.Generator().manual_seed(6))
         latents = ddim(

@@ -1,4 +1,4 @@
-"""Pairs of views for the novel view's network, as the job makes them: the input a cut-out with imperfect edges."""
+"""Render pairs of views for the novel view's network; like the job's, the input is a cut-out with imperfect edges."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from respin_export.mini.sizes import SIZES
 from respin_export.training.scenes import DataSet
 
 INPUTS, TARGETS = 2, 2
-"""Views of an object that are turned, and views that each is turned to."""
+"""Number of input views of an object, and of target views for each."""
 
 MOST_AZIMUTH, MOST_POLAR = 92.0, 12.0
 """Largest camera moves, degrees."""
 
 ELEVATIONS = (4.0, 38.0)
-"""Between which the camera stays, degrees."""
+"""Range of the camera's elevation, degrees."""
 
 COVERAGE_SIDE = SIZES.view_side // 8
 
@@ -35,7 +35,7 @@ def render_views(seeds: Sequence[int]) -> Mapping[str, Array]:
 
     Returns:
         input and ragged (N, 2, side, side, 3) uint8: the views to turn, exact and with the faults of a cut-out; target
-        (N, 2, 2, side, side, 3) uint8: what each is turned to, at its scale; coverage (N, 2, side / 8, side / 8) and
+        (N, 2, 2, side, side, 3) uint8: the target views, at its scale; coverage (N, 2, side / 8, side / 8) and
         target_coverage (N, 2, 2, side / 8, side / 8) uint8, 255 where the object fills the cell; azimuth and polar
         (N, 2, 2) float32, degrees; kind (N,) int8.
     """
@@ -91,7 +91,7 @@ def cut_out(image: Array, mask: Array, generator: np.random.Generator) -> Array:
     Args:
         image: (side, side, 3) uint8 on white.
         mask: (side, side) bool: the object.
-        generator: decides the faults.
+        generator: source of randomness.
 
     Returns:
         (side, side, 3) uint8.
@@ -123,7 +123,7 @@ def _shifted(image: Array, scale: float, shift_px: Array) -> Array:
 
 
 def coverage(mask: Array) -> Array:
-    """Share of each 8 x 8 pixels that a mask covers: (side, side) bool to (side / 8, side / 8) uint8, 0..255."""
+    """Return the share of each 8 x 8 pixels that a mask covers: (side, side) bool to (side / 8, side / 8) uint8, 0..255."""
     cells = len(mask) // COVERAGE_SIDE
     blocks = mask.reshape(COVERAGE_SIDE, cells, COVERAGE_SIDE, cells)
     shares: Array = np.rint(255 * blocks.mean(axis=(1, 3))).astype(np.uint8)

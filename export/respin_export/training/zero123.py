@@ -1,4 +1,4 @@
-"""The mini set's Zero123: the latents of a view and a camera move to the latents of the view from there."""
+"""Training of the mini set's Zero123, from a view's latents and a camera move to the latents of the view from there."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from respin_export.training.views import VIEWS
 CAMERA_NUMBERS = 4
 
 RAGGED_SHARE = 0.6
-"""Of the inputs that have the faults of a cut-out."""
+"""Share of the inputs with the faults of a cut-out."""
 
 CONTEXT_NOISE = 0.02
-"""Deviation of noise on the context: what the untrained image tower adds to it in the job."""
+"""Standard deviation of noise on the context: the untrained image tower adds as much in the job."""
 
 
 class ViewNetwork(nn.Module):
-    """What is trained: the UNet, and the camera's part of the projection behind CLIP."""
+    """The trained layers: the UNet, and the camera's part of the projection after CLIP."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ViewNetwork(nn.Module):
 
 
 def encode_views(encoder: MiniVaeEncoder, chunk: Mapping[str, Array]) -> dict[str, Array]:
-    """Encode a chunk of `VIEWS`: pictures become latents, (N, ..., 4, h, w) float16, the rest stays."""
+    """Encode a chunk of `VIEWS`: pictures become latents, (N, ..., 4, h, w) float16, other arrays are kept."""
     encoded = {}
     for name in ("input", "ragged", "target"):
         pictures = chunk[name]
@@ -67,8 +67,8 @@ class Zero123Task:
     """Train the novel view's UNet on cached latents.
 
     Args:
-        data: folder of all data sets; `views-latents` and `views-held-out-latents` are read.
-        decoder: of the trained VAE, for the evaluation.
+        data: folder of the data sets; `views-latents` and `views-held-out-latents` are read.
+        decoder: decoder of the trained VAE, for the evaluation.
     """
 
     data: Path
@@ -88,7 +88,7 @@ class Zero123Task:
         self._held = _held_out(self.data)
 
     def build(self) -> nn.Module:
-        """Make the UNet and the camera's projection."""
+        """Build the UNet and the camera's projection."""
         return ViewNetwork()
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
@@ -113,7 +113,7 @@ class Zero123Task:
         }
 
     def loss(self, module: Any, batch: Batch) -> Tensor:
-        """Compare predicted with true clean latents, the object's cells before white."""
+        """Compare predicted with true clean latents, with more weight on the object's cells."""
         wanted = batch["wanted"]
         noisy = add_noise(wanted, batch["timestep"])
         with torch.autocast(wanted.device.type, torch.bfloat16):
@@ -123,7 +123,7 @@ class Zero123Task:
         return weighted.mean()
 
     def evaluate(self, module: Any) -> Metrics:
-        """One-step and 12-step predictions on held-out views against copying the input."""
+        """Measure one-step and 12-step predictions on held-out views against copying the input."""
         known, wanted, camera, pictures, mask = self._held
         once = self._turned(module, known, camera, steps=1)
         often = self._turned(module, known, camera, steps=12)
@@ -141,7 +141,7 @@ class Zero123Task:
         }
 
     def _turned(self, module: Any, known: Tensor, camera: Tensor, *, steps: int) -> Tensor:
-        """Pictures of the views that the network samples."""
+        """Return pictures of the views that the network samples."""
         latents = ddim(
             lambda noisy, timestep, guidance: module(noisy, timestep, camera, known, guidance),
             known.shape,
@@ -152,7 +152,7 @@ class Zero123Task:
 
 
 def _held_out(data: Path, count: int = 96) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Ragged inputs, true latents, cameras, true pictures and masks of held-out views, one of each object."""
+    """Return ragged inputs, true latents, cameras, true pictures and masks of held-out views, one of each object."""
     latents, pictures = Chunks(data / "views-held-out-latents"), VIEWS.held(data)
     known, wanted, camera, images = [], [], [], []
     for index in range(count):
