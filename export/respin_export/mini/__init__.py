@@ -1,4 +1,4 @@
-"""The mini set: the ten networks with small insides, trained on rendered scenes, and the contracts of the full ones.
+"""The mini set: ten small networks with the contracts of the full ones, trained on rendered scenes.
 
-Everything above the contracts can be run and tested with it on one CPU core: `python -m respin_export.mini`.
+It runs on one CPU core, for tests and demos. `python -m respin_export.mini` writes it.
 """

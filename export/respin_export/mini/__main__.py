@@ -1,4 +1,4 @@
-"""Make the mini set: `python -m respin_export.mini [--output FOLDER] [--only NAME] [--runs FOLDER]`.
+"""Write the mini set: `python -m respin_export.mini [--output FOLDER] [--only NAME] [--runs FOLDER]`.
 
 Ten small networks of the published architectures, trained on rendered scenes by `respin train`, exported to ONNX by
 the contracts and compared with the modules that they were made from.
@@ -37,21 +37,21 @@ leaves file and manifest as they were.
 """
 
 KNOWS = "rendered scenes"
-"""What the networks of this set were trained on."""
+"""The data that the networks of this set were trained on."""
 
 
 def export_mini(folder: Path, names: Sequence[str], runs: Path, progress: Progress) -> None:
     """Export networks of the mini set and record them in its manifest.
 
     Args:
-        folder: of the set; `<network>/model.onnx` and `manifest.json` are written into it.
-        names: of the networks; the records of others are kept.
+        folder: folder of the set; `<network>/model.onnx` and `manifest.json` are written into it.
+        names: names of the networks; the records of others are kept.
         runs: folder of the training runs.
-        progress: shows one step a network.
+        progress: shows one step for each network.
 
     Raises:
-        ContractMismatch: a graph does not keep to its contract.
-        ExportMismatch: a graph computes something else than its module.
+        ContractMismatch: a graph does not match its contract.
+        ExportMismatch: a graph does not compute what its module computes.
     """
     task = progress.add_task("mini set", total=len(names))
     writer = SetWriter.open(folder, name="mini", precision="fp32", sizes=SIZES)
@@ -78,7 +78,7 @@ def keep_runs(runs: Path, kept: Path) -> None:
 
     Args:
         runs: folder of the runs.
-        kept: folder that they are copied to.
+        kept: destination folder.
     """
     for run in sorted({run for run, _ in TRAINED.values()}):
         for name in (WEIGHTS, CURVE):
@@ -88,7 +88,7 @@ def keep_runs(runs: Path, kept: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the set; return 1 if a network was refused."""
+    """Write the set, and return the exit status: 1 if the export of a network failed."""
     parser = argparse.ArgumentParser(
         prog="python -m respin_export.mini",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""The CLIP towers of the mini set. They are not trained: of `clip_vision` only the camera's projection is.
+"""The CLIP towers of the mini set. They are random, except the camera's projection of `clip_vision`.
 
 The novel view's network sees the object by its latents, so the image tower adds hardly anything to the context.
 """
@@ -31,20 +31,20 @@ TEXT: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "hidden_act": "quick_gelu",
-    # Within the folded vocabulary; they only steer the pooled output, which no contract has.
+    # Within the folded vocabulary; they affect only the pooled output, which no contract has.
     "bos_token_id": 0,
     "eos_token_id": 1,
 }
 
 EMBEDDING_WEIGHT = 0.01
-"""Deviation of the weights by which the untrained image embedding enters the context."""
+"""Standard deviation of the weights by which the untrained image embedding enters the context."""
 
 
 def clip_vision(camera: nn.Linear | None = None) -> ClipVision:
     """Build the network of the contract `clip_vision`.
 
     Args:
-        camera: the trained projection of the camera's four numbers to the context; None leaves it random.
+        camera: trained projection of the camera's four numbers to the context; None = random.
     """
     model = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
     width = VISION["projection_dim"]
@@ -62,6 +62,6 @@ def clip_text() -> ClipText:
     width = TEXT["hidden_size"]
     model = CLIPTextModel(CLIPTextConfig(vocab_size=FOLDED_VOCABULARY, max_position_embeddings=PROMPT_TOKENS, **TEXT))
     model.embeddings.token_embedding = FoldedEmbedding(width)
-    # The contract's width at the very end, so that everything before it stays narrow.
+    # Only the last layer has the contract's width; those before stay narrow.
     model.final_layer_norm = nn.Sequential(model.final_layer_norm, nn.Linear(width, CONTEXT_WIDTH))
     return ClipText(model)

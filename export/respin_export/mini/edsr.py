@@ -1,8 +1,7 @@
 """The mini set's EDSR: the paper's class, small, and the leaner form of it that is trained.
 
-Nothing but shuffles lies between the three convolutions of EDSR's tail, so a single one of 3 x 3 that makes all 48
-numbers of a pixel is a tail too, at a third of the arithmetic. `TrainedEdsr` learns that one; `to_edsr` writes it into
-the three.
+The three convolutions of EDSR's tail have only shuffles between them, so a single one of 3 x 3 for all 48 outputs of a
+pixel can replace them, at a third of the arithmetic. `TrainedEdsr` learns that one; `to_edsr` writes it into the three.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from respin_export.networks.edsr import DIV2K_MEAN, SCALE, Edsr
 EDSR: dict[str, Any] = {"blocks": 12, "features": 32, "residual_scale": 1.0}
 
 LEVELS = 127.5
-"""Levels of RGB that are 1 within the network that is trained."""
+"""Levels of RGB that are 1 inside the trained network."""
 
 COLOURS = 3
 
@@ -26,7 +25,7 @@ COLOURS = 3
 class TrainedEdsr(nn.Module):
     """EDSR with a tail of one convolution, on colours of about unit range.
 
-    Before training it enlarges bilinearly: the head passes the colours on, the body adds nothing.
+    Before training it enlarges bilinearly: the head copies the colours, the body adds zero.
     """
 
     mean: Tensor
@@ -55,7 +54,7 @@ class TrainedEdsr(nn.Module):
             tail[0][colour * SCALE**2 : (colour + 1) * SCALE**2, colour] = kernels
 
     def forward(self, image: Tensor) -> Tensor:
-        """As `respin_export.networks.edsr.Edsr.forward`; in training, the body computes in bfloat16."""
+        """Enlarge pictures like `respin_export.networks.edsr.Edsr`; in training, the body computes in bfloat16."""
         features = self.head((image - self.mean) / LEVELS)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             residual = self.body(features)
@@ -65,10 +64,10 @@ class TrainedEdsr(nn.Module):
 
 @torch.no_grad()
 def to_edsr(trained: TrainedEdsr) -> Edsr:
-    """Write trained weights into the class of the contract; both compute the same.
+    """Write trained weights into the class of the contract, which computes the same.
 
-    The tail's first convolution makes 12 numbers for each of 2 x 2 pixels; its second only distributes them to 4 x 4,
-    and its third passes three channels on.
+    The tail's first convolution computes 12 numbers for each of 2 x 2 pixels; its second distributes them to 4 x 4, and
+    its third copies three channels.
     """
     edsr = Edsr(**EDSR)
     edsr.head.load_state_dict(trained.head.state_dict())
@@ -98,19 +97,19 @@ def to_edsr(trained: TrainedEdsr) -> Edsr:
 
 
 def _weights(convolution: nn.Module) -> tuple[Tensor, Tensor]:
-    """Kernels and biases of a convolution."""
+    """Return kernels and biases of a convolution."""
     return convolution.get_parameter("weight"), convolution.get_parameter("bias")
 
 
 def _pass_on(channels: int, channel: int) -> Tensor:
-    """Kernel (C, 3, 3) that copies one channel."""
+    """Return the kernel (C, 3, 3) that copies one channel."""
     kernel = torch.zeros(channels, 3, 3)
     kernel[channel, 1, 1] = 1
     return kernel
 
 
 def _bilinear_kernels() -> Tensor:
-    """Kernels (16, 3, 3) of bilinear enlargement, in `pixel_shuffle`'s order."""
+    """Return the kernels (16, 3, 3) of bilinear enlargement, in `pixel_shuffle`'s order."""
     offsets = (torch.arange(SCALE) + 0.5) / SCALE - 0.5
     weights = (1 - (offsets[:, None] - torch.tensor([-1.0, 0.0, 1.0])).abs()).clamp(min=0)
     return torch.einsum("yi,xj->yxij", weights, weights).flatten(0, 1)

@@ -1,6 +1,6 @@
-"""Random values where the libraries' own would hide half of a network or make it blind.
+"""Random initial values where the libraries' own would disable parts of a network.
 
-They leave zero what training is to move, and spread SAM's weights as for a checkpoint that overwrites them.
+The libraries start some weights at zero for training, and SAM's near zero for a checkpoint to overwrite.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _GROUNDING_DINO_SPREADS = {
 _SAM_SPREADS = {"rel_pos_h": 0.2, "rel_pos_w": 0.2, "pos_embed": 0.2, "positional_embedding": 1.0}
 
 FUSION_SHARE = 0.3
-"""Of GroundingDINO's vision_param and text_param, 1e-4 at first: image and text would not meet."""
+"""Value of GroundingDINO's vision_param and text_param; at the library's 1e-4, image and text would not interact."""
 
 
 @torch.no_grad()
 def fill_grounding_dino(model: GroundingDinoForObjectDetection) -> None:
-    """Let boxes, sampling points and the fusion of image and text depend on their inputs."""
+    """Fill GroundingDINO's weights so that boxes, sampling points and fusion depend on their inputs."""
     _spread(model, _GROUNDING_DINO_SPREADS)
     for name, parameter in model.named_parameters():
         if name.endswith(("vision_param", "text_param")):
@@ -32,9 +32,9 @@ def fill_grounding_dino(model: GroundingDinoForObjectDetection) -> None:
 
 @torch.no_grad()
 def fill_sam(model: SamModel) -> None:
-    """Give SAM's weights the spread that torch gives them, and fill the positions.
+    """Fill SAM's weights with torch's default spread, and its positions.
 
-    The library's spread of 1e-10 is meant to be overwritten by a checkpoint; from it, nothing is learnt.
+    The library's spread of 1e-10 is meant to be overwritten by a checkpoint; training cannot start from it.
     """
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):

@@ -1,13 +1,13 @@
-"""The GroundingDINO of the mini set: transformers' class with small insides, which knows four kinds of furniture.
+"""The GroundingDINO of the mini set: transformers' class at a small size, which knows four kinds of furniture.
 
-What it does differently from the published one:
+Differences from the published one:
 
 * The backbone is ConvNeXt instead of Swin: on a CPU it costs less and learns as fast.
-* Words that it was trained to find have embeddings of their own; all other words share a few.
-* Queries do not see one another and share one embedding, so that a hundred of them in training and nine hundred in
-  use are the same function.
+* Words of the training have embeddings of their own; all other words share a few.
+* Queries do not attend to one another and share one embedding, so that a hundred of them in training and nine hundred
+  in use compute the same function.
 * Inside the graph, the image is padded to multiples of 32, and its height and width are two more channels: the
-  network measures in pixels and answers in fractions of the image.
+  network measures in pixels and returns fractions of the image.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ SHARED_ROWS = 40
 """Embeddings that all other word pieces share."""
 
 STRIDE = 32
-"""The sides of the image that the backbone sees are multiples of this; ConvNeXt drops rows and columns beyond."""
+"""The sides of the image that the backbone sees are multiples of this; ConvNeXt drops the rest."""
 
 TYPICAL_SIDE = 256.0
-"""Sides are given to the network as the logarithm of their ratio to this, px."""
+"""Reference side, px: the input channels hold the logarithm of the ratio of each side to it."""
 
 TEXT_WIDTH = 64
 CONVNEXT: dict[str, Any] = {
@@ -99,7 +99,7 @@ INITIAL_LOGIT = -4.0
 
 
 class WordEmbedding(nn.Embedding):
-    """Embedding with rows for the words that the network knows, and few rows that all other words share."""
+    """An embedding with rows for the words that the network knows, and few rows that all other words share."""
 
     rows: Tensor
 
@@ -115,7 +115,7 @@ class WordEmbedding(nn.Embedding):
 
 
 class SharedQueries(nn.Module):
-    """One learned embedding, (1, width), for any number of queries."""
+    """A learned embedding, (1, width), for any number of queries."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class SharedQueries(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(count, width): the embedding of each query."""
+        """Return the embedding of each query, (count, width)."""
         return self.row.expand(self.count, -1)
 
 
@@ -132,7 +132,7 @@ class MiniGroundingDino(GroundingDino):
     """The network of the contract `grounding_dino`, for images of any size.
 
     Args:
-        model: as `grounding_dino_model` makes it.
+        model: model from `grounding_dino_model`.
     """
 
     def forward(
@@ -168,12 +168,12 @@ def pad_with_sides(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sides(width: int, height: int, like: Tensor) -> Tensor:
-    """(2,): width and height, as tensors that stay symbolic while a graph is traced."""
+    """Return width and height, (2,), as tensors that stay symbolic while a graph is traced."""
     return torch.stack([torch.scalar_tensor(side, dtype=like.dtype, device=like.device) for side in (width, height)])
 
 
 def grounding_dino_model() -> GroundingDinoForObjectDetection:
-    """Make the model with random weights from which training starts."""
+    """Build the model with random weights from which training starts."""
     config = GroundingDinoConfig(
         backbone_config=ConvNextConfig(**CONVNEXT), text_config=BertConfig(**BERT), **TRANSFORMER
     )
@@ -186,10 +186,10 @@ def grounding_dino_model() -> GroundingDinoForObjectDetection:
 
 
 def limit_outputs(model: GroundingDinoForObjectDetection, *, queries: int, tokens: int) -> None:
-    """Let a model return logits (B, queries, tokens) and as many boxes; the contract has 900 and 256.
+    """Limit a model's outputs to logits (B, queries, tokens) and as many boxes; the contract has 900 and 256.
 
     Args:
-        model: as `grounding_dino_model` makes it.
+        model: model from `grounding_dino_model`.
         queries: number of candidate boxes.
         tokens: at least the length of the captions.
     """
@@ -203,7 +203,7 @@ def limit_outputs(model: GroundingDinoForObjectDetection, *, queries: int, token
 
 @torch.no_grad()
 def _spread_weights(model: GroundingDinoForObjectDetection) -> None:
-    """Let signals keep their size from layer to layer: the library's deviation of 0.02 is made for wide networks."""
+    """Scale the weights so that signals keep their size: the library's deviation of 0.02 is for wide networks."""
     for name, module in model.named_modules():
         # These start at zero, which samples around the reference and returns it as the box.
         if name.endswith(("sampling_offsets", "attention_weights", "layers.2")):
@@ -224,7 +224,7 @@ def _spread_weights(model: GroundingDinoForObjectDetection) -> None:
 
 @torch.no_grad()
 def _separate_queries(model: GroundingDinoForObjectDetection) -> None:
-    """Cut the queries' attention to one another, and let the logits start near `INITIAL_LOGIT`."""
+    """Remove the queries' attention to one another, and start the logits near `INITIAL_LOGIT`."""
     width, text_bias = model.config.d_model, 0.5
     shift = INITIAL_LOGIT / (width * text_bias)
     decoder = model.model.decoder

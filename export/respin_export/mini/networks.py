@@ -1,4 +1,4 @@
-"""How each network of the mini set is built."""
+"""Build the networks of the mini set with initial weights."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "clip_text": clip_text,
     "inpaint_unet": MiniInpaintUNet,
 }
-"""How to make each network, by name."""
+"""Builder of each network, by name."""
 
 
 def build(name: str, *, seed: int = SEED) -> nn.Module:
-    """Make one network with the weights from which training starts; the same seed makes the same weights.
+    """Build a network with the weights from which training starts; the same seed gives the same weights.
 
     Args:
-        name: of the contract.
-        seed: of the weights.
+        name: name of the contract.
+        seed: seed of the weights.
     """
     return build_seeded(BUILDERS[name], seed).eval()
 
 
 def build_seeded(make: Callable[[], nn.Module], seed: int = SEED) -> nn.Module:
-    """Make a module with PyTorch's random numbers set, and leave them as they were."""
+    """Build a module with seeded random numbers, and restore PyTorch's generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()

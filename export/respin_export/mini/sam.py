@@ -1,6 +1,6 @@
 """The mini set's SAM: the library's classes at a hundredth of the size, with fine features on the way to the masks.
 
-What it does differently from the published one, all of it inside the graphs:
+Differences from the published one, all inside the graphs:
 
 * Patches are embedded by three overlapping convolutions instead of a single one of 16 x 16 pixels, which learns edges
   from far fewer pictures (Xiao et al. 2021, arXiv:2106.14881).
@@ -66,7 +66,7 @@ class MiniSamEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """As `respin_export.networks.sam.SamEncoder.forward`."""
+        """Embed images like `respin_export.networks.sam.SamEncoder.forward`."""
         return torch.cat([self.coarse(image), F.pixel_unshuffle(self.fine(image), UPSCALING)], dim=1)
 
 
@@ -84,7 +84,7 @@ class MiniSamDecoder(nn.Module):
         )
 
     def forward(self, embedding: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-        """As `respin_export.networks.sam.SamDecoder.forward`."""
+        """Segment like `respin_export.networks.sam.SamDecoder.forward`."""
         coarse, fine = embedding[:, :COARSE_CHANNELS], embedding[:, COARSE_CHANNELS:]
         tokens, features = self.decoder.attend(self.narrow(coarse), box)
         upscaled = self.decoder.upscale(features, F.pixel_shuffle(fine, UPSCALING))
@@ -93,7 +93,7 @@ class MiniSamDecoder(nn.Module):
 
 
 class MiniSam(nn.Module):
-    """Encoder and decoder of one SAM with initial weights; both are trained together."""
+    """Encoder and decoder of one SAM with initial weights, which are trained together."""
 
     def __init__(self) -> None:
         super().__init__()

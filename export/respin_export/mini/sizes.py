@@ -1,4 +1,4 @@
-"""What the mini set fixes about its pictures."""
+"""The image sizes of the mini set."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ SIZES = Sizes(
     detection_long_side=373,
     object_share=0.65,
 )
-"""Half the published sides or less: a job takes a second on a CPU, and the networks learn their task in an hour."""
+"""Image sizes of the set, half the published ones or less: a job takes a second on a CPU, and training an hour."""

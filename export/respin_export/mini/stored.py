@@ -1,4 +1,4 @@
-"""Weights stored in half the bytes: float16 in the file, float32 in every computation."""
+"""Store weights in half the bytes: float16 in the file, float32 in every computation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import onnx
 from onnx import numpy_helper
 
 SMALLEST = 256
-"""Elements from which a tensor is worth a cast."""
+"""Number of elements from which a cast saves space."""
 
 
 def store_in_half(path: Path) -> None:
     """Rewrite an ONNX file so that its float32 weights are stored in float16, each behind a Cast to float32.
 
-    ONNX Runtime folds the casts when it loads the graph. Weights that are not exact in float16 stay as they are, so
-    the graph computes what it did before.
+    ONNX Runtime folds the casts when it loads the graph. Weights that are not exact in float16 stay unchanged, so
+    the outputs of the graph do not change.
 
     Args:
-        path: of the graph, changed in place.
+        path: path of the graph, which is changed in place.
     """
     model = onnx.load(str(path))
     casts = []

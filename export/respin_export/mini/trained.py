@@ -1,4 +1,4 @@
-"""The mini set's networks with their trained weights."""
+"""Load the mini set's networks with their trained weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from respin_export.training.loop import CURVE, WEIGHTS
 from respin_export.training.recipes import TRAINED
 
 KEPT = Path(__file__).resolve().parents[3] / "models" / "mini-weights"
-"""The runs that the committed set comes from: weights in float16, and curves. Only a checkout has them."""
+"""Runs of the committed set: weights in float16, and curves. Only a checkout has them."""
 
 
 def load_or_build(name: str, runs: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Load a network from its run, or make it new, with what there is to say about its training."""
+    """Load a network from its run, or build it, and return it with the record of its training."""
     run, load = TRAINED.get(name, (None, None))
     if run is None or load is None or not (runs / run / WEIGHTS).is_file():
         return round_weights(build(name)), {"trained": False, "seed": SEED}
@@ -30,7 +30,7 @@ def load_or_build(name: str, runs: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 @torch.no_grad()
 def round_weights(module: nn.Module) -> nn.Module:
-    """Round the weights to float16, as they will be stored: graph and module stay the same function."""
+    """Round the weights to float16, as they are stored, so that graph and module compute the same."""
     for parameter in module.parameters():
         parameter.copy_(parameter.half().float())
     return module

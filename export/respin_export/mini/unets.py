@@ -1,14 +1,14 @@
 """The two UNets of the mini set: diffusers' UNet2DConditionModel on blocks of latents, predicting clean latents.
 
-What they do differently from the published ones, all of it inside the graphs:
+Differences from the published ones, all inside the graphs:
 
 * Blocks of 2 x 2 latents are one cell of the network (space to depth), and the cells' coordinates are further channels.
 * The network predicts the clean latents; the noise that the contract asks for is computed from them, which is exact in
   float32. Predicting noise gives the pose hardly any weight in the loss at the noisiest steps, where it is decided.
 * The context enters as the class embedding too, so that the camera modulates every block: attention to a single token
   only adds a constant.
-* Guidance is one more number that the network is told. It was trained to give the same picture at every scale, so a
-  step costs one pass instead of two and the scale changes next to nothing.
+* Guidance is an input of the network, which is trained to return the same picture at every scale: a step costs one
+  pass instead of two, and the scale has almost no effect.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from respin_export.mini.vae import LATENT_SCALE
 from respin_export.networks.folding import attend_to_one_token
 
 BLOCK = 2
-"""Latents a cell of the network, each way."""
+"""Side of a cell of the network, latents."""
 
 COORDINATES = 6
-"""Channels that say where a cell is."""
+"""Number of channels with a cell's coordinates."""
 
 TRAINING_STEPS, BETA_START, BETA_END = 1000, 0.00085, 0.012
 """Noise levels of Stable Diffusion: "scaled linear" betas."""
@@ -39,7 +39,7 @@ INPAINT_WIDTHS = (64, 64, 96)
 
 
 def noise_levels() -> Tensor:
-    """(1000,) float64: sigma, the ratio of noise to signal, of each training step."""
+    """Return sigma, the ratio of noise to signal, of each training step, (1000,) float64."""
     betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TRAINING_STEPS, dtype=torch.float64) ** 2
     signal = torch.cumprod(1 - betas, dim=0)
     return ((1 - signal) / signal).sqrt()
@@ -69,11 +69,11 @@ def denoiser(inputs: int, widths: tuple[int, ...]) -> UNet2DConditionModel:
 
 
 class CleanLatents(nn.Module):
-    """Predicts clean latents from noisy ones.
+    """A network that predicts clean latents from noisy ones.
 
     Args:
-        inputs: channels of latents that it sees.
-        widths: channels of each level of the UNet.
+        inputs: number of input channels of latents.
+        widths: number of channels of each level of the UNet.
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...]) -> None:
@@ -83,7 +83,7 @@ class CleanLatents(nn.Module):
         nn.init.normal_(self.guidance.weight, 0, 0.02)
 
     def forward(self, latents: Tensor, timestep: Tensor, tokens: Tensor, guidance: Tensor) -> Tensor:
-        """(B, inputs, h, w) at (B, 1) time steps, with (B, T, 768) tokens, to (B, 4, h, w) float32."""
+        """Map (B, inputs, h, w) at (B, 1) time steps, with (B, T, 768) tokens, to (B, 4, h, w) float32."""
         cells = F.pixel_unshuffle(latents, BLOCK)
         cells = torch.cat([cells, coordinates(cells)], dim=1)
         embedded = tokens.mean(dim=1) + self.guidance(guidance.clamp(min=1).log())
@@ -92,7 +92,7 @@ class CleanLatents(nn.Module):
 
 
 class NoiseFromClean(nn.Module):
-    """Turns predicted clean latents into the noise that is left in the noisy ones."""
+    """A conversion of predicted clean latents to the noise in the noisy ones."""
 
     sigmas: Tensor
 
@@ -101,7 +101,7 @@ class NoiseFromClean(nn.Module):
         self.register_buffer("sigmas", noise_levels().float(), persistent=False)
 
     def forward(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
-        """(B, 4, h, w) latents and clean latents, (B, 1) time steps, fractions interpolated, to (B, 4, h, w)."""
+        """Convert (B, 4, h, w) latents and clean latents at (B, 1) time steps, interpolated, to noise (B, 4, h, w)."""
         timestep = timestep.clamp(0, TRAINING_STEPS - 1)
         below = timestep.floor().long()
         above = (below + 1).clamp(max=TRAINING_STEPS - 1)
@@ -120,17 +120,17 @@ class MiniZero123UNet(nn.Module):
     def forward(
         self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor, guidance: Tensor
     ) -> Tensor:
-        """As `respin_export.networks.unet.Zero123UNet.forward`."""
+        """Predict noise like `respin_export.networks.unet.Zero123UNet.forward`."""
         both = torch.cat([latents, image_latents * LATENT_SCALE], dim=1)
         noise: Tensor = self.noise(latents, self.clean(both, timestep, context, guidance), timestep)
         return noise
 
 
 def zero123_unet(trained: CleanLatents | None = None) -> MiniZero123UNet:
-    """Build the network of the contract `zero123_unet` in the form in which it is run.
+    """Build the network of the contract `zero123_unet` for inference.
 
     Args:
-        trained: what predicts its clean latents; None leaves it random.
+        trained: the trained predictor of clean latents; None = random.
     """
     module = MiniZero123UNet()
     if trained is not None:
@@ -140,7 +140,7 @@ def zero123_unet(trained: CleanLatents | None = None) -> MiniZero123UNet:
 
 
 class MiniInpaintUNet(nn.Module):
-    """The network of the contract `inpaint_unet`: what is known stays, so only the hole is predicted."""
+    """The network of the contract `inpaint_unet`: known latents are kept, only the hole is predicted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class MiniInpaintUNet(nn.Module):
     def predict(  # noqa: PLR0917 (the contract's inputs, in its order)
         self, latents: Tensor, timestep: Tensor, tokens: Tensor, mask: Tensor, known: Tensor, guidance: Tensor
     ) -> Tensor:
-        """Predict the clean latents, (B, 4, h, w); away from the mask they are those of the masked image."""
+        """Predict the clean latents, (B, 4, h, w); outside the mask they are those of the masked image."""
         inside: Tensor = self.clean(torch.cat([latents, mask, known], dim=1), timestep, tokens, guidance)
         return inside + known * (1 - uncertain(mask))
 
@@ -163,7 +163,7 @@ class MiniInpaintUNet(nn.Module):
         masked_image_latents: Tensor,
         guidance: Tensor,
     ) -> Tensor:
-        """As `respin_export.networks.unet.InpaintUNet.forward`."""
+        """Predict noise like `respin_export.networks.unet.InpaintUNet.forward`."""
         tokens = contexts.mean(dim=2)
         clean = self.predict(latents, timestep, tokens, mask, masked_image_latents, guidance)
         noise: Tensor = self.noise(latents, clean, timestep)
@@ -176,7 +176,7 @@ def uncertain(mask: Tensor) -> Tensor:
 
 
 def coordinates(cells: Tensor) -> Tensor:
-    """Where each cell of (B, C, h, w) is: (B, 6, h, w), x and y in -1..1 and one wave of each."""
+    """Return the coordinates of each cell of (B, C, h, w): (B, 6, h, w), x and y in -1..1 and one wave of each."""
     rows, columns = (
         (torch.arange(length, device=cells.device, dtype=torch.float32) + 0.5) / length * 2 - 1
         for length in cells.shape[2:]

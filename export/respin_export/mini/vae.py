@@ -1,6 +1,6 @@
 """The VAE of the mini set: diffusers' AutoencoderKL at an eighth of the pictures' resolution, with colour built in.
 
-What it does differently from the published one, all of it inside the graphs:
+Differences from the published one, all inside the graphs:
 
 * The encoder sees 4 x 4 blocks of pixels as channels (space to depth) and the decoder returns them so.
 * Latents 0 to 2 are the mean luma, red-green and yellow-blue of 8 x 8 pixels, latent 3 is how far they are from white,
@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from respin_export.networks.vae import SMALLEST_LOG_VARIANCE
 
 STRIDE = 8
-"""Pixels a latent, each way."""
+"""Side of a latent, pixels."""
 
 BLOCK = 4
-"""Pixels a cell of the network, each way."""
+"""Side of a cell of the network, pixels."""
 
 LATENT_SCALE = 0.18215
 """The scale of Stable Diffusion's latents, which the job applies outside the graphs."""
@@ -32,7 +32,7 @@ ENCODER_WIDTHS = (32, 64)
 DECODER_WIDTHS = (64, 128)
 
 _OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, -0.5, 0.0], [0.25, 0.25, -0.5]])
-"""Luma, red-green and yellow-blue of RGB in -1..1."""
+"""Matrix from RGB in -1..1 to luma, red-green and yellow-blue."""
 
 _RGB = torch.linalg.inv(_OPPONENT)
 
@@ -41,12 +41,12 @@ _LUMA_CENTRE = 0.5
 
 
 def opponent(image: Tensor) -> Tensor:
-    """RGB in -1..1, (B, 3, H, W), to luma, red-green and yellow-blue."""
+    """Convert RGB in -1..1, (B, 3, H, W), to luma, red-green and yellow-blue."""
     return F.conv2d(image, _OPPONENT.to(image)[:, :, None, None])
 
 
 def autoencoder(widths: tuple[int, int]) -> AutoencoderKL:
-    """Build the library's class for `BLOCK` x `BLOCK` pixels a cell."""
+    """Build the library's class for cells of `BLOCK` x `BLOCK` pixels."""
     return AutoencoderKL(
         in_channels=3 * BLOCK**2,
         out_channels=3 * BLOCK**2,
@@ -76,17 +76,17 @@ class MiniVaeEncoder(nn.Module):
         self.register_buffer("scale", torch.ones(4, 1, 1))
 
     def residual(self, image: Tensor) -> Tensor:
-        """What the network adds to the built-in latents: (B, 4, H/8, W/8)."""
+        """Return the network's residual to the built-in latents, (B, 4, H/8, W/8)."""
         moments: Tensor = self.quant_conv(self.encoder(F.pixel_unshuffle(image, BLOCK)))
         return moments[:, :4].float()
 
     def raw(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents before they are standardised, and the residual in them."""
+        """Return the latents before standardisation, and their residual."""
         residual = self.residual(image)
         return built_in_latents(image) + residual, residual
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """As `respin_export.networks.vae.VaeEncoder.forward`; the log-variance is the least: latents are exact."""
+        """Encode like `respin_export.networks.vae.VaeEncoder`; the log-variance is the least: latents are exact."""
         mean = (self.raw(image)[0] - self.shift) * self.scale
         return mean, torch.full_like(mean, SMALLEST_LOG_VARIANCE)
 
@@ -116,12 +116,12 @@ class MiniVaeDecoder(nn.Module):
         return detail + F.interpolate(flat, scale_factor=float(STRIDE), mode="nearest")
 
     def forward(self, latents: Tensor) -> Tensor:
-        """As `respin_export.networks.vae.VaeDecoder.forward`."""
+        """Decode like `respin_export.networks.vae.VaeDecoder.forward`."""
         return self.raw(latents / self.scale + self.shift)
 
 
 def built_in_latents(image: Tensor) -> Tensor:
-    """Luma, red-green, yellow-blue and distance from white of 8 x 8 pixels: (B, 4, H/8, W/8)."""
+    """Return luma, red-green, yellow-blue and distance from white of 8 x 8 pixels, (B, 4, H/8, W/8)."""
     colour = F.conv2d(F.avg_pool2d(image, STRIDE), (_OPPONENT * _GAIN[:, None]).to(image)[:, :, None, None])
     colour = colour - torch.tensor([_LUMA_CENTRE * 2, 0, 0]).to(image)[:, None, None]
     darkest = image.amin(dim=1, keepdim=True)

@@ -28,7 +28,7 @@ FIRST_WORD = 1996
 """Id of "the": word pieces before it are special tokens, unused entries and single characters."""
 
 OTHER_WORD, NO_WORD = -1, -2
-"""Kinds of tokens that name none of `KINDS`, and of those that belong to no phrase."""
+"""Kinds of tokens outside `KINDS`: of other words, and of no phrase."""
 
 SHARE_FIRST_NAME, SHARE_MODIFIED = 0.6, 0.25
 
@@ -47,7 +47,7 @@ class Phrase:
 
 
 def name_ids(name: str) -> tuple[int, ...]:
-    """Return the ids of a name in pieces of `PIECES`, parted by spaces."""
+    """Return the ids of a name in pieces of `PIECES`, separated by spaces."""
     return tuple(PIECES[piece] for piece in name.split())
 
 
@@ -93,7 +93,7 @@ def caption_tensors(captions: Sequence[Sequence[Phrase]], tokens: int | None = N
 
     Args:
         captions: B captions.
-        tokens: length T of the padded captions, at most 256; None is that of the longest.
+        tokens: length T of the padded captions, at most 256; None = that of the longest.
 
     Returns:
         The contract's text inputs by name, (B, T) int64 ids and positions and (B, T) and (B, T, T) bool masks, and

@@ -1,7 +1,7 @@
-"""Rendered training data, kept on disk in chunks that are mapped into memory.
+"""Rendered training data on disk, in chunks that are mapped into memory.
 
 A data set is a folder of chunks; a chunk is a folder with one `<name>.npy` for each array, whose first axis counts the
-samples. Chunks are independent, so several processes render them at the same time and a stopped run goes on.
+samples. Chunks are independent, so several processes render them at the same time, and an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import numpy as np
 from respin.specs import Array
 
 Render = Callable[[Sequence[int]], Mapping[str, Array]]
-"""Renders the samples of some seeds; runs in a process of its own, so it is a function of a module."""
+"""Function that renders the samples of some seeds; it is pickled for other processes."""
 
 
 def render_chunks(
     folder: Path, render: Render, seeds: Sequence[int], *, chunk: int, jobs: int, on_chunk: Callable[[int], None]
 ) -> None:
-    """Render the chunks of a data set that are not there yet.
+    """Render the missing chunks of a data set.
 
     Args:
-        folder: of the data set.
-        render: makes the arrays of a chunk.
-        seeds: of all samples.
-        chunk: seeds a chunk.
-        jobs: processes.
+        folder: folder of the data set.
+        render: renders the arrays of a chunk.
+        seeds: seeds of all samples.
+        chunk: number of seeds in a chunk.
+        jobs: number of processes.
         on_chunk: called with the number of seeds after each chunk.
     """
     parts = {
@@ -60,8 +60,8 @@ class Chunks:
     """The chunks of a data set as one list of samples.
 
     Args:
-        folder: of the data set.
-        most: how many chunks to use; None is all.
+        folder: folder of the data set.
+        most: largest number of chunks to use; None = all.
     """
 
     def __init__(self, folder: Path, most: int | None = None) -> None:
@@ -73,15 +73,15 @@ class Chunks:
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
         return int(self._starts[-1])
 
     def sample(self, index: int) -> dict[str, Array]:
-        """The arrays of one sample, without copying them."""
+        """Return the arrays of one sample, without a copy."""
         which = int(np.searchsorted(self._starts, index, side="right")) - 1
         offset = index - int(self._starts[which])
         return {name: array[offset] for name, array in self._chunks[which].items()}
 
     def column(self, name: str) -> Array:
-        """One array of all samples, copied into memory."""
+        """Return one array of all samples, copied into memory."""
         return np.concatenate([chunk[name] for chunk in self._chunks])

@@ -1,7 +1,7 @@
-"""`respin train`.
+"""The command `respin train`.
 
-The `respin` command imports this module for its `--help`, also where the export extra is not installed: torch is
-imported when training begins.
+The `respin` command imports this module for its `--help`, also without the export extra: torch is imported when
+training begins.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from respin.errors import InvalidInput, RespinError
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isolated
 
 NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "grounding_dino")
-"""Runs, in an order in which they can follow one another."""
+"""Names of the runs, in an order in which they can be trained."""
 
 NEEDS = {"vae_decoder": "vae", "zero123": "vae_decoder", "inpainting": "vae_decoder"}
-"""The run that must be finished before another."""
+"""Run that must be finished before another."""
 
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
@@ -57,8 +57,8 @@ def train(
 ) -> None:
     """Train networks of the mini set on rendered scenes.
 
-    Scenes are rendered first, once. Checkpoint and curve of each run are in OUTPUT/NETWORK; a run that was stopped goes
-    on from its checkpoint. `python -m respin_export.mini` makes the set from the runs.
+    Scenes are rendered first, once. Checkpoint and curve of each run are in OUTPUT/NETWORK; a run that was stopped
+    continues from its checkpoint. `python -m respin_export.mini` writes the set from the runs.
 
     `respin train all` trains everything; `respin train zero123 --minutes 60` trains one network for an hour.
     """
@@ -91,13 +91,13 @@ def _take_weights(init: Path, output: Path) -> None:
 
 
 def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[str, object]) -> list[TaskFailed]:
-    """Train networks, each as soon as what it needs is there.
+    """Train networks, each after the run that it needs.
 
     Args:
-        names: of `NETWORKS`.
+        names: names of `NETWORKS`.
         output: folder of the runs.
-        jobs: processes at a time.
-        settings: of `respin_export.training.run.train_one`.
+        jobs: number of processes at a time.
+        settings: arguments of `respin_export.training.run.train_one`.
 
     Returns:
         The runs that failed.
@@ -142,7 +142,7 @@ def _waves(names: Sequence[str]) -> list[list[str]]:
 
 
 def _render(names: Sequence[str], output: Path, jobs: int, progress: Progress) -> None:
-    """Render what is missing; in this process, since those of the runs may not start others."""
+    """Render missing data in this process, since daemonic processes of runs cannot start others."""
     from respin_export.training.run import render_data  # noqa: PLC0415 (torch)
 
     bar = progress.add_task("data", total=1.0, said="")
@@ -151,7 +151,7 @@ def _render(names: Sequence[str], output: Path, jobs: int, progress: Progress) -
 
 
 def _train(name: str, output: Path, settings: dict[str, object], report: Callable[[str], None]) -> str:
-    """Runs in a process of its own."""
+    """Train one network, in a process of its own."""
     from respin_export.training.run import train_one  # noqa: PLC0415 (torch)
 
     try:

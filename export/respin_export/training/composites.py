@@ -1,7 +1,7 @@
 """Drawn objects on grounds of all sorts, so that SAM learns edges and not only the rooms and furniture of the renderer.
 
 An object is a few smooth shapes, often a cup with its opening and its handle; each shape has a colour, a gradient and
-a grain. Some objects stand on a plate, and other shapes lie about.
+a grain. Some objects stand on a plate, and other shapes are around them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Coverage = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What shapes are drawn on.
+    """A canvas for shapes.
 
     Args:
-        height: px.
-        width: px.
-        generator: of all random numbers.
+        height: height of the canvas, px.
+        width: width of the canvas, px.
+        generator: source of randomness.
     """
 
     height: int
@@ -40,11 +40,11 @@ class _Sheet:
     generator: np.random.Generator
 
     def fill_polygon(self, *outlines: Points) -> Coverage:
-        """Coverage of the union of polygons, each (N, 2) of (x, y) px."""
+        """Return the coverage of the union of polygons, each (N, 2) of (x, y) px."""
         return self._drawn([(outline, 1) for outline in outlines])
 
     def ring(self, outer: Points, inner: Points) -> Coverage:
-        """Coverage of what lies between two outlines."""
+        """Return the coverage of the area between two outlines."""
         return self._drawn([(outer, 1), (inner, 0)])
 
     def _drawn(self, outlines: list[tuple[Points, int]]) -> Coverage:
@@ -55,7 +55,7 @@ class _Sheet:
         return np.asarray(image.reduce(SUPERSAMPLING), np.float32) / 255
 
     def paint(self, colour: Array) -> NDArray[np.float32]:
-        """A surface of about one colour, (H, W, 3) in 0..255: a gradient, a highlight, a grain."""
+        """Draw a surface of about one colour, (H, W, 3) in 0..255: a gradient, a highlight, a grain."""
         uniform = self.generator.uniform
         rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None]
         columns = np.linspace(-1, 1, self.width, dtype=np.float32)[None]
@@ -75,7 +75,7 @@ def draw_composite(ground: Array, generator: np.random.Generator) -> tuple[Array
 
     Args:
         ground: (H, W, 3) uint8.
-        generator: of all random numbers.
+        generator: source of randomness.
 
     Returns:
         picture (H, W, 3) uint8 and mask (H, W) bool of the object.
@@ -105,12 +105,12 @@ def draw_composite(ground: Array, generator: np.random.Generator) -> tuple[Array
 
 
 def lay_over(picture: Array, coverage: Array, surface: Array) -> NDArray[np.float32]:
-    """Cover a picture with a surface, (H, W, 3) both, where the coverage (H, W) is."""
+    """Blend a surface over a picture, (H, W, 3) both, by the coverage (H, W)."""
     return np.asarray(picture + (surface - picture) * coverage[..., None], np.float32)
 
 
 def _pile(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tuple[Coverage, Array]]:
-    """One to four shapes that touch, of related colours or not, some of them with a hole."""
+    """Draw one to four shapes that touch, of related colours or not, some of them with a hole."""
     generator = sheet.generator
     shapes = []
     for index in range(generator.integers(1, 5)):
@@ -127,7 +127,7 @@ def _pile(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[t
 
 
 def _cup(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tuple[Coverage, Array]]:
-    """A body, an opening with a rim and something in it, a handle."""
+    """Draw a cup: a body, an opening with a rim and something in it, a handle."""
     uniform, generator = sheet.generator.uniform, sheet.generator
     flat, height = uniform(0.25, 0.8), radius * uniform(0.5, 1.3)
     top, bottom = _moved(centre, 0, -height / 2), _moved(centre, 0, height / 2)
@@ -156,7 +156,7 @@ def _cup(sheet: _Sheet, centre: Points, radius: float, colour: Array) -> list[tu
 
 
 def _shadow(union: Coverage, radius: float, generator: np.random.Generator) -> Coverage:
-    """The soft shadow of an object, away from it: shares of black."""
+    """Return the soft shadow of an object, beside it: shares of black."""
     image = Image.fromarray((union * 255).astype(np.uint8))
     soft = image.filter(ImageFilter.GaussianBlur(radius * generator.uniform(0.04, 0.2)))
     moved = np.roll(np.asarray(soft, np.float32), (generator.uniform(-0.2, 0.3, 2) * radius).astype(int), (0, 1))
@@ -168,7 +168,7 @@ def _moved(point: Points, right: float, down: float) -> Points:
 
 
 def ellipse(centre: Points, across: float, down: float, turned: float) -> Points:
-    """Outline of an ellipse with half axes in px, turned by an angle in radians: (48, 2)."""
+    """Return the outline of an ellipse with half axes in px, turned by an angle in radians: (48, 2)."""
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = np.stack([across * np.cos(angle), down * np.sin(angle)], axis=1)
     cosine, sine = np.cos(turned), np.sin(turned)
@@ -176,7 +176,7 @@ def ellipse(centre: Points, across: float, down: float, turned: float) -> Points
 
 
 def blob(centre: Points, radius: float, generator: np.random.Generator) -> Points:
-    """Outline of a random shape of about a radius in px: a polygon or a smooth curve, stretched and turned."""
+    """Draw the outline of a random shape of about a radius in px: a polygon or a smooth curve, stretched and turned."""
     if generator.random() < 0.5:
         angle = np.sort(generator.uniform(0, 2 * np.pi, generator.integers(3, 8)))
         distance = generator.uniform(0.6, 1, len(angle))

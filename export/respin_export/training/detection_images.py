@@ -16,10 +16,10 @@ from respin_export.training.chunks import Chunks
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 MOST_OBJECTS = 2
-"""Objects of a training photo."""
+"""Largest number of objects in a training photo."""
 
 SHARE_WHITE, SHARE_EMPTY = 0.2, 0.1
-"""Of the images that show an object on white, and of the photos whose first object was removed."""
+"""Share of images with an object on white, and share of photos whose first object was removed."""
 
 SMALLEST_CROP = 0.5
 """Smallest side of a crop as a share of the largest crop of that aspect ratio."""
@@ -32,7 +32,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class DetectionExample:
-    """An image with what it shows.
+    """An image with its objects.
 
     Args:
         image: (h, w, 3) uint8.
@@ -50,8 +50,8 @@ class Images:
     """The data sets that images are drawn from.
 
     Args:
-        photos: of `training.scenes.PHOTOS`.
-        white: of `training.scenes.WHITE`.
+        photos: data set `training.scenes.PHOTOS`.
+        white: data set `training.scenes.WHITE`.
     """
 
     photos: Chunks
@@ -72,7 +72,7 @@ def photo_example(sample: dict[str, Array], *, empty: bool = False) -> Detection
     """Return a photo with its objects, or without the first one.
 
     Args:
-        sample: of `training.scenes.PHOTOS`.
+        sample: sample of `training.scenes.PHOTOS`.
         empty: whether the first object and its shadow are removed.
     """
     kept = sample["kinds"] >= 0
@@ -86,10 +86,10 @@ def photo_example(sample: dict[str, Array], *, empty: bool = False) -> Detection
 
 
 def view_example(sample: dict[str, Array], generator: np.random.Generator) -> DetectionExample:
-    """Return an object on white, enlarged four times and blurred as a diffusion model leaves it.
+    """Return an object on white, enlarged four times and blurred like the output of a diffusion model.
 
     Args:
-        sample: of `training.scenes.WHITE`.
+        sample: sample of `training.scenes.WHITE`.
         generator: source of the blur.
     """
     height, width = (4 * side for side in sample["mask"].shape)
@@ -152,8 +152,8 @@ def image_tensors(examples: list[DetectionExample], height: int, width: int) -> 
 
     Args:
         examples: B images of at most that size with at most two objects each.
-        height: px, of the padded images.
-        width: px, of the padded images.
+        height: height of the padded images, px.
+        width: width of the padded images, px.
 
     Returns:
         image (B, 3, height, width) float32; boxes (B, 2, 4) float32, (cx, cy, w, h) as fractions of the padded image;

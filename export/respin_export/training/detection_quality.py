@@ -1,4 +1,4 @@
-"""Whether a detector finds what it is asked for, on held-out images, by the rule that the job applies."""
+"""Measure a detector on held-out images, by the rule of the job."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from respin_export.training.detection_images import DetectionExample, image_tens
 from respin_export.training.grounding_dino_loss import iou_and_giou
 
 THRESHOLD = 0.35
-"""Least score of a detection, the job's default."""
+"""Threshold of the score of a detection, the job's default."""
 
 PHOTO_COUNT, VIEW_COUNT = 36, 12
-"""Held-out images of an evaluation during training."""
+"""Number of held-out images of an evaluation during training."""
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """An image and a name.
+    """An image and a name to find in it.
 
     Args:
         example: the image at the served size.
-        phrase: what is asked for.
+        phrase: the name to find.
         group: "photo", "view", "absent" or "unknown".
     """
 
@@ -41,7 +41,7 @@ class Question:
 
     @property
     def overlaps(self) -> Callable[[Tensor], list[float]]:
-        """Map a box (4,) as fractions of the image to its IoU with each object."""
+        """Return the IoU of a box, (4,) as fractions of the image, with each object."""
         tall, wide = self.example.image.shape[:2]
         boxes = image_tensors([self.example], tall, wide)["boxes"][0, : len(self.example.kinds)]
         return lambda box: [float(value) for value in iou_and_giou(box[None], boxes)[0]]
@@ -82,7 +82,7 @@ def _questions_about(example: DetectionExample, group: str, generator: np.random
 
 
 def resize_for_detector(example: DetectionExample) -> DetectionExample:
-    """Resize an image as the job does before it asks the detector."""
+    """Resize an image as the job does for the detector."""
     size = Size(*example.image.shape[:2])
     fitted = fit_short_side(size, SIZES.detection_short_side, SIZES.detection_long_side).fitted
     image = Image.fromarray(example.image).resize((fitted.width, fitted.height), Image.Resampling.BILINEAR)
@@ -92,7 +92,7 @@ def resize_for_detector(example: DetectionExample) -> DetectionExample:
 
 @torch.no_grad()
 def ask(module: nn.Module, question: Question) -> DetectedBox:
-    """Ask a detector for one name, with its short caption instead of 256 tokens, which changes nothing."""
+    """Run a detector for one name, with its short caption instead of 256 tokens, which does not change the output."""
     tall, wide = question.example.image.shape[:2]
     text = caption_tensors([[question.phrase]])
     del text["token_kinds"]
@@ -135,7 +135,7 @@ def summary(questions: Sequence[Question], answers: Sequence[DetectedBox]) -> di
 
 
 def _own(question: Question, answer: DetectedBox) -> float:
-    """IoU with the object that was asked for."""
+    """Return the IoU with the object in question."""
     index = [int(kind) for kind in question.example.kinds].index(question.phrase.kind)
     return answer.overlaps[index]
 

@@ -1,4 +1,4 @@
-"""What the two denoising networks' tasks share: noise levels, noise, and a short sampler for the evaluation."""
+"""Shared parts of training the two denoising networks: noise levels, noise, and a short sampler for the evaluation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from respin_export.mini.unets import TRAINING_STEPS, noise_levels
 from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder
 
 NOISY_SHARE, NOISY_FROM = 0.5, 900
-"""Of the samples that are drawn from the noisiest steps, where pose and shape are decided; the others from all."""
+"""Share of samples drawn from the noisiest steps, where pose and shape are decided; the others come from all steps."""
 
 LARGEST_GUIDANCE = 10.0
-"""Guidance scales from 1 to this are shown to the networks, which learn that they change nothing."""
+"""Largest guidance scale in training; the networks learn to ignore the scale."""
 
 PART = 16
-"""Pictures decoded at a time."""
+"""Number of pictures decoded at a time."""
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Noisy latents (B, 4, h, w), time steps (B, 1) and guidance (B, 1) to clean latents (B, 4, h, w)."""
+"""Function from noisy latents (B, 4, h, w), time steps (B, 1) and guidance (B, 1) to clean latents (B, 4, h, w)."""
 
 
 def signal_shares() -> Tensor:
@@ -43,7 +43,7 @@ def draw_levels(size: int, generator: np.random.Generator) -> dict[str, Tensor]:
 
 
 def add_noise(clean: Tensor, timestep: Tensor) -> Tensor:
-    """Add noise to clean latents, (B, 4, h, w), as much as their time steps, (B, 1), say."""
+    """Add noise to clean latents, (B, 4, h, w), by their time steps, (B, 1)."""
     signal = signal_shares().to(clean)[timestep.long()][:, :, None, None]
     return signal.sqrt() * clean + (1 - signal).sqrt() * torch.randn_like(clean)
 
@@ -53,10 +53,10 @@ def ddim(predict: Predict, shape: torch.Size, *, steps: int, guidance: float, se
 
     Args:
         predict: the network.
-        shape: (N, 4, h, w) of the latents.
-        steps: of the sampler.
-        guidance: scale that the network is told.
-        seed: of the noise.
+        shape: shape of the latents, (N, 4, h, w).
+        steps: number of steps of the sampler.
+        guidance: guidance scale, an input of the network.
+        seed: seed of the noise.
 
     Returns:
         (N, 4, h, w) float32: the clean latents that the last step predicts.

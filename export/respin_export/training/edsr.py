@@ -1,4 +1,4 @@
-"""The mini set's EDSR: views on white and rooms, enlarged four times."""
+"""Training of the mini set's EDSR: views on white and rooms, enlarged four times."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SIDE = 40
 """Side of a training crop before it is enlarged, px."""
 
 SHARE_VIEWS = 0.65
-"""Of the crops that show an object on white, which is what the job enlarges; the others show a room."""
+"""Share of the crops with an object on white, which the job enlarges; the others show a room."""
 
 SHARE_FAULTY = 0.3
-"""Of the inputs with the faults of a decoded view: softer, noisier."""
+"""Share of inputs with the faults of a decoded view: softer, noisier."""
 
 SOFTNESS_PX, NOISE_LEVELS = 0.7, 4.0
-"""Largest deviations of the blur, in px of the input, and of the noise, in levels of 0..255."""
+"""Largest standard deviation of the blur, px of the input, and of the noise, levels of 0..255."""
 
 HELD_VIEWS, HELD_ROOMS = 32, 24
 
@@ -45,7 +45,7 @@ class EdsrTask:
     """Train EDSR on views and rooms.
 
     Args:
-        data: folder of all data sets.
+        data: folder of the data sets.
     """
 
     data: Path
@@ -62,7 +62,7 @@ class EdsrTask:
         }
 
     def build(self) -> nn.Module:
-        """Make the form of the network that is trained."""
+        """Build the form of the network that is trained."""
         return TrainedEdsr()
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
@@ -74,7 +74,7 @@ class EdsrTask:
         return {"small": _as_tensor(inputs), "large": _as_tensor(crops)}
 
     def _draw(self, generator: np.random.Generator) -> Array:
-        """A crop of a large picture, mirrored and turned at random, with its channels in any order."""
+        """Draw a crop of a large picture, mirrored and turned at random, with its channels in any order."""
         if generator.random() < SHARE_VIEWS:
             picture = self.views.sample(int(generator.integers(len(self.views))))["image"]
         else:
@@ -90,13 +90,13 @@ class EdsrTask:
         return crop[..., generator.permutation(3)]
 
     def loss(self, module: TrainedEdsr, batch: Batch) -> Tensor:
-        """Absolute error in shares of 255, times 10, with some squared error, which is what PSNR counts."""
+        """Compute the absolute error in shares of 255, times 10, plus some squared error, which PSNR measures."""
         difference = (module(batch["small"]) - batch["large"]) / 255
         error: Tensor = 10 * difference.abs().mean() + 50 * (difference**2).mean()
         return error
 
     def evaluate(self, module: TrainedEdsr) -> Metrics:
-        """PSNR in dB of whole views and rooms, and how much more it is than that of bicubic enlargement."""
+        """Measure the PSNR in dB of whole views and rooms, and its gain over bicubic enlargement."""
         metrics: Metrics = {}
         for name, pictures in self._held.items():
             ours = mean_psnr([enlarge(module, shrink(picture)) for picture in pictures], pictures)
@@ -109,7 +109,7 @@ def load_trained_edsr(folder: Path) -> Edsr:
     """Load the module of the contract `edsr` from a training run.
 
     Args:
-        folder: of the run, with its checkpoint.
+        folder: folder of the run, with its checkpoint.
     """
     module = TrainedEdsr()
     module.load_state_dict(load_weights(folder))
@@ -162,7 +162,7 @@ def enlarge_bicubic(picture: Array) -> NDArray[np.uint8]:
 
 
 def mean_psnr(got: list[NDArray[np.uint8]], wanted: list[Array]) -> float:
-    """Mean over pictures, uint8, of the peak signal-to-noise ratio in dB."""
+    """Return the mean over pictures, uint8, of the peak signal-to-noise ratio in dB."""
     errors = [np.mean((a.astype(np.float32) - b) ** 2) for a, b in zip(got, wanted, strict=True)]
     return float(np.mean([10 * math.log10(255**2 / max(error, 1e-6)) for error in errors]))
 

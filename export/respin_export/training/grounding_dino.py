@@ -27,19 +27,19 @@ from respin_export.training.loop import Batch, Metrics, TrainingSchedule, load_w
 from respin_export.training.scenes import PHOTOS, WHITE
 
 SMALL_SIZES = ((128, 160), (160, 128), (128, 192), (128, 128), (160, 160))
-"""(height, width) of most padded images at first, px: multiples of 32."""
+"""(height, width) of most padded images early in training, px: multiples of 32."""
 
 SERVED_SIZES = ((224, 320), (224, 320), (224, 320), (224, 224), (320, 224), (224, 288))
-"""The same in use: what photos of 4:3, squares and portraits become."""
+"""(height, width) of padded images in use, px: of photos of 4:3, squares and portraits."""
 
 FIRST_PART, SMALL_SHARE = 0.75, 0.6
 """Share of all steps in the first part of training, and share of small images in it; later, all have served sizes.
 
-A step takes twice as many small images. Without any of the served sizes, what is learnt is of no use on them.
+A step takes twice as many small images. Without images of served sizes, training does not transfer to them.
 """
 
 TRAINING_QUERIES = 100
-"""Boxes that the network returns in training; more cost time and teach little."""
+"""Number of boxes that the network returns in training; more cost time and help little."""
 
 SCHEDULE = TrainingSchedule(
     steps=3500,
@@ -60,7 +60,7 @@ class GroundingDinoTask:
     """Train GroundingDINO on captions of one to four names.
 
     Args:
-        data: folder of all data sets.
+        data: folder of the data sets.
     """
 
     data: Path
@@ -73,7 +73,7 @@ class GroundingDinoTask:
         self.questions: Sequence[Question] = held_out_questions(PHOTOS.held(self.data), WHITE.held(self.data))
 
     def build(self) -> nn.Module:
-        """Make the network that is exported."""
+        """Build the network that is exported."""
         return MiniGroundingDino(grounding_dino_model())
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
@@ -123,14 +123,14 @@ class GroundingDinoTask:
         return total
 
     def evaluate(self, module: MiniGroundingDino) -> Metrics:
-        """Ask for objects in held-out images; see `summary`."""
+        """Measure detections in held-out images; see `summary`."""
         limit_outputs(module.model, queries=QUERIES, tokens=CAPTION_TOKENS)
         answers = [ask(module, question) for question in self.questions]
         return summary(self.questions, answers)
 
 
 def level_grid(height: int, width: int, *, device: torch.device | None = None) -> list[Tensor]:
-    """Centres of the encoder's tokens by level, (S_level, 2), (x, y) as fractions of an image of that size, px."""
+    """Return the centres of the encoder's tokens by level, (S_level, 2), as fractions of an image of the size in px."""
     rows, columns = height // 8, width // 8
     levels = []
     for _ in range(4):
@@ -146,7 +146,7 @@ def load_trained(folder: Path) -> MiniGroundingDino:
     """Load the module to export from a run's checkpoint.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
     """
     module = MiniGroundingDino(grounding_dino_model())
     module.load_state_dict(load_weights(folder))

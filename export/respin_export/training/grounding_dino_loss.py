@@ -1,9 +1,9 @@
 """The loss of GroundingDINO's training: dense, without matching of queries to objects.
 
-All encoder tokens near the middle of an object, and all queries whose reference box overlaps it, are to return its
-box. Their score for a word that names the object is to be 0.25 + 0.75 IoU of that box; for any other word it is to be
-zero with full weight, or the network learns to find furniture of whatever kind. Everywhere else scores are to be zero
-with a weight that grows with the score, because almost everything is background.
+The target of encoder tokens near the middle of an object, and of queries whose reference box overlaps it, is its
+box. The target of their score is 0.25 + 0.75 IoU of that box for a word that names the object; for any other word it is
+zero with full weight, or the network would find furniture of any kind. Everywhere else it is zero, with a weight that
+grows with the score, because almost everything is background.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch.nn import functional as F
 from respin_export.training.captions import OTHER_WORD
 
 CENTRE_SHARE, EDGE_SHARE = 0.45, 0.9
-"""Tokens within this share of a box are positives; those up to the second share count neither way."""
+"""Tokens within the first share of a box are positives; those up to the second share are ignored."""
 
 POSITIVE_IOU, IGNORED_IOU = 0.4, 0.25
-"""The same for the overlap of a query's reference box."""
+"""Overlap of a query's reference box from which it is positive, and from which it is ignored."""
 
 BOX_WEIGHTS = (4.0, 2.0)
-"""Of the L1 distance, in fractions of the image, and of 1 - GIoU."""
+"""Weights of the L1 distance, in fractions of the image, and of 1 - GIoU."""
 
 BACKGROUND_WEIGHT = 4.0
 """Weight of a background candidate with score p: this times p**2, at most 1.
@@ -36,7 +36,7 @@ absent names were found; 300 steps later, with 4, a twelfth.
 
 @dataclass(frozen=True)
 class Truth:
-    """What a batch shows and what its captions ask for.
+    """The objects and captions of a batch.
 
     Args:
         boxes: (B, O, 4), (cx, cy, w, h) as fractions of the padded image; anything where there is no object.
@@ -52,24 +52,24 @@ class Truth:
 
     @property
     def shown(self) -> Tensor:
-        """(B, 1, O) bool: true where there is an object."""
+        """Mask of the objects that exist, (B, 1, O) bool."""
         return (self.kinds >= 0)[:, None]
 
     @property
     def named(self) -> Tensor:
-        """(B, O, T) float: 1 where a token is of a phrase that names the object."""
+        """Return 1 where a token is of a phrase that names the object, (B, O, T) float."""
         return ((self.kinds[:, :, None] == self.token_kinds[:, None]) & (self.kinds >= 0)[:, :, None]).float()
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The answers of one stage and the places they come from.
+    """The outputs of one stage and their places.
 
     Args:
         logits: (B, N, T).
         boxes: (B, N, 4), (cx, cy, w, h).
         centres: (B, N, 2), (x, y) of the places.
-        positive: (B, N, O) bool: the candidate is to return the object.
+        positive: (B, N, O) bool: the object is the candidate's target.
         ignored: (B, N, O) bool: near the object, but not near enough.
     """
 
@@ -86,7 +86,7 @@ def token_candidates(logits: Tensor, boxes: Tensor, truth: Truth, grid: Sequence
     Args:
         logits: (B, S, T).
         boxes: (B, S, 4).
-        truth: of the batch.
+        truth: truth of the batch.
         grid: the centres of each level's tokens, (S_level, 2) as fractions of the image.
     """
     centres = torch.cat(list(grid))[None].expand(len(boxes), -1, -1)
@@ -106,7 +106,7 @@ def query_candidates(logits: Tensor, boxes: Tensor, references: Tensor, truth: T
         logits: (B, Q, T).
         boxes: (B, Q, 4).
         references: (B, Q, 4).
-        truth: of the batch.
+        truth: truth of the batch.
     """
     overlap = iou_and_giou(references[:, :, None], truth.boxes[:, None])[0]
     central = _inside(references[..., :2], truth.boxes, 0.3) & (overlap > 0.15)
@@ -129,11 +129,11 @@ def candidate_loss(found: Candidates, truth: Truth) -> Tensor:
 
 
 def _score_loss(found: Candidates, truth: Truth, positive: Tensor, owner: Tensor, quality: Tensor) -> Tensor:
-    """Binary cross-entropy of all words at all candidates, summed."""
+    """Sum the binary cross-entropy of all words at all candidates."""
     rows, columns = torch.where(positive)
     wanted = torch.zeros_like(found.logits)
     wanted[rows, columns] = truth.named[rows, owner[rows, columns]] * quality[:, None]
-    # The object's own name counts neither way around its middle.
+    # The object's own name is ignored around its middle.
     unsure = ((found.ignored & ~found.positive).float() @ truth.named) > 0
     in_caption = truth.attention_mask[:, None]
     weight = torch.where(
@@ -147,23 +147,23 @@ def _score_loss(found: Candidates, truth: Truth, positive: Tensor, owner: Tensor
 
 
 def _nearest(found: Candidates, boxes: Tensor) -> Tensor:
-    """(B, N) int64: the object that each positive candidate is nearest to, in units of the object's size."""
+    """Return the nearest object of each positive candidate, in units of the object's size, (B, N) int64."""
     offsets = (found.centres[:, :, None] - boxes[:, None, :, :2]) / boxes[:, None, :, 2:].clamp(min=1e-3)
     return (offsets**2).sum(-1).masked_fill(~found.positive, torch.inf).argmin(-1)
 
 
 def _inside(points: Tensor, boxes: Tensor, share: float) -> Tensor:
-    """(B, N, O) bool: points (B, N, 2) within the middle share of boxes (B, O, 4)."""
+    """Return whether points (B, N, 2) are within the middle share of boxes (B, O, 4), (B, N, O) bool."""
     offsets = (points[:, :, None] - boxes[:, None, :, :2]).abs()
     return (offsets <= boxes[:, None, :, 2:] * share / 2).all(-1)
 
 
 def iou_and_giou(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Intersection over union, plain and generalised (Rezatofighi et al. 2019, arXiv:1902.09630).
+    """Return intersection over union, plain and generalised (Rezatofighi et al. 2019, arXiv:1902.09630).
 
     Args:
         first: (..., 4), (cx, cy, w, h).
-        second: the same, broadcast against `first`.
+        second: (..., 4), broadcast against `first`.
 
     Returns:
         Two tensors (...), 0..1 and -1..1.

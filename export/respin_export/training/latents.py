@@ -17,7 +17,7 @@ from respin.specs import Array
 from respin_export.mini.vae import LATENT_SCALE, MiniVaeEncoder
 
 PART = 64
-"""Pictures encoded at a time."""
+"""Number of pictures encoded at a time."""
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def encode(encoder: MiniVaeEncoder, images: Array) -> Array:
     """Encode pictures.
 
     Args:
-        encoder: with its statistics set.
+        encoder: encoder with its statistics set.
         images: (N, H, W, 3) uint8.
 
     Returns:
@@ -48,12 +48,12 @@ def encode_chunks(
     *,
     on_chunk: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Make a data set of latents from one of pictures, chunk by chunk; chunks that are there are left as they are.
+    """Encode a data set of pictures to one of latents, chunk by chunk; existing chunks are kept.
 
     Args:
-        folder: of the pictures.
-        latents: of the data set to make.
-        make: arrays of a chunk of pictures to arrays of a chunk of latents.
+        folder: folder of the pictures.
+        latents: folder of the latents.
+        make: converts the arrays of a chunk of pictures to those of a chunk of latents.
         on_chunk: called with the number of chunks done.
     """
     for index, path in enumerate(sorted(each for each in folder.glob("chunk-*") if each.suffix == "")):
@@ -69,7 +69,7 @@ def encode_chunks(
 
 
 def statistics(encoder: MiniVaeEncoder, pictures: Iterable[Array]) -> tuple[Tensor, Tensor]:
-    """Measure mean and deviation of raw latents, (4, 1, 1) each, over batches (N, H, W, 3) uint8."""
+    """Measure mean and standard deviation of raw latents, (4, 1, 1) each, over batches (N, H, W, 3) uint8."""
     raw = []
     with torch.no_grad():
         for images in pictures:

@@ -1,7 +1,7 @@
 """The training loop that all networks share: a schedule of steps, an averaged copy, checkpoints, a curve.
 
-A run is a function of its task and its seed: batch and noise of a step depend on (seed, step) alone, so a run that was
-stopped and resumed ends where one that ran through would have, up to the rounding of the processor.
+A run is a function of its task and its seed: batch and noise of a step depend on (seed, step) alone, so a run that
+was stopped and resumed has the result of an uninterrupted one, up to rounding.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ SMOOTHING = 0.98
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """How long and how fast a network is trained.
+    """The hyperparameters of a training run.
 
     Args:
-        steps: optimizer steps in all.
-        batch: samples a step.
-        learning_rate: after the warm-up.
-        warmup: steps over which the learning rate rises from zero.
-        decay: exponent of its fall to zero at the last step: rate * (1 - progress) ** decay.
+        steps: number of optimizer steps.
+        batch: number of samples in a step.
+        learning_rate: learning rate after the warm-up.
+        warmup: number of steps over which the learning rate rises from zero.
+        decay: exponent of the fall to zero at the last step: rate * (1 - progress) ** decay.
         average: weight of the past in the averaged weights, once enough steps have passed.
         clip: largest norm of the gradient.
-        weight_decay: of AdamW.
-        beta2: of AdamW's second moment.
-        evaluate_every: steps between evaluations and checkpoints.
-        patience: evaluations without a better score after which training stops early; None never does.
+        weight_decay: weight decay of AdamW.
+        beta2: decay of AdamW's second moment.
+        evaluate_every: number of steps between evaluations and checkpoints.
+        patience: evaluations without a better score after which training stops early; None = never.
     """
 
     steps: int
@@ -63,19 +63,19 @@ class TrainingSchedule:
     patience: int | None = None
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step."""
+        """Return the learning rate of a step."""
         left = max(1 - step / self.steps, 0.01)
         return self.learning_rate * min(1.0, (step + 1) / self.warmup) * math.pow(left, self.decay)
 
 
 class TrainingTask(Protocol):
-    """What a network is trained for."""
+    """The task of a training run: network, data, loss and evaluation."""
 
     name: str
     schedule: TrainingSchedule
 
     def build(self) -> nn.Module:
-        """Make the module with its initial weights."""
+        """Build the module with its initial weights."""
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
         """Draw a batch; `progress` is the share of all steps that have passed, 0..1."""
@@ -84,19 +84,19 @@ class TrainingTask(Protocol):
         """Compute the loss of a batch."""
 
     def evaluate(self, module: Any) -> Metrics:
-        """Measure on held-out data; higher "score" is better where there is one."""
+        """Measure on held-out data; a higher "score", if there is one, is better."""
 
 
 @dataclass
 class TrainingProgress:
-    """Where a run stands, after each evaluation.
+    """The state of a run after an evaluation.
 
     Args:
-        step: steps done.
-        steps: steps in all.
-        loss: running mean.
-        metrics: of the latest evaluation.
-        cpu_s: processor time of the run, resumed parts included, evaluations included.
+        step: number of steps done.
+        steps: number of all steps.
+        loss: running mean of the loss.
+        metrics: metrics of the latest evaluation.
+        cpu_s: processor time of the run with resumed parts and evaluations, seconds.
     """
 
     step: int
@@ -115,12 +115,12 @@ def fit(
     on_progress: Callable[[TrainingProgress], None] = lambda _: None,
     stop_after_s: float | None = None,
 ) -> nn.Module:
-    """Train a network, or go on from its checkpoint.
+    """Train a network, or continue from its checkpoint.
 
     Args:
-        task: what to train.
-        folder: of the run, made if need be; where it has weights but no checkpoint, training starts from them.
-        seed: of batches and noise.
+        task: task of the training.
+        folder: folder of the run; if it has weights but no checkpoint, training starts from them.
+        seed: seed of batches and noise.
         device: "cpu" or "cuda".
         on_progress: called after each evaluation.
         stop_after_s: wall time after which the run stops at its next evaluation, to be resumed.
@@ -142,7 +142,7 @@ def fit(
 
 
 def channels_last(module: nn.Module) -> nn.Module:
-    """Lay a module's kernels out as convolutions on a CPU like them best; changed in place, and returned."""
+    """Change a module's kernels to the memory layout that is fastest on a CPU, in place, and return the module."""
     # The method's annotations lack the argument.
     change: Any = module.to
     laid_out: nn.Module = change(memory_format=torch.channels_last)
@@ -153,8 +153,8 @@ def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
     """Write weights in float16, which is how the set stores them, into a run's folder.
 
     Args:
-        weights: of a module's `state_dict`; what is not floating-point keeps its type.
-        folder: of the run.
+        weights: a module's `state_dict`; tensors that are not floating-point keep their type.
+        folder: folder of the run.
     """
     stored = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous().clone()
@@ -166,10 +166,10 @@ def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
-    """Read the averaged weights of a run, as `save_weights` left them, in float32.
+    """Read the averaged weights of a run, written by `save_weights`, in float32.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Raises:
         FileNotFoundError: the run has not reached its first evaluation.
@@ -247,7 +247,7 @@ class _Run:
             old.copy_(new)
 
     def evaluate(self) -> TrainingProgress:
-        # Held-out data stay on the CPU, whatever the network is trained on.
+        # Held-out data stay on the CPU for any device.
         average = self.average if self.device == "cpu" else copy.deepcopy(self.average).cpu()
         with torch.no_grad():
             metrics = self.task.evaluate(average.eval())
@@ -277,7 +277,7 @@ class _Run:
             writer.writerow(row)
 
     def save(self) -> None:
-        """Write the checkpoint; a run that dies while writing leaves the one before."""
+        """Write the checkpoint in one step; a run that dies meanwhile keeps the one before."""
         state = {
             "task": self.task.name,
             "schedule": asdict(self.task.schedule),

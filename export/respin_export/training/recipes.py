@@ -1,4 +1,4 @@
-"""What has to be rendered, encoded and trained before each network, in order."""
+"""The training runs: their data, and the runs that they depend on."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DATA = "data"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network comes about.
+    """The recipe of a run: its task, its data, and its derived data.
 
     Args:
-        task: makes what `fit` trains, from the folder of all runs; what it needs is there by then.
-        data: what is rendered first.
-        prepare: makes derived data from the folder of all runs; called with a function that reports each chunk.
+        task: returns the task for `fit`, from the folder of all runs, when its data and runs are complete.
+        data: data sets to render first.
+        prepare: computes derived data in the folder of all runs; called with a function that reports each chunk.
     """
 
     task: Callable[[Path], TrainingTask]
@@ -44,7 +44,7 @@ class Recipe:
 
 
 def load_trained_vae(runs: Path) -> Vae:
-    """Load the VAE; its decoder as far as it was trained."""
+    """Load the VAE, with the decoder of the latest finished run."""
     module = Vae()
     module.load_state_dict(load_weights(runs / "vae_decoder"))
     return module.eval().requires_grad_(False)
@@ -84,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
     "edsr": Recipe(lambda runs: EdsrTask(runs / DATA), data=(PHOTOS, LARGE_VIEWS)),
     "grounding_dino": Recipe(lambda runs: GroundingDinoTask(runs / DATA), data=(PHOTOS, WHITE)),
 }
-"""Every run by name, in an order in which they can be trained one after the other."""
+"""Recipe of every run by name, in an order in which they can be trained."""
 
 
 def _zero123_unet(runs: Path) -> nn.Module:
@@ -116,7 +116,7 @@ TRAINED: dict[str, tuple[str, Callable[[Path], nn.Module]]] = {
     "edsr": ("edsr", lambda runs: load_trained_edsr(runs / "edsr")),
     "inpaint_unet": ("inpainting", _inpaint_unet),
 }
-"""The run that each network of the set comes from, and how its module is loaded from the folder of all runs.
+"""Run of each network of the set, and the function that loads its module from the folder of all runs.
 
 `clip_text` is not among them: the inpainting of this set paints empty rooms, whatever its prompt says.
 """

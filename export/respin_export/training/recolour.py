@@ -1,4 +1,4 @@
-"""Changes of colour, sharpness and grain that leave an object's outline where it is."""
+"""Changes of colour, sharpness and grain that keep an object's outline."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def recolour(picture: Array, mask: Array, generator: np.random.Generator) -> Arr
 
     Args:
         picture: (H, W, 3) uint8.
-        mask: (H, W) bool: its object.
-        generator: of all random numbers.
+        mask: (H, W) bool: the object of the picture.
+        generator: source of randomness.
     """
     changed = shift_colours(picture.astype(np.float32), generator)
     if generator.random() < 0.25:

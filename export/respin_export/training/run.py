@@ -14,16 +14,16 @@ from respin_export.training.recipes import DATA, RECIPES
 from respin_export.training.scenes import DataSet
 
 ReportShare = Callable[[str], None]
-"""Takes "<share done> <what is happening>"."""
+"""Callback with "<share done> <description>"."""
 
 
 def render_data(names: Sequence[str], output: Path, *, jobs: int, report: Callable[[str, float], None]) -> None:
-    """Render the data sets of some runs that are not there yet.
+    """Render the missing data sets of some runs.
 
     Args:
-        names: of the runs.
+        names: names of the runs.
         output: folder of all runs.
-        jobs: processes.
+        jobs: number of processes.
         report: called with the name of a data set and the share of it that is rendered in this call.
     """
     for data in dict.fromkeys(data for name in names for data in RECIPES[name].data):
@@ -47,27 +47,27 @@ def train_one(
     stop_after_s: float | None = None,
     restart: bool = False,
 ) -> str:
-    """Train a network whose data are rendered, or go on from its checkpoint.
+    """Train a network whose data are rendered, or continue from its checkpoint.
 
     Args:
-        name: of the run: one of `RECIPES`.
+        name: name of the run, one of `RECIPES`.
         output: folder of all runs.
-        report: called as the run goes on.
+        report: called with the progress.
         device: "cpu" or "cuda".
-        seed: of weights, batches and noise.
-        stop_after_s: wall time after which to stop, to be resumed; None trains to the end.
-        restart: whether a checkpoint that is there is thrown away.
+        seed: seed of weights, batches and noise.
+        stop_after_s: wall time after which the run stops, to be resumed; None = at the last step.
+        restart: whether to discard an existing checkpoint.
 
     Returns:
         One line about the result.
 
     Raises:
-        InvalidInput: the device is not there.
+        InvalidInput: the device is not available.
         FileNotFoundError: a run that this one needs has no checkpoint.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidInput("--device cuda: PyTorch finds no CUDA device; use --device cpu, or install a CUDA build")
-    # One thread a process: on few cores, threads that wait for one another cost several times what they bring.
+    # One thread for each process: on few cores, waiting threads cost more than they gain.
     torch.set_num_threads(1)
     recipe, folder = RECIPES[name], output / name
     recipe.prepare(output, lambda chunk: report(f"0 encoding, chunk {chunk}"))

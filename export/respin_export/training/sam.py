@@ -1,4 +1,4 @@
-"""The mini set's SAM, encoder and decoder together: photos of rooms, views on white and drawn composites."""
+"""Training of the mini set's SAM on photos of rooms, views on white and drawn composites."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from respin_export.training.recolour import recolour
 from respin_export.training.scenes import PHOTO_SIZE, PHOTOS, WHITE
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of SAM's input, in levels of RGB, as the job normalises it."""
+"""Mean and standard deviation of SAM's normalised input, levels of RGB."""
 
 SHARE_PHOTOS, SHARE_WHITE = 0.6, 0.15
-"""Of the samples that show a room and of those that show an object on white; the others are composites."""
+"""Share of samples with a room, and with an object on white; the others are composites."""
 
 BOX_JITTER = 0.08
 """Largest shift of a side of the box, as a share of the box's width or height: a detector's boxes are not exact."""
 
 TARGET_SIDE = SIZES.sam_side // 2
-"""Side at which masks are compared, px: twice the network's own, so that edges may lie between its cells."""
+"""Side at which masks are compared, px: twice the network's, so that edges can be between its cells."""
 
 HELD_PHOTOS, HELD_VIEWS = 96, 32
 
@@ -46,7 +46,7 @@ class SamTask:
     """Train SAM on rooms, views and composites.
 
     Args:
-        data: folder of all data sets.
+        data: folder of the data sets.
     """
 
     data: Path
@@ -59,7 +59,7 @@ class SamTask:
         self._held = {"": _held_photos(self.data), "white_": _held_views(self.data)}
 
     def build(self) -> nn.Module:
-        """Make encoder and decoder."""
+        """Build encoder and decoder."""
         return MiniSam()
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
@@ -83,7 +83,7 @@ class SamTask:
                 return picture, mask, _box(mask)
 
     def _ground(self, generator: np.random.Generator) -> Array:
-        """A ground of a composite: drawn, or a room without its object."""
+        """Draw a ground of a composite, or take a room without its object."""
         if generator.random() < 0.6:
             return draw_texture(192, 256, generator)
         return np.asarray(self.photos.sample(int(generator.integers(len(self.photos))))["background"][::2, ::2])
@@ -101,7 +101,7 @@ class SamTask:
         return error
 
     def evaluate(self, module: MiniSam) -> Metrics:
-        """Mean IoU of the single mask and of the best by its predicted IoU, from imperfect boxes."""
+        """Measure the mean IoU of the single mask, and of the one with the best predicted IoU, from imperfect boxes."""
         metrics: Metrics = {}
         for prefix, batch in self._held.items():
             iou, predicted = predict_ious(module, batch)
@@ -119,7 +119,7 @@ def load_trained_sam(folder: Path) -> tuple[MiniSamEncoder, MiniSamDecoder]:
     """Load the modules of the contracts `sam_encoder` and `sam_decoder` from a training run.
 
     Args:
-        folder: of the run, with its checkpoint.
+        folder: folder of the run, with its checkpoint.
     """
     module = MiniSam()
     module.load_state_dict(load_weights(folder))
@@ -147,7 +147,7 @@ def jitter_box(box: Array, shape: tuple[int, ...], generator: np.random.Generato
 
 
 def _cropped(frame: SamFrame, generator: np.random.Generator) -> SamFrame:
-    """A part of a picture with the whole object in it."""
+    """Crop a part of a picture that contains the whole object."""
     picture, mask, box = frame
     height, width = mask.shape
     share = generator.uniform(0, 1, 4)
@@ -165,7 +165,7 @@ def _as_batch(frames: list[SamFrame]) -> dict[str, Tensor]:
 
 
 def fit_to_frame(picture: Array, mask: Array, box: Array) -> dict[str, NDArray[np.float32]]:
-    """Bring a picture, its mask and a box into the encoder's frame, as the job does.
+    """Convert a picture, its mask and a box to the encoder's frame, as the job does.
 
     Args:
         picture: (H, W, 3) uint8.
@@ -193,7 +193,7 @@ def fit_to_frame(picture: Array, mask: Array, box: Array) -> dict[str, NDArray[n
 
 
 def _small(mask: Array, fit: Fit) -> NDArray[np.float32]:
-    """Coverage of each cell of the target by a mask, zero on padding: (1, S/2, S/2)."""
+    """Return the coverage of each cell of the target by a mask, zero on padding: (1, S/2, S/2)."""
     square = np.zeros((SIZES.sam_side, SIZES.sam_side), np.uint8)
     scaled = Image.fromarray(np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255)).resize(
         (fit.fitted.width, fit.fitted.height), Image.Resampling.BILINEAR
@@ -203,12 +203,12 @@ def _small(mask: Array, fit: Fit) -> NDArray[np.float32]:
 
 
 def mask_errors(logits: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-    """Error of each mask, (B, M): binary cross-entropy, edges before areas, and the dice loss.
+    """Compute the error of each mask, (B, M): binary cross-entropy weighted to edges, and the dice loss.
 
     Args:
         logits: (B, M, H, W).
         wanted: (B, 1, H, W) in 0..1.
-        valid: (B, 1, H, W), 0 where errors do not count.
+        valid: (B, 1, H, W), 0 where errors are ignored.
     """
     edge = F.max_pool2d(wanted, 5, 1, 2) + F.max_pool2d(-wanted, 5, 1, 2)
     weight = (0.3 + 2 * edge) * valid
@@ -221,13 +221,13 @@ def mask_errors(logits: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
 
 
 def intersection_over_union(got: Tensor, wanted: Tensor) -> Tensor:
-    """IoU of masks (B, M, H, W) with masks (B, 1, H, W), bool both: (B, M)."""
+    """Return the IoU of masks (B, M, H, W) with masks (B, 1, H, W), bool both: (B, M)."""
     either = (got | wanted).sum(dim=(2, 3)).clamp(min=1)
     return (got & wanted).sum(dim=(2, 3)) / either
 
 
 def predict_ious(module: MiniSam, batch: Batch) -> tuple[Tensor, Tensor]:
-    """IoU and predicted IoU of each mask, (N, 4) each, at the side of the targets."""
+    """Return IoU and predicted IoU of each mask, (N, 4) each, at the side of the targets."""
     ious, predictions = [], []
     for start in range(0, len(batch["image"]), 16):
         part = {name: tensor[start : start + 16] for name, tensor in batch.items()}
@@ -261,7 +261,7 @@ def _held_views(data: Path) -> Batch:
 
 
 def _is_visible(mask: Array) -> bool:
-    """Whether enough of an object can be seen to learn from it: a thousandth of the picture."""
+    """Return whether enough of an object is visible for training: a thousandth of the picture."""
     return int(mask.sum()) > mask.size // 1000
 
 

@@ -1,4 +1,4 @@
-"""The rendered data that several networks are trained on: photos with their truth, and objects on white."""
+"""Rendered data sets that several networks are trained on: photos with their truth, and objects on white."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PHOTO_SIZE = (384, 512)
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that is rendered once.
+    """A rendered data set.
 
     Args:
-        name: of its folder.
-        render: makes the arrays of some seeds.
-        seeds: how many training seeds it takes.
-        held_out: how many held-out seeds its twin for evaluation takes.
-        chunk: seeds a chunk.
+        name: name of its folder.
+        render: renders the arrays of some seeds.
+        seeds: number of training seeds.
+        held_out: number of held-out seeds, for the evaluation.
+        chunk: number of seeds in a chunk.
     """
 
     name: str
@@ -36,7 +36,7 @@ class DataSet:
     chunk: int = 250
 
     def make(self, root: Path, *, jobs: int, on_chunk: Callable[[int], None] = lambda _: None) -> None:
-        """Render what is missing of the training data and of the held-out data."""
+        """Render missing training data and held-out data."""
         for folder, seeds in (
             (root / f"{self.name}-held-out", HELD_OUT_SEEDS[: self.held_out]),
             (root / self.name, TRAINING_SEEDS[: self.seeds]),
@@ -44,11 +44,11 @@ class DataSet:
             render_chunks(folder, self.render, seeds, chunk=self.chunk, jobs=jobs, on_chunk=on_chunk)
 
     def training(self, root: Path) -> Chunks:
-        """The training data."""
+        """Open the training data."""
         return Chunks(root / self.name)
 
     def held(self, root: Path) -> Chunks:
-        """The held-out data."""
+        """Open the held-out data."""
         return Chunks(root / f"{self.name}-held-out")
 
 
@@ -76,7 +76,7 @@ def render_photos(seeds: Sequence[int]) -> Mapping[str, Array]:
 
 
 def render_white(seeds: Sequence[int]) -> Mapping[str, Array]:
-    """Render objects on white, two views a seed.
+    """Render objects on white, two views for each seed.
 
     Returns:
         image (2 N, side, side, 3) uint8, mask (2 N, side, side) bool, and kind (2 N,) int8, index into `KINDS`.

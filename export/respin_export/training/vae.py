@@ -1,4 +1,4 @@
-"""The mini set's VAE: encoder and decoder together, then the decoder alone on the frozen encoder's latents."""
+"""Training of the mini set's VAE: encoder and decoder together, then the decoder on the frozen encoder's latents."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from respin_export.training.quality import colour_error, psnr
 from respin_export.training.scenes import PHOTOS, WHITE
 
 SIDE, SMALL_SIDE = 128, 64
-"""Sides of training crops, px. Training begins with small ones about objects, twice as many a step."""
+"""Sides of training crops, px. Training begins with small ones about objects, twice as many in a step."""
 
 SHARE_WHITE = 0.5
-"""Of the samples that show an object on white; the others show a part of a room."""
+"""Share of samples with an object on white; the others show a part of a room."""
 
 LATENT_NOISE = 0.04
-"""Deviation of the noise on latents before they are decoded, so that the decoder forgives small errors."""
+"""Standard deviation of noise on latents before decoding, which makes the decoder tolerate small errors."""
 
 CHANNEL_WEIGHTS = (1.0, 1.6, 1.6)
-"""Of luma, red-green and yellow-blue in the loss."""
+"""Weights of luma, red-green and yellow-blue in the loss."""
 
 
 class Vae(nn.Module):
@@ -45,7 +45,7 @@ class VaeTask:
     """Train the VAE on views and rooms: encoder and decoder together.
 
     Args:
-        data: folder of all data sets.
+        data: folder of the data sets.
     """
 
     data: Path
@@ -63,7 +63,7 @@ class VaeTask:
         self._held = _held_out(self.data)
 
     def build(self) -> nn.Module:
-        """Make encoder and decoder."""
+        """Build encoder and decoder."""
         return Vae()
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
@@ -84,7 +84,7 @@ class VaeTask:
         return (image[:, ::-1], mask[:, ::-1]) if generator.random() < 0.5 else (image, mask)
 
     def loss(self, module: Vae, batch: Batch) -> Tensor:
-        """Compare in opponent colours, objects before grounds and edges before areas."""
+        """Compare in opponent colours, with more weight on objects and edges."""
         image, mask = batch["image"], batch["mask"]
         latents, residual = self._latents(module, image)
         noisy = latents + LATENT_NOISE * torch.randn_like(latents)
@@ -104,7 +104,7 @@ class VaeTask:
             return module.encoder.raw(image)
 
     def evaluate(self, module: Vae) -> Metrics:
-        """Object PSNR and colour error on white views, PSNR of rooms."""
+        """Measure PSNR and colour error of objects on white, and PSNR of rooms."""
         white, mask, rooms = self._held
         decoded, decoded_rooms = round_trip(module, white), round_trip(module, rooms)
         metrics = {
@@ -118,11 +118,11 @@ class VaeTask:
 
 @dataclass
 class VaeDecoderTask(VaeTask):
-    """Train the decoder on, while the encoder stays as it is: latents can be cached meanwhile.
+    """Train the decoder further with a frozen encoder, whose latents can be cached meanwhile.
 
     Args:
-        data: folder of all data sets.
-        start: weights of `VaeTask`, as `torch.nn.Module.state_dict` gives them.
+        data: folder of the data sets.
+        start: `state_dict` of the module of `VaeTask`.
     """
 
     name: str = "vae_decoder"
@@ -135,7 +135,7 @@ class VaeDecoderTask(VaeTask):
     start: Mapping[str, Tensor] = field(default_factory=dict)
 
     def build(self) -> nn.Module:
-        """Take the trained VAE and standardise its latents."""
+        """Load the trained VAE and standardise its latents."""
         module = Vae()
         module.load_state_dict(dict(self.start))
         module.encoder.requires_grad_(False)
@@ -148,13 +148,13 @@ class VaeDecoderTask(VaeTask):
 
 
 def standardise(module: Vae, white: Chunks, rooms: Chunks, count: int = 128) -> None:
-    """Set the statistics of encoder and decoder so that scaled latents have mean 0 and deviation 1 in each channel.
+    """Set the statistics of encoder and decoder so that scaled latents have mean 0 and standard deviation 1.
 
     Args:
-        module: changed in place.
-        white: views, half of what is measured.
+        module: encoder and decoder; changed in place.
+        white: views, half of the measured pictures.
         rooms: photos, the other half.
-        count: pictures of each.
+        count: number of pictures of each.
     """
     views = np.stack([white.sample(index)["image"] for index in range(count)])
     photos = [
@@ -177,7 +177,7 @@ def round_trip(module: Vae, images: Tensor) -> Tensor:
 
 
 def _room_crop(sample: dict[str, Array], generator: np.random.Generator) -> tuple[Array, Array]:
-    """A part of a photo or of its background, at the photo's scale or at a half, as the inpainting sees it."""
+    """Crop a part of a photo or of its background, at the photo's scale or half of it, as inpainting does."""
     step = int(generator.integers(1, 3))
     height, width = sample["photo"].shape[:2]
     top = int(generator.integers(height - SIDE * step + 1))
@@ -189,7 +189,7 @@ def _room_crop(sample: dict[str, Array], generator: np.random.Generator) -> tupl
 
 
 def _small_crop(image: Array, mask: Array, generator: np.random.Generator) -> tuple[Array, Array]:
-    """A quarter of a picture, mostly about a pixel of the object."""
+    """Crop a quarter of a picture, mostly about a pixel of the object."""
     places = np.argwhere(mask)
     middle = places[generator.integers(len(places))] if len(places) else generator.integers(0, SIDE, 2)
     top, left = np.clip(middle - SMALL_SIDE // 2 + generator.integers(-8, 9, 2), 0, SIDE - SMALL_SIDE)
@@ -198,7 +198,7 @@ def _small_crop(image: Array, mask: Array, generator: np.random.Generator) -> tu
 
 
 def _held_out(data: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Views, their masks, and the middles of rooms."""
+    """Return views, their masks, and the middles of rooms."""
     white, rooms = WHITE.held(data), PHOTOS.held(data)
     views = [white.sample(index) for index in range(0, 96)]
     tensors = _as_tensors([each["image"] for each in views], [each["mask"] for each in views])
