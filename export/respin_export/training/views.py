@@ -123,7 +123,7 @@ def _shifted(image: Array, scale: float, shift_px: Array) -> Array:
 
 
 def coverage(mask: Array) -> Array:
-    """Return the share of each 8 x 8 pixels that a mask covers: (side, side) bool to (side / 8, side / 8) uint8, 0..255."""
+    """Return a mask's share of each 8 x 8 pixels: (side, side) bool to (side / 8, side / 8) uint8, 0..255."""
     cells = len(mask) // COVERAGE_SIDE
     blocks = mask.reshape(COVERAGE_SIDE, cells, COVERAGE_SIDE, cells)
     shares: Array = np.rint(255 * blocks.mean(axis=(1, 3))).astype(np.uint8)
