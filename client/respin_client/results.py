@@ -132,7 +132,7 @@ class RotationEvent(Result):
         step: denoising steps done.
         steps: all denoising steps; 0 if the stage has none.
         image: one view in the photo; without angles the object on white.
-        novel_view: that view's object alone, on white.
+        novel_view: the view's object alone, on white.
         background: the photo without the object.
     """
 

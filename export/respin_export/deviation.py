@@ -43,8 +43,8 @@ def check_deviations(network: str, deviations: Sequence[Deviation], remedy: str)
     """Return the error of each output, if all pass.
 
     Args:
-        network: for the message.
-        deviations: of its outputs.
+        network: name of the network, for the message.
+        deviations: deviations of its outputs.
         remedy: last clause of the message.
 
     Raises:

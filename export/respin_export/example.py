@@ -130,7 +130,7 @@ def caption_inputs(
 
     Args:
         ids: BERT's tokens of the caption.
-        phrases: where each phrase begins and ends, with its closing full stop.
+        phrases: begin and end of each phrase, with its closing full stop.
         length: number of tokens to pad to.
     """
     padded = np.zeros(length, np.int64)

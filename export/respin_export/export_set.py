@@ -36,7 +36,7 @@ class ExportPlan:
         name: name of the set.
         sizes: image sizes of the set.
         networks: names of the networks.
-        source: where the weights come from.
+        source: source of the weights.
         options: keyword arguments of `respin_export.to_onnx.ExportOptions`, which the parent does not import.
         jobs: number of networks at a time.
     """

@@ -1,4 +1,4 @@
-"""Networks as PyTorch runs them best: folded, in float16, and with attention that takes less scratch memory."""
+"""Networks for inference in PyTorch: folded, in float16, and with attention that takes less scratch memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from respin_export.networks.sam import move_positions_into_keys
 
 UNETS = ("zero123_unet", "inpaint_unet")
 WHOLLY_HALF = ("vae_encoder", "vae_decoder", "sam_encoder")
-"""Networks that run in float16 as the libraries do it; with the others `module.half()` fails, or costs precision."""
+"""Networks for which `module.half()` works; for the others it fails, or costs precision."""
 
 
 class LoadsNetworks(Protocol):
@@ -30,9 +30,9 @@ class InferenceModules:
     """Loads the module of a network for inference; a `ModuleLoader` of `respin_ensemble.networks.torch_networks`.
 
     Args:
-        weights: to load from.
-        device: where the modules will run, "cpu" or "cuda"; they are loaded onto the CPU.
-        half: in float16 where that keeps the precision.
+        weights: source of the networks.
+        device: device that will run the modules, "cpu" or "cuda"; they are loaded onto the CPU.
+        half: convert to float16 where that keeps the precision.
     """
 
     weights: LoadsNetworks
@@ -51,8 +51,8 @@ def halved(name: str, module: nn.Module) -> nn.Module:
     """Return a network in float16; PyTorch's own kernels of norms add up in float32 whatever they are given.
 
     Args:
-        name: of the network.
-        module: changed in place.
+        name: name of the network.
+        module: the network; changed in place.
     """
     if name in UNETS:
         # Guidance stays outside: it multiplies rounding errors.

@@ -26,8 +26,8 @@ class TaskProgress:
     """The event that a task has reported progress.
 
     Args:
-        name: of the task.
-        stage: what the task passed to its callback.
+        name: name of the task.
+        stage: argument of the task's call of its callback.
     """
 
     name: str
@@ -39,7 +39,7 @@ class TaskDone:
     """The event that a task has ended.
 
     Args:
-        name: of the task.
+        name: name of the task.
         result: return value of the task.
         wall_s: seconds since the start of its process.
         peak_rss_mib: peak memory of its process, mapped files included.
@@ -69,7 +69,7 @@ def run_isolated(tasks: Mapping[str, IsolatedTask], jobs: int) -> Generator[Task
     Closing the iterator early ends the processes that still run.
 
     Args:
-        tasks: by name, in the order of their start.
+        tasks: tasks by name, in the order of their start.
         jobs: number of tasks at a time; they share the machine's cores.
     """
     context = multiprocessing.get_context("spawn")
@@ -86,7 +86,7 @@ def run_isolated(tasks: Mapping[str, IsolatedTask], jobs: int) -> Generator[Task
                 running[receiver] = name, process
             ready = wait(list(running))
             for receiver in [each for each in running if each in ready]:
-                event = _received(receiver, *running[receiver])
+                event = _receive(receiver, *running[receiver])
                 if not isinstance(event, TaskProgress):
                     running.pop(receiver)[1].join()
                     receiver.close()
@@ -98,7 +98,7 @@ def run_isolated(tasks: Mapping[str, IsolatedTask], jobs: int) -> Generator[Task
             receiver.close()
 
 
-def _received(receiver: Connection, name: str, process: SpawnProcess) -> TaskEvent:
+def _receive(receiver: Connection, name: str, process: SpawnProcess) -> TaskEvent:
     try:
         event: TaskEvent = receiver.recv()
     except EOFError:

@@ -56,7 +56,7 @@ class ExportOptions:
     Args:
         precision: number format of the graph's arithmetic; its inputs and outputs are float32 either way.
         slim: whether onnxslim simplifies the graph, unless it is larger than `SLIM_LIMIT_BYTES`.
-        device: where the module computes the reference, "cpu" or "cuda"; the file is checked on the CPU.
+        device: device on which the module computes the reference, "cpu" or "cuda"; the file is checked on the CPU.
         external_above_bytes: larger weights are written to a file beside the graph.
         gated: whether an error above its limit raises ExportMismatch; else it is only reported.
     """
@@ -125,7 +125,7 @@ def export_loaded(
         on_stage("tracing")
         # The reference above is the module before folding.
         module = fold(module)
-        program = _traced(to_half(module) if options.precision == "fp16" else module, spec, sizes)
+        program = _trace(to_half(module) if options.precision == "fp16" else module, spec, sizes)
         _name_axes(program.model.graph, spec, sizes)
         _strip(program.model)
         on_stage("writing")
@@ -201,7 +201,7 @@ def _check_signature(module: nn.Module, spec: ModelSpec) -> None:
         )
 
 
-def _traced(module: nn.Module, spec: ModelSpec, sizes: Sizes) -> torch.onnx.ONNXProgram:
+def _trace(module: nn.Module, spec: ModelSpec, sizes: Sizes) -> torch.onnx.ONNXProgram:
     arrays = example_inputs(spec, sizes, batch=TRACED_BATCH, lengths=example_lengths(spec, sizes, TRACED_SHARES))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with _quiet(), _without(SLOW_RULE):
@@ -231,10 +231,10 @@ def _name_axes(graph: onnx_ir.Graph, spec: ModelSpec, sizes: Sizes) -> None:
         for value, tensor in zip(values, tensors, strict=False):
             wanted = named_shape(tensor, sizes)
             if value.shape is not None and len(value.shape) == len(wanted):
-                value.shape = onnx_ir.Shape(map(_named, value.shape, wanted))
+                value.shape = onnx_ir.Shape(map(_name_axis, value.shape, wanted))
 
 
-def _named(found: int | onnx_ir.SymbolicDim, wanted: int | str) -> int | str | onnx_ir.SymbolicDim:
+def _name_axis(found: int | onnx_ir.SymbolicDim, wanted: int | str) -> int | str | onnx_ir.SymbolicDim:
     return wanted if isinstance(found, onnx_ir.SymbolicDim) and isinstance(wanted, str) else found
 
 

@@ -1,4 +1,4 @@
-"""How a launcher lets the engine finish its jobs before it stops the server.
+"""The agreement by which a launcher lets the engine finish its jobs before it stops the server.
 
 Triton refuses the calls of a running job once it is stopping, so the jobs have to be finished before.
 The launcher creates a file; the engine then takes no more jobs, and removes the file when none is left.

@@ -15,7 +15,7 @@ def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
     Args:
-        path: of the file.
+        path: path of the file.
         max_bytes: a longer file is refused before it is read.
 
     Raises:

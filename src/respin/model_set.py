@@ -116,9 +116,9 @@ class ModelSet:
     Args:
         name: "mini", "full", ...
         precision: number format of the graphs' arithmetic, "fp32" or "fp16"; inputs and outputs are float32.
-        sizes: what the set fixes.
+        sizes: image sizes that the set fixes.
         networks: the files of each network by name: the graph, then its external data (ONNX files hold 2 GB at most).
-        origin: where the weights come from, and the versions of the tools that made the files.
+        origin: sources of the weights, and versions of the tools that made the files.
     """
 
     name: str

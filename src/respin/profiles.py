@@ -15,7 +15,7 @@ class Profile:
         summary: one line for `--help` and `respin doctor`.
         network_backend: Triton's backend of the network models; None = Triton does not serve the networks.
         network_file: name of a network's file beside its config.
-        networks: how the jobs reach the networks: models of the same server, or sessions in the engine's process.
+        networks: place of the networks: models of the same server, or sessions in the engine's process.
         instance_kind: Triton's device kind of the network models.
     """
 

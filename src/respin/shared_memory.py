@@ -1,4 +1,4 @@
-"""How much of /dev/shm a server needs: Triton and its Python models hand each other tensors there."""
+"""Shared memory that a server needs in /dev/shm, where Triton and its Python models exchange tensors."""
 
 from __future__ import annotations
 

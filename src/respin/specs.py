@@ -138,7 +138,7 @@ class TensorSpec:
         """Compare an array with this contract.
 
         Args:
-            array: with a leading batch axis if `batched`.
+            array: an array, with a leading batch axis if `batched`.
             batched: whether the leading axis counts samples.
             owner: name of the model, for the message.
 
@@ -166,8 +166,8 @@ class ModelSpec:
     Args:
         name: Triton's name for it.
         summary: description of the model, in one line.
-        inputs: in the order of the graph.
-        outputs: in the order of the graph.
+        inputs: inputs in the order of the graph.
+        outputs: outputs in the order of the graph.
         batch: the batch axis of a network's graph; None for a job, whose requests are whole.
         decoupled: whether it answers one request with many responses.
         served_batch: most samples of one call, where that is fewer than the graph takes: a TensorRT engine holds

@@ -58,7 +58,7 @@ class Checkpoint:
             name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)
         }
         if not tensors:
-            raise self.error(f"no key begins with '{prefix}', the first are {_listed(self.tensors)}")
+            raise self.error(f"no key begins with '{prefix}', the first are {_list_names(self.tensors)}")
         return Checkpoint(self.path, self.expected, tensors)
 
     def shape(self, name: str, *, axes: int = 2) -> TensorShape:
@@ -72,10 +72,10 @@ class Checkpoint:
             InvalidInput: it is not there, or has another number of axes.
         """
         if name not in self.tensors:
-            raise self.error(f"'{name}' is missing, the first keys are {_listed(self.tensors)}")
+            raise self.error(f"'{name}' is missing, the first keys are {_list_names(self.tensors)}")
         shape = tuple(self.tensors[name].shape)
         if len(shape) != axes or 0 in shape:
-            raise self.error(f"'{name}' is {_shown(shape)}, expected {axes} axes, none of them empty")
+            raise self.error(f"'{name}' is {_format_shape(shape)}, expected {axes} axes, none of them empty")
         return shape
 
     def count(self, prefix: str) -> int:
@@ -87,7 +87,7 @@ class Checkpoint:
         numbered = re.compile(re.escape(prefix) + r"(\d+)\.")
         found = [int(match[1]) for match in map(numbered.match, self.tensors) if match]
         if not found:
-            raise self.error(f"no key begins with '{prefix}0', the first are {_listed(self.tensors)}")
+            raise self.error(f"no key begins with '{prefix}0', the first are {_list_names(self.tensors)}")
         return max(found) + 1
 
     def config_value(self, name: str, published: Any | None) -> Any:
@@ -143,9 +143,11 @@ class Checkpoint:
         Raises:
             InvalidInput: there is a difference.
         """
-        mismatches = [f"'{name}' is {_shown(got)}, expected {_shown(wanted)}" for name, got, wanted in shapes]
+        mismatches = [
+            f"'{name}' is {_format_shape(got)}, expected {_format_shape(wanted)}" for name, got, wanted in shapes
+        ]
         differences = [
-            f"{what} {_listed(keys)}" + (f" and {more} more" if (more := len(keys) - NAMED_DIFFERENCES) > 0 else "")
+            f"{what} {_list_names(keys)}" + (f" and {more} more" if (more := len(keys) - NAMED_DIFFERENCES) > 0 else "")
             for keys, what in ((missing, "missing"), (unknown, "unknown"))
             if keys
         ]
@@ -242,9 +244,9 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
-def _listed(names: Mapping[str, Any] | list[str]) -> str:
+def _list_names(names: Mapping[str, Any] | list[str]) -> str:
     return ", ".join(f"'{name}'" for name in list(names)[:NAMED_DIFFERENCES]) or "none"
 
 
-def _shown(shape: TensorShape) -> str:
+def _format_shape(shape: TensorShape) -> str:
     return "x".join(map(str, shape)) or "a single number"

@@ -1,4 +1,4 @@
-"""EDSR x4 from sanghyun-son/EDSR-PyTorch's .pt files: the paper's model or the baseline, told apart by shape."""
+"""EDSR x4 from sanghyun-son/EDSR-PyTorch's .pt files: the paper's model or the baseline, recognised by shape."""
 
 from __future__ import annotations
 

@@ -52,12 +52,12 @@ def _from_folder(folder: Path) -> Any:
 
 def _from_file(path: Path) -> Any:
     read = Checkpoint.read(path, EXPECTED)
-    checkpoint = Checkpoint(path, EXPECTED, {_unwrapped(name): tensor for name, tensor in read.tensors.items()})
+    checkpoint = Checkpoint(path, EXPECTED, {_remove_wrappings(name): tensor for name, tensor in read.tensors.items()})
     state = keys.rename_tensors(checkpoint.tensors, keys.GROUNDING_DINO, leftovers=keys.GROUNDING_DINO_LEFTOVERS)
     return fill_pretrained(GroundingDinoForObjectDetection, _config(checkpoint), state, checkpoint)
 
 
-def _unwrapped(name: str) -> str:
+def _remove_wrappings(name: str) -> str:
     return _WRAPPINGS.sub("", name)
 
 

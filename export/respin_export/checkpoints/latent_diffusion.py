@@ -32,7 +32,7 @@ def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) ->
     Raises:
         InvalidInput: it does not fit.
     """
-    chosen = checkpoint.subset(UNET) if raw_weights else _averaged(checkpoint)
+    chosen = checkpoint.subset(UNET) if raw_weights else _moving_average(checkpoint)
     found = chosen.shape("input_blocks.0.0.weight", axes=4)[1]
     if found != in_channels:
         raise checkpoint.error(
@@ -46,7 +46,7 @@ def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) ->
     return fill_module(partial(UNet2DConditionModel, **config), state, chosen)
 
 
-def _averaged(checkpoint: Checkpoint) -> Checkpoint:
+def _moving_average(checkpoint: Checkpoint) -> Checkpoint:
     """Return the moving average, whose keys are the parameters' own without dots (ldm/modules/ema.py)."""
     raw = checkpoint.subset(UNET)
     if not any(name.startswith(AVERAGED) for name in checkpoint.tensors):

@@ -84,7 +84,7 @@ class _File:
         state = keys.rename_tensors(clip.tensors, keys.CLIP_VISION)
         config = _clip_config(clip)
         # CLIP multiplies from the left.
-        state |= {"visual_projection.weight": _transposed(clip.tensors["proj"])}
+        state |= {"visual_projection.weight": _transpose(clip.tensors["proj"])}
         return fill_pretrained(CLIPVisionModelWithProjection, config, state, clip)
 
     def cc_projection(self) -> nn.Linear:
@@ -93,7 +93,7 @@ class _File:
         return fill_module(lambda: nn.Linear(inputs, outputs), projection.tensors, projection)
 
 
-def _transposed(matrix: Tensor) -> Tensor:
+def _transpose(matrix: Tensor) -> Tensor:
     return matrix.t().contiguous()
 
 

@@ -79,7 +79,7 @@ class GroundingDino(nn.Module):
                 (torch, "as_tensor", _tensor_from_sides),
                 (torch, "linspace", _unit_steps),
             ):
-                swaps.enter_context(_swapped(owner, name, ours))
+                swaps.enter_context(_replace_function(owner, name, ours))
             return self.model(pixel_values=image, input_ids=input_ids, attention_mask=attention_mask)
 
 
@@ -108,7 +108,7 @@ def _unit_steps(start: float, _end: float, steps: int, *, dtype: torch.dtype, de
 
 
 @contextmanager
-def _swapped(owner: Any, name: str, value: Callable[..., Any]) -> Iterator[None]:
+def _replace_function(owner: Any, name: str, value: Callable[..., Any]) -> Iterator[None]:
     """Replace a function of a module within the context."""
     before = getattr(owner, name)
     setattr(owner, name, value)
@@ -122,27 +122,27 @@ def _pad_without_branches(model: nn.Module) -> None:
     """Make Swin pad by arithmetic: its own `if`s would fix the traced height and width for good."""
     for module in model.modules():
         if isinstance(module, SwinPatchEmbeddings):
-            module.maybe_pad = partial(_padded_image, multiple=module.patch_size[0])
+            module.maybe_pad = partial(_pad_image, multiple=module.patch_size[0])
         elif isinstance(module, SwinPatchMerging):
-            module.maybe_pad = partial(_padded_map, multiple=2)
+            module.maybe_pad = partial(_pad_map, multiple=2)
         elif isinstance(module, SwinLayer):
-            module.maybe_pad = partial(_padded_windows, multiple=module.window_size)
+            module.maybe_pad = partial(_pad_windows, multiple=module.window_size)
 
 
-def _missing(length: int, multiple: int) -> int:
+def _padding(length: int, multiple: int) -> int:
     return (length + multiple - 1) // multiple * multiple - length
 
 
-def _padded_image(pixels: Tensor, height: int, width: int, *, multiple: int) -> Tensor:
-    return F.pad(pixels, (0, _missing(width, multiple), 0, _missing(height, multiple)))
+def _pad_image(pixels: Tensor, height: int, width: int, *, multiple: int) -> Tensor:
+    return F.pad(pixels, (0, _padding(width, multiple), 0, _padding(height, multiple)))
 
 
-def _padded_map(features: Tensor, height: int, width: int, *, multiple: int) -> Tensor:
-    return F.pad(features, (0, 0, 0, _missing(width, multiple), 0, _missing(height, multiple)))
+def _pad_map(features: Tensor, height: int, width: int, *, multiple: int) -> Tensor:
+    return F.pad(features, (0, 0, 0, _padding(width, multiple), 0, _padding(height, multiple)))
 
 
-def _padded_windows(
+def _pad_windows(
     features: Tensor, height: int, width: int, *, multiple: int
 ) -> tuple[Tensor, tuple[int, int, int, int, int, int]]:
     # Said to be padded always, so that the layer always cuts back to height and width, which is right either way.
-    return _padded_map(features, height, width, multiple=multiple), (0, 0, 0, 1, 0, 1)
+    return _pad_map(features, height, width, multiple=multiple), (0, 0, 0, 1, 0, 1)

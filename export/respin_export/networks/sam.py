@@ -155,7 +155,7 @@ class SamDecoder(nn.Module):
         """Upscale features of the image four times, (B, C, G, G) to (B, C/8, 4G, 4G).
 
         Args:
-            features: as `attend` returns them.
+            features: features of the image, from `attend`.
             details: (B, C/8, 4G, 4G), added before the last activation; None adds nothing.
         """
         decoder = self.decoder

@@ -81,7 +81,7 @@ def build_engines(
     """
     source_set = ModelSet.load(source)
     chosen = networks or list(source_set.networks)
-    graphs = {name: source_set.file(source, NETWORKS[name]) for name in _known(chosen)}
+    graphs = {name: source_set.file(source, NETWORKS[name]) for name in _check_names(chosen)}
     wanted = {name: _identity(source_set, name, options) for name in source_set.networks}
     _check_is_engine_set(output)
     records = _up_to_date(output, wanted, chosen, source, options)
@@ -104,7 +104,7 @@ def build_engines(
     return report
 
 
-def _known(names: Iterable[str]) -> Iterator[str]:
+def _check_names(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name not in NETWORKS:
             raise InvalidInput(f"there is no network '{name}'; the networks are {', '.join(NETWORKS)}")

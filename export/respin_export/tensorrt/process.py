@@ -33,7 +33,7 @@ def build_in_own_process(task: EngineTask, report: ReportPhase) -> BuildCost:
     """Build an engine in a fresh process and wait for it.
 
     Args:
-        task: what to build.
+        task: inputs and options of the build.
         report: called with the progress, in this process.
 
     Raises:

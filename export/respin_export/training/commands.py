@@ -32,7 +32,7 @@ CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 
 
 class Device(str, enum.Enum):
-    """Where a network is trained."""
+    """Device of the training."""
 
     CPU = "cpu"
     CUDA = "cuda"
@@ -42,7 +42,7 @@ def train(
     network: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}, or all.")],
     *,
     output: Annotated[
-        Path, typer.Option(help="Folder of the runs: rendered data, checkpoints, curves. A run there goes on.")
+        Path, typer.Option(help="Folder of the runs: rendered data, checkpoints, curves. An existing run continues.")
     ] = Path("build/training"),
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
     jobs: Annotated[int, typer.Option(min=1, help="Processes, with one thread each; as many as there are cores.")] = 2,

@@ -54,7 +54,7 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often to try a download, and how long to wait between tries.
+    """The number of tries of a download, and the waits between them.
 
     Args:
         tries: number of tries in a row without progress before giving up.
@@ -90,9 +90,9 @@ def error_from_status(status: int, url: str, name: str, wait_s: float | None = N
     """Return the error that an HTTP status other than success stands for: TryAgain or InvalidInput.
 
     Args:
-        status: of the response.
-        url: of the request.
-        name: of the file, for messages.
+        status: status of the response.
+        url: address of the request.
+        name: name of the file, for messages.
         wait_s: seconds that the server asks to wait.
     """
     if status in TEMPORARY:
@@ -116,9 +116,9 @@ class Download:
 
     Args:
         client: sends the requests.
-        url: of the file.
+        url: address of the file.
         part: file to write. Beside it, `<part>.json` records which version of the file it is a part of.
-        retry: how often to try.
+        retry: policy of further tries.
         report: called with the progress.
         room: function from a folder to the free bytes of its file system.
     """

@@ -25,13 +25,13 @@ TIMEOUT = httpx2.Timeout(30.0)  # 30 s to connect or without a byte; a whole fil
 
 @dataclass(frozen=True)
 class DownloadSource:
-    """Where files come from.
+    """The source of files.
 
     Args:
         hub: endpoint of Hugging Face repositories, or a mirror that has the same paths (HF_ENDPOINT).
         mirror: URL of a weights folder; all files come from `<mirror>/<checkpoint>/<file>` instead.
         folder: all files come from `<folder>/<checkpoint>/<file>` or `<folder>/<file>` instead; no network is used.
-        token: for the hub; no other host receives it.
+        token: token for the hub; no other host receives it.
     """
 
     hub: str = DEFAULT_HUB
@@ -61,9 +61,9 @@ class Fetcher:
 
     Args:
         weights: the weights folder.
-        source: where files come from.
+        source: the source of files.
         progress: shows one bar for each file.
-        retry: how often to try a download.
+        retry: policy of further tries.
         room: function from a folder to the free bytes of its file system.
     """
 

@@ -28,7 +28,7 @@ class HubFile:
     Args:
         repository: owner/name.
         revision: commit of the repository.
-        path: of the file in the repository.
+        path: path of the file in the repository.
         endpoint: address of the Hub, or of a mirror that has the same paths.
         token: sent to the endpoint and to no other host; None = the one that `hf auth login` stored, if any.
     """
@@ -66,9 +66,9 @@ def download_hub_file(
     A broken connection is resumed. A process that was ended begins the file again.
 
     Args:
-        file: what to download.
+        file: the file to download.
         part: file to write; its folder exists.
-        retry: how often to try.
+        retry: policy of further tries.
         report: called with the progress.
         room: function from a folder to the free bytes of its file system.
 
@@ -101,16 +101,16 @@ def _attempt(file: HubFile, part: Path, report: ReportBytes, room: Callable[[Pat
         )
         Path(arrived).replace(part)
     except (OSError, httpx2.HTTPError) as error:
-        raise _translated(error, file) from None
+        raise _translate_error(error, file) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     etag = stated.etag or ""
     return HubRecord(stated.size, etag if len(etag) == SHA256_DIGITS else None)
 
 
-def _translated(error: BaseException, file: HubFile) -> Exception:
+def _translate_error(error: BaseException, file: HubFile) -> Exception:
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
-        return _translated(error.__cause__, file)
+        return _translate_error(error.__cause__, file)
     if isinstance(error, FileMetadataError):
         return InvalidInput(f"{file.endpoint} is not a Hugging Face endpoint ({error}); check HF_ENDPOINT")
     if isinstance(error, HfHubHTTPError):

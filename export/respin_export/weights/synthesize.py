@@ -176,7 +176,7 @@ def save_mapped(path: Path, contents: Any, value: Callable[[str, Tensor], Tensor
     torch writes the file without values, which are then copied into a mapping of it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         contents: dictionaries and lists with tensors of the meta device; one tensor under two names is stored once.
         value: called with a tensor's name in its dictionary and the tensor; returns its values.
     """

@@ -27,7 +27,7 @@ class Camera:
 
     Args:
         elevation: degrees above the horizon.
-        distance: from the origin.
+        distance: distance from the origin.
     """
 
     elevation: float
