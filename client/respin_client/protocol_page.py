@@ -73,7 +73,7 @@ _HTTP: dict[str, str] = {
 
 _REMEDIES: dict[str, str] = {
     "INVALID_ARGUMENT": "fix the request",
-    "NOT_FOUND": "another name, a lower `box_threshold`, or a box; Triton also sends it for a model that it does not have",
+    "NOT_FOUND": "another name, a lower `box_threshold`, or a box; also sent for a model that Triton does not have",
     "UNAVAILABLE": "send it again, in the time that the message names",
     "CANCELLED": "nothing: the caller cancelled, or its deadline passed",
     "DEADLINE_EXCEEDED": "allow more time, or ask for less; from gRPC's own clock",
@@ -107,10 +107,11 @@ _CALLS = """
 * gRPC clients take answers of 4 MiB at most unless told otherwise: raise the limit of received messages
   (`grpc.max_receive_message_length`) to @MESSAGE@ MiB. A request whose answer could be longer is refused.
 * Leave out the output parameter `classification`: it crashes tritonserver 2.51.
-* Cancel the call, or close the connection, and the job stops within one denoising step.
+* Cancel the gRPC call, or close its connection, and the job stops within one denoising step.
 * Over HTTP, pictures need Triton's
   [binary tensor data](https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md);
   base64 in the JSON is not decoded. `rotate_object_stream` answers over gRPC only (HTTP: 501).
+  Closing an HTTP connection does not stop the job, because Triton 2.51 does not report it: send `timeout`.
 
 ## Inputs
 
