@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +19,9 @@ from respin_client.wire import Interface, Tensor
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_TIMEOUT_S = 120.0
+
+MAX_TIMEOUT_S = 1e6
+"""Longest deadline, some eleven days; gRPC takes one of 300 years for one that has passed."""
 
 _READY_TIMEOUT_S = 5.0
 
@@ -174,8 +176,8 @@ class Client:
 
 
 def _deadline(timeout_s: float) -> float:
-    if not 0 < timeout_s < math.inf:
-        raise InvalidInput(f"timeout_s is {timeout_s}; send a number of seconds above 0")
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidInput(f"timeout_s is {timeout_s}; send a number of seconds above 0, at most {MAX_TIMEOUT_S:.0f}")
     return timeout_s
 
 

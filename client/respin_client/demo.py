@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from PIL import Image, ImageOps
+from PIL import Image
 
 from respin.errors import InvalidInput
 from respin.request import OPTIONS, RotationRequest
@@ -21,6 +20,7 @@ from respin_client.files import RotationFiles, check_writable, encode_png, forma
 from respin_client.flags import CONNECTION_FLAGS, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow, print_box
 from respin_client.frames import Frames
+from respin_client.png import image_from_photo
 from respin_client.results import RotationEvent
 from respin_client.scene import require_seeds
 from respin_client.spin import WEBP_QUALITY, follow_views
@@ -83,18 +83,11 @@ def demo(
         truth = render_scene(require_seeds(scene, 1)[0])
         asked = {"image": Image.fromarray(truth.photo), "class_name": truth.target.kind, "azimuth": truth.azimuth}
     request = request_from_flags({**flags, **asked})
-    write(output / "photo.png", encode_png(_upright(request.image)))
+    write(output / "photo.png", encode_png(image_from_photo(request.image)))
     for name, picture in _true_pictures(truth):
         write(output / f"{name}.png", encode_png(picture))
     notes = _turn(request, truth, output, sheet, quiet=quiet, flags=flags)
     _spin(request, output / "spin.webp", notes, quiet=quiet, flags=flags)
-
-
-def _upright(photo: bytes) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InvalidInput(f"the photo cannot be decoded ({error}); send a JPEG, PNG or WebP file") from None
 
 
 def _turn(

@@ -6,13 +6,15 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import typer
-from PIL import Image, ImageOps
+from PIL import Image
 
 from respin.errors import InternalError, InvalidInput
 from respin_client.contact_sheet import contact_sheet
+from respin_client.png import image_from_photo
 from respin_client.results import EncodedImage, RotationEvent
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -138,7 +140,10 @@ class RotationFiles:
 
     def pictures(self, photo: bytes) -> list[tuple[str, Image.Image]]:
         """Return the captioned pictures for `contact_sheet`, the photo first."""
-        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
+        captioned = []
+        # Everything is done and written: a photo that only the server can read is no reason to end here.
+        with suppress(InvalidInput):
+            captioned.append(("photo", image_from_photo(photo)))
         # The parts in the order in which a job makes them, the views themselves last.
         parts = [
             name
@@ -147,7 +152,7 @@ class RotationFiles:
             if name.startswith(stem)
         ]
         names = [*parts, *(name for name in self.made if name not in parts)]
-        return [("photo", upright), *((re.sub("[_-]", " ", name), self.made[name].pil()) for name in names)]
+        return captioned + [(re.sub("[_-]", " ", name), self.made[name].pil()) for name in names]
 
     def _destinations(self, event: RotationEvent) -> Iterator[tuple[Path, EncodedImage | None]]:
         view = event.view or 0

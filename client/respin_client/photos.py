@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from respin.errors import InvalidInput
-from respin.request import RotationRequest
+from respin.request import MAX_IMAGE_BYTES, RotationRequest
+from respin_client.png import png_from_image
 
 PhotoSource = str | Path | bytes | Image.Image
-
-_PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 
 
 def request_from_photo(
@@ -55,25 +53,21 @@ def request_from_photo(
 
 
 def _numbers(numbers: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(map(float, np.atleast_1d(numbers)))
+    try:
+        return tuple(map(float, np.atleast_1d(numbers)))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"{numbers!r:.60} is no number and no list of numbers ({error})") from None
 
 
 def _encoded(photo: PhotoSource) -> bytes:
     if isinstance(photo, bytes):
         return photo
     if isinstance(photo, Image.Image):
-        return _png(photo)
+        return png_from_image(photo)
     try:
-        return Path(photo).read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"cannot read the photo '{photo}' ({error.strerror}); give the path of a picture") from None
-
-
-def _png(image: Image.Image) -> bytes:
-    # PNG has no orientation tag.
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode not in _PNG_MODES:
-        upright = upright.convert("RGB")
-    buffer = io.BytesIO()
-    upright.save(buffer, "PNG")
-    return buffer.getvalue()
+        with Path(photo).open("rb") as file:
+            # One byte more than allowed is enough to refuse it.
+            return file.read(MAX_IMAGE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"cannot read the photo '{photo}' ({reason}); give the path of a picture") from None

@@ -19,6 +19,7 @@ from respin.errors import Busy, InternalError, InvalidInput
 from respin.limits import MAX_MESSAGE_BYTES
 from respin.outage import is_outage
 from respin.specs import Array
+from respin_client.address import check_headers, check_url
 from respin_client.status import error_from_status
 from respin_client.wire import Interface, arrays_from_message, message_from_arrays
 
@@ -128,10 +129,8 @@ class GrpcTransport:
     """
 
     def __init__(self, url: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None) -> None:
-        if url.startswith(("http://", "https://")):
-            raise InvalidInput(f"url is '{url}'; give host:port of the server's gRPC port, e.g. 127.0.0.1:8001")
-        self._url = url
-        self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
+        self._url = check_url(url)
+        self._headers = check_headers(headers or {})
         self._channel = (
             grpc.insecure_channel(url, _CHANNEL_OPTIONS)
             if tls is None

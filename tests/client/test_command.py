@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
+from PIL.PngImagePlugin import PngInfo
 from scripted_triton import PHOTO, event, picture, texts
 
 from respin.contracts import ROTATE_OBJECT
@@ -247,3 +248,15 @@ def test_the_page_of_requests_is_up_to_date():
 def test_the_page_of_requests_has_a_row_for_each_input():
     rows = [line.split("`")[1] for line in requests_page().splitlines() if line.startswith("| `")]
     assert rows == [tensor.name for tensor in ROTATE_OBJECT.inputs]
+
+
+def test_broken_metadata_of_the_photo_does_not_end_the_command_after_the_work(here, triton, respin):
+    triton.events = views(1)
+    photo = here / "odd.png"
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n 4\nzzzz\n", zip=True)
+    Image.new("RGB", (8, 6), "white").save(photo, pnginfo=text)
+    arguments = ("--image", "odd.png", "--class-name", "laptop", "--azimuth", "80", "--save", "parts")
+    code, printed, complained = respin("rotate", *arguments, "--url", triton.url)
+    assert (code, complained) == (0, "")
+    assert "wrote parts/sheet.png" in printed
