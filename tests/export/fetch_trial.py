@@ -16,9 +16,8 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def chosen(url=None, *, sha256=SHA256, size_bytes=SIZE_BYTES):
-    variant = Variant(
-        "original", "", (WeightFile("model.pt", size_bytes, sha256=sha256, url=url),), "owner/repository", "v1"
-    )
+    file = WeightFile("model.pt", size_bytes, sha256=sha256, url=url)
+    variant = Variant("original", "", (file,), "a test", "owner/repository", "v1")
     return Chosen(PublishedCheckpoint("edsr", "", "MIT", (variant,)), variant)
 
 

@@ -62,7 +62,7 @@ def list_checkpoints() -> None:
         typer.echo(f"{checkpoint.name}: {checkpoint.project}\n  licence: {checkpoint.licence}")
         for variant in checkpoint.variants:
             typer.echo(f"  {checkpoint.name}:{variant.name}  {variant.summary}")
-            typer.echo(f"    from {_source_text(variant)}")
+            typer.echo(f"    from {_source_text(variant)}\n    {variant.quoted_from}")
             for file in variant.files:
                 if file.is_weights:
                     typer.echo(f"    {file.path}: {_size_text(file)}; {_checksum_text(variant, file)}")
