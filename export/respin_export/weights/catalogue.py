@@ -1,7 +1,7 @@
 """The five published checkpoints: their publishers, files, sizes and checksums.
 
-They are read from `catalogue.json`. Sizes and checksums are quoted, not measured here: `quoted_from` names the source of
-each, and what is left out is not published.
+They are read from `catalogue.json`. Sizes and checksums are quoted, not measured here: `quoted_from` names the sources,
+and what is left out is not published.
 """
 
 from __future__ import annotations
