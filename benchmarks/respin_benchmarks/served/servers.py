@@ -37,13 +37,13 @@ class JobRequests:
     """
 
     def __init__(self, *, steps: int, background_steps: int, sampler: str) -> None:
-        self.columns = {"steps": steps, "background_steps": background_steps, "sampler": sampler}
+        self.columns: dict[str, Any] = {"steps": steps, "background_steps": background_steps, "sampler": sampler}
         self._seeds = itertools.count()
         self._lock = threading.Lock()
 
     def next(self, views: int = 1) -> RotationRequest:
         """Return the next one."""
-        request = request_for_cup(**self.columns, views=views)  # type: ignore[arg-type]  # of their own types
+        request = request_for_cup(**self.columns, views=views)
         with self._lock:
             return replace(request, seed=next(self._seeds))
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tritonclient import grpc as triton
@@ -116,11 +117,11 @@ def measure_cell(server: BatcherServer, cell: SteppingCell, *, repeat: int, step
         call_ms=round(statistics.median(each.call_ms for each in answers), 3),
         between_ms=round(statistics.median(each.between_ms for each in answers), 3),
         latencies_ms=" ".join(f"{each.latency_ms:.1f}" for each in answers),
-        **_figures(answers, log.calls_since(length)),  # type: ignore[arg-type]  # of their own types
+        **_figures(answers, log.calls_since(length)),
     )
 
 
-def _figures(answers: Sequence[DriverAnswer], made: Sequence[UNetCall]) -> dict[str, float]:
+def _figures(answers: Sequence[DriverAnswer], made: Sequence[UNetCall]) -> dict[str, Any]:
     """Return what the UNet's calls tell, over the whole run and while ramped."""
     whole = Span(min(each.span.began_ns for each in answers), max(each.span.ended_ns for each in answers))
     ramped = calls.within(made, calls.common(each.span for each in answers))
