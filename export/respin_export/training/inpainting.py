@@ -25,8 +25,8 @@ from respin_export.training.latents import encode
 from respin_export.training.loop import Batch, Metrics, TrainingSchedule
 from respin_export.training.quality import psnr
 
-HOLES = 2
-"""Holes in each room: the object's own, and that of an object of another photo."""
+HOLES = 4
+"""Number of holes in each room: the object's, that of an object of another photo, and both in the mirrored room."""
 
 DILATE_PX = 50
 """Width by which a hole exceeds its object, px: the job's default."""
@@ -100,14 +100,14 @@ def _rooms(
     photo, background = chunk["photo"][index], chunk["background"][index]
     found: tuple[list[Array], list[Array], list[Array]] = ([], [], [])
     for hole_of in range(HOLES):
-        own = hole_of == 0
+        own, mirrored = hole_of % 2 == 0, hole_of >= 2
         mask = chunk["masks"][index if own else int(generator.integers(len(chunk["photo"]))), 0]
         if not own and generator.random() < 0.5:
             mask = mask[:, ::-1].copy()
         # A hole elsewhere is cut into the room without the object, so that its target has no object.
-        for part, array in zip(
-            found, room_with_hole(photo if own else background, background, grown(mask, DILATE_PX)), strict=True
-        ):
+        shown = (photo if own else background, background, grown(mask, DILATE_PX))
+        room = [array[:, ::-1] for array in shown] if mirrored else shown
+        for part, array in zip(found, room_with_hole(*room), strict=True):
             part.append(array)
     return found
 
@@ -126,7 +126,7 @@ class InpaintTask:
     name: str = "inpainting"
     schedule: TrainingSchedule = field(
         default_factory=lambda: TrainingSchedule(
-            steps=3600, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500
+            steps=6500, batch=16, learning_rate=1.5e-3, average=0.998, evaluate_every=500
         )
     )
 

@@ -130,4 +130,4 @@ def coverage(mask: Array) -> Array:
     return shares
 
 
-VIEWS = DataSet("views", render_views, seeds=12000, held_out=250, chunk=250)
+VIEWS = DataSet("views", render_views, seeds=24000, held_out=250, chunk=250)

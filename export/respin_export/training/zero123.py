@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from respin.camera import camera_shift
 from respin.contracts.networks import CONTEXT_WIDTH
 from respin.specs import Array
 from respin_export.mini.unets import ZERO123_WIDTHS, CleanLatents
-from respin_export.mini.vae import MiniVaeDecoder, MiniVaeEncoder
+from respin_export.mini.vae import LATENT_SCALE, MiniVaeDecoder, MiniVaeEncoder
 from respin_export.training.chunks import Chunks
 from respin_export.training.diffusion import add_noise, ddim, decode, draw_levels
 from respin_export.training.latents import encode
@@ -28,6 +29,16 @@ CAMERA_NUMBERS = 4
 
 RAGGED_SHARE = 0.6
 """Share of the inputs with the faults of a cut-out."""
+
+DECODED_SHARE = 0.5
+"""Share of the predictions in a batch that are decoded and compared as pictures."""
+
+SILHOUETTE_WEIGHT = 0.15
+"""Weight of the silhouette in the loss."""
+
+WHITE_LEVEL, SOFTNESS = 24 / 127.5, 0.06
+"""Distance from white at which a channel counts as object, and half the width of the soft edge there, in levels of
+-1..1."""
 
 CONTEXT_NOISE = 0.02
 """Standard deviation of noise on the context: the untrained image tower adds as much in the job."""
@@ -76,7 +87,7 @@ class Zero123Task:
     name: str = "zero123"
     schedule: TrainingSchedule = field(
         default_factory=lambda: TrainingSchedule(
-            steps=5600, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500
+            steps=11000, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500
         )
     )
 
@@ -85,6 +96,7 @@ class Zero123Task:
         chunks = Chunks(self.data / "views-latents")
         self._arrays = {name: chunks.column(name) for name in ("input", "ragged", "target", "azimuth", "polar")}
         self._arrays |= {name: chunks.column(name) for name in ("coverage", "target_coverage")}
+        self._views = VIEWS.training(self.data)
         self._held = _held_out(self.data)
 
     def build(self) -> nn.Module:
@@ -92,7 +104,10 @@ class Zero123Task:
         return ViewNetwork()
 
     def batch(self, size: int, generator: np.random.Generator, progress: float) -> Batch:
-        """Draw pairs: known and wanted latents (B, 4, h, w), camera (B, 4), weight (B, 1, h, w), timestep (B, 1)."""
+        """Draw pairs: known and wanted latents (B, 4, h, w), camera (B, 4), weight (B, 1, h, w), timestep (B, 1).
+
+        Pictures (B / 2, 3, H, W) in -1..1 are those of the first targets.
+        """
         arrays, inputs, targets = self._arrays, self._arrays["input"].shape[1], self._arrays["target"].shape[2]
         which = generator.integers(len(arrays["input"]), size=size)
         turned = generator.integers(inputs, size=size)
@@ -104,7 +119,10 @@ class Zero123Task:
         covered = torch.from_numpy(arrays["target_coverage"][which, turned, target]).float()[:, None] / 255
         before = torch.from_numpy(arrays["coverage"][which, turned]).float()[:, None] / 255
         weight = 0.5 + 2 * torch.maximum(F.max_pool2d(covered, 3, 1, 1), 0.5 * before)
+        decoded = zip(which, turned, target, strict=True)
+        pictures = [self._picture(*place) for place in itertools.islice(decoded, int(size * DECODED_SHARE))]
         return {
+            "picture": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1,
             "known": torch.from_numpy(known).float(),
             "wanted": torch.from_numpy(arrays["target"][which, turned, target]).float(),
             "camera": torch.from_numpy(np.stack([camera_shift(*move) for move in moves])),
@@ -112,15 +130,34 @@ class Zero123Task:
             **draw_levels(size, generator),
         }
 
+    def _picture(self, sample: int, turned: int, target: int) -> Array:
+        """Return a rendered target, (side, side, 3) uint8."""
+        return np.asarray(self._views.sample(int(sample))["target"][turned, target])
+
     def loss(self, module: Any, batch: Batch) -> Tensor:
-        """Compare predicted with true clean latents, with more weight on the object's cells."""
+        """Compare predicted with true clean latents, object cells weighted above white, and some of them as pictures.
+
+        An edge that may lie here or there becomes a grey halo in the mean of the latents, and the halo counts as
+        object: with latents alone, silhouettes were a tenth too large.
+        """
         wanted = batch["wanted"]
         noisy = add_noise(wanted, batch["timestep"])
         with torch.autocast(wanted.device.type, torch.bfloat16):
             got = module(noisy, batch["timestep"], batch["camera"], batch["known"], batch["guidance"])
         error = got.float() - wanted
-        weighted: Tensor = (0.5 * error.abs() + error**2) * batch["weight"]
-        return weighted.mean()
+        weighted: Tensor = (error.abs() + 0.25 * error**2) * batch["weight"]
+        return weighted.mean() + self._picture_loss(got[: len(batch["picture"])], batch["picture"])
+
+    def _picture_loss(self, latents: Tensor, picture: Tensor) -> Tensor:
+        """Compare decoded latents with pictures (B, 3, H, W): their pixels and their silhouettes."""
+        decoder = self.decoder.to(latents.device)
+        with torch.autocast(latents.device.type, torch.bfloat16):
+            decoded = decoder(latents / LATENT_SCALE).float()
+        silhouette = (picture.amin(dim=1) < 1 - WHITE_LEVEL).float()
+        shown = ((1 - WHITE_LEVEL - decoded.amin(dim=1)) / SOFTNESS).clamp(-8, 8)
+        outline = F.binary_cross_entropy_with_logits(shown, silhouette)
+        loss: Tensor = (decoded - picture).abs().mean() + SILHOUETTE_WEIGHT * outline
+        return loss
 
     def evaluate(self, module: Any) -> Metrics:
         """Measure one-step and 12-step predictions on held-out views against copying the input."""
