@@ -93,7 +93,7 @@ def test_the_manifest_says_where_everything_comes_from(exported):
     assert sorted(path.name for path in folder.iterdir()) == ["clip_text", "edsr", "manifest.json"]
 
 
-def test_every_stage_is_told_in_order(exported):
+def test_every_stage_is_reported_in_order(exported):
     stages = [event.stage for event in exported[1] if isinstance(event, TaskProgress) and event.name == "edsr"]
     assert stages == ["loading", "computing", "tracing", "writing", "checking"]
 

@@ -1,4 +1,4 @@
-"""Optimisation profiles: what TensorRT is told of a network's lengths."""
+"""Optimisation profiles: the shapes that TensorRT builds for."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Building one engine: what TensorRT is told, and what is made of its refusals."""
+"""Building one engine: the options passed to TensorRT, and the errors made from its messages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_graph_is_built_strongly_typed_for_the_contracts_shapes(task):
     [((), {}), (("8.6", "12.0"), {0: "sm86", 1: "sm120"}), (("current:9.0",), {0: "this GPU"})],
     ids=["the default", "two", "this machine's"],
 )
-def test_tensorrt_rtx_is_told_which_gpus_to_build_for(task, capabilities, targets):
+def test_tensorrt_rtx_builds_for_the_named_gpus(task, capabilities, targets):
     trt = FakeTensorRT()
     build_engine(trt, task(flavour="tensorrt_rtx", capabilities=capabilities), nothing)
     assert trt.config.targets == targets

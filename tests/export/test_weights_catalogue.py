@@ -144,7 +144,7 @@ def test_verifying_looks_at_the_variants_that_are_there(tmp_path):
     ("content", "against", "verdict"),
     [(CONTENT, "the Hub's", "ok"), (CONTENT, None, "unproved"), (b"rotten!", "the Hub's", "wrong")],
 )
-def test_a_receipt_tells_whether_a_file_has_changed_since(content, against, verdict, tmp_path):
+def test_a_receipt_shows_whether_a_file_has_changed(content, against, verdict, tmp_path):
     (path := tmp_path / "inpaint" / "vae" / "config.json").parent.mkdir(parents=True)
     path.write_bytes(content)
     path.with_name("diffusion_pytorch_model.bin").touch()

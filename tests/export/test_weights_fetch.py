@@ -39,7 +39,7 @@ def test_a_file_is_fetched_and_a_receipt_kept(trial, serve):
     assert trial.left == [RECEIPTS, "model.pt"]
 
 
-def test_a_dropped_connection_goes_on_where_it_stopped(trial, serve):
+def test_a_dropped_connection_is_resumed(trial, serve):
     server = serve(dropping_after(3000), dropping_after(7000))
     trial.fetch(chosen(server.url))
     assert trial.path.read_bytes() == CONTENT
@@ -47,7 +47,7 @@ def test_a_dropped_connection_goes_on_where_it_stopped(trial, serve):
     assert trial.waits == [1.0, 1.0]
 
 
-def test_a_broken_run_is_gone_on_with_by_the_next(trial, serve):
+def test_an_interrupted_run_is_resumed_by_the_next(trial, serve):
     server = serve(dropping_after(3000))
     with pytest.raises(Busy, match="could not be downloaded"):
         trial.fetch(chosen(server.url), tries=1)
@@ -87,7 +87,7 @@ def test_a_file_that_changed_on_the_server_is_begun_again(trial, serve):
     assert trial.path.read_bytes() == server.content
 
 
-def test_a_part_from_another_address_is_not_gone_on_with(trial, serve):
+def test_a_part_from_another_address_is_not_resumed(trial, serve):
     with pytest.raises(Busy):
         trial.fetch(chosen(serve(dropping_after(3000)).url), tries=1)
     other = serve()
@@ -161,7 +161,7 @@ def test_a_server_that_is_not_there_is_given_up(trial):
         trial.fetch(chosen(server.url), tries=2)
 
 
-def test_a_checksum_that_nobody_knows_is_said_to_be_unknown(trial, serve):
+def test_an_unknown_checksum_is_reported_as_such(trial, serve):
     said = trial.fetch(chosen(serve().url, sha256=None, size_bytes=None))
     assert said == [f"{trial.path}: fetched, no SHA-256 is published for it"]
 

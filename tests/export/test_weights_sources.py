@@ -51,7 +51,7 @@ def test_what_is_there_is_not_fetched_again(trial, serve):
     assert len(server.requests) == 1
 
 
-def test_somebody_elses_file_is_left_alone(trial, serve):
+def test_a_file_of_another_origin_is_left_alone(trial, serve):
     server = serve()
     trial.path.parent.mkdir(parents=True)
     trial.path.write_bytes(b"mine")

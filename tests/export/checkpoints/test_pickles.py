@@ -96,7 +96,7 @@ def test_nothing_in_a_file_is_ever_run(tmp_path, state, make_call, legacy):
     with suppress(InvalidInput):
         assert_equal(read_tensors(path), state)
     assert not mark.exists()
-    # The file is as bad as it says: whoever trusts it is caught.
+    # Reading the file would run its code.
     torch.load(path, weights_only=False)
     assert mark.exists()
 

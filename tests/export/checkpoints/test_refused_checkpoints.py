@@ -209,7 +209,7 @@ def test_a_tensor_that_sizes_are_read_from_must_have_its_axes(put):
     assert "'image_encoder.pos_embed' is 16x16x64, expected 4 axes" in message
 
 
-def test_what_was_never_fetched_is_told_with_the_command_that_fetches_it(tmp_path):
+def test_a_missing_checkpoint_is_reported_with_the_command_that_fetches_it(tmp_path):
     with pytest.raises(InvalidInput, match=r"expected sam_vit_l_0b3195.pth; get it with `respin weights fetch sam`"):
         find_checkpoint("sam", tmp_path)
 
