@@ -19,6 +19,6 @@ for name, array in inputs.items():
     tensors.append(InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
     tensors[-1].set_data_from_numpy(array)
 with InferenceServerClient(os.environ.get("RESPIN_URL", "127.0.0.1:8001")) as client:
-    answer = client.infer("rotate_object", tensors, outputs=[InferRequestedOutput("image")], client_timeout=60)
+    answer = client.infer("rotate_object", tensors, outputs=[InferRequestedOutput("image")], client_timeout=300)
 for view, picture in enumerate(answer.as_numpy("image")):
     Path(f"turned-{view}.png").write_bytes(picture)

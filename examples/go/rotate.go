@@ -95,7 +95,7 @@ func main() {
 	})
 	check(err)
 	check(protojson.Unmarshal(fields, request))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	check(connection.Invoke(ctx, "/inference.GRPCInferenceService/ModelInfer", request, answer))
 

@@ -27,7 +27,7 @@ const inputs = [
 const metadata = new grpc.Metadata();
 metadata.set('triton_grpc_error', 'true'); // true status codes; only on a call with a single request
 
-const call = client.ModelStreamInfer(metadata, { deadline: Date.now() + 60_000 });
+const call = client.ModelStreamInfer(metadata, { deadline: Date.now() + 300_000 });
 call.on('data', ({ infer_response: { outputs, raw_output_contents: raw } }) => {
   const event = Object.fromEntries(outputs.map(({ name }, index) => [name, raw[index]]));
   const text = (name) => event[name].subarray(4).toString();

@@ -52,7 +52,7 @@ def run(tmp_path, addresses):
             env={**os.environ, "PATH": path, **addresses, **environment},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=280,
             check=False,
         )
 
