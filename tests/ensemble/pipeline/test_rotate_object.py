@@ -8,7 +8,8 @@ import pytest
 from small_jobs import Listener, pixels_of, request_for
 
 from respin.errors import InternalError, InvalidInput, ObjectNotFound
-from respin_ensemble.pipeline.rotate_object import rotate_object
+from respin_ensemble.pipeline.context import Caches
+from respin_ensemble.pipeline.rotate_object import find_cached, rotate_object
 
 
 @pytest.mark.parametrize("azimuth", [(), (80.0,)])
@@ -160,3 +161,14 @@ def test_a_box_with_no_shape_in_it_is_told_in_words(run_job, networks):
     }
     with pytest.raises(ObjectNotFound, match="no shape of a 'laptop' in its box"):
         run_job(request_for(azimuth=(80.0,)))
+
+
+def test_what_a_cache_spares_a_job_is_known_before_it_begins(context, networks):
+    context = replace(context, caches=Caches(2**24))
+    request = request_for(azimuth=(80.0,))
+    assert find_cached(context.caches, request) == ()
+    rotate_object(context, request, Listener())
+    assert find_cached(context.caches, request_for(azimuth=(10.0, 20.0))) == ("scene", "background")
+    assert find_cached(context.caches, request_for(azimuth=(80.0,), seed=5)) == ("scene",)
+    assert find_cached(context.caches, request_for()) == ("scene",)
+    assert find_cached(context.caches, request_for(azimuth=(80.0,), class_name="chair")) == ()
