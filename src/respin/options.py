@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,18 @@ _DTYPES: dict[OptionKind, DType] = {
     "box": DType.FP32,
 }
 _SHAPES: dict[OptionKind, tuple[int | Axis, ...]] = {"angles": (VIEWS,), "box": (4,)}
+
+
+_TYPES: dict[OptionKind, tuple[Any, str]] = {
+    "image": (bytes, "the bytes of a file"),
+    "text": (str, "text"),
+    "choice": (str, "text"),
+    "integer": (Integral, "a whole number"),
+    "number": (Real, "a number"),
+    "angles": ((tuple, list), "a tuple of numbers"),
+    "box": ((tuple, list), "a tuple of numbers"),
+}
+"""What a field of each kind is in Python, and how a message says it."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,7 @@ class Option:
         Raises:
             InvalidInput: the value is not allowed; the message says what is.
         """
+        self._check_type(name, value)
         if self.kind in ("image", "text"):
             self._check_length(name, value)
             _check_surrogates(name, value)
@@ -124,9 +138,14 @@ class Option:
         elif self.kind in ("angles", "box"):
             _check_count(name, len(value), _SHAPES[self.kind][0])
             for number in value:
+                _check_type_of(name, number, Real, "numbers")
                 self._check_number(name, number)
         else:
             self._check_number(name, value)
+
+    def _check_type(self, name: str, value: Any) -> None:
+        wanted, plain = _TYPES[self.kind]
+        _check_type_of(name, value, wanted, plain)
 
     def _check_length(self, name: str, value: Sequence[Any]) -> None:
         unit = "bytes" if self.kind == "image" else "characters"
@@ -134,7 +153,7 @@ class Option:
             raise InvalidInput(f"{name} has {len(value)} {unit}; send {self.range_text}")
 
     def _check_number(self, name: str, value: float) -> None:
-        if not math.isfinite(value):
+        if not isinstance(value, Integral) and not math.isfinite(value):
             raise InvalidInput(f"{name} is {value}; send a finite number from {self.range_text}")
         if not self.smallest <= value <= self.largest:
             raise InvalidInput(f"{name} is {_plain(value)}; send {self.range_text}")
@@ -147,8 +166,17 @@ def shorten(value: Any, length: int = 60) -> Any:
 
 
 def _plain(number: float) -> str:
-    """Write a number without an exponent: 9223372036854775807, not 9.22e+18."""
-    return str(number) if isinstance(number, int) else f"{number:g}"
+    """Format a number without an exponent: 9223372036854775807, not 9.22e+18."""
+    if isinstance(number, Integral):
+        bits = int(number).bit_length()
+        return str(number) if bits <= 64 else f"a number of {bits} bits"
+    return f"{number:g}"
+
+
+def _check_type_of(name: str, value: Any, wanted: Any, plain: str) -> None:
+    # True is a whole number to Python, and never meant as one.
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise InvalidInput(f"{name} is {shorten(repr(value))} ({type(value).__name__}); send {plain}")
 
 
 def _check_surrogates(name: str, value: str | bytes) -> None:

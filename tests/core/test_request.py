@@ -58,6 +58,18 @@ def test_the_shorter_list_of_angles_is_repeated(azimuth, polar, moves):
         ({"box": (1.0, 2.0, 3.0)}, "box has 3 numbers; send 4"),
         ({"box": (-5000.0, 0.0, 10.0, 10.0)}, "box is -5000; send -4096 to 12288"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 10**5000}, "seed is a number of 16610 bits; send 0 to"),
+        ({"seed": "7"}, r"seed is '7' \(str\); send a whole number"),
+        ({"steps": 2.5}, r"steps is 2.5 \(float\); send a whole number"),
+        ({"steps": True}, r"steps is True \(bool\); send a whole number"),
+        ({"guidance": None}, r"guidance is None \(NoneType\); send a number"),
+        ({"guidance": 10**400}, "guidance is a number of 1329 bits; send 1 to 30"),
+        ({"azimuth": 80.0}, r"azimuth is 80.0 \(float\); send a tuple of numbers"),
+        ({"azimuth": ("80",)}, r"azimuth is '80' \(str\); send numbers"),
+        ({"box": (1.0, 2.0, None, 4.0)}, r"box is None \(NoneType\); send numbers"),
+        ({"class_name": b"laptop"}, r"class_name is b'laptop' \(bytes\); send text"),
+        ({"image": "photo.jpg"}, r"image is 'photo.jpg' \(str\); send the bytes of a file"),
+        ({"fit": 5}, r"fit is 5 \(int\); send text"),
         ({"steps": 1}, "steps is 1; send 2 to 250"),
         ({"steps": 10_000}, "steps is 10000"),
         ({"guidance": float("nan")}, "guidance is nan"),
@@ -72,7 +84,7 @@ def test_the_shorter_list_of_angles_is_repeated(azimuth, polar, moves):
         ({"output_format": "gif"}, "output_format is 'gif'; choose one of png, jpeg, webp"),
         ({"fit": ""}, "fit is ''; choose one of view, box"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40] if isinstance(value, str) else "-".join(value),
 )
 def test_a_field_that_holds_what_it_may_not_is_told_in_words(fields, told):
     with pytest.raises(InvalidInput, match=told):
