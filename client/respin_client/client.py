@@ -34,7 +34,7 @@ class Client:
     Args:
         url: host:port of the server's gRPC port.
         timeout_s: default deadline of a call, seconds.
-        retries: number of further attempts while the server is full, restarts, or cannot be reached, 0..4.
+        retries: number of further attempts while the server is full, restarts, or cannot be reached, 0..6.
         tls: None = no encryption; `TLS()` trusts the authorities that gRPC comes with.
         headers: sent with every call, e.g. {"authorization": "Bearer ..."}.
         transport: sends the calls; None = gRPC. Another transport ignores `url`, `tls` and `headers`.

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from respin.errors import Busy
 
-MAX_RETRIES = 4
-"""The fourth retry is made some 16 s after the call: time enough for a server to restart."""
+MAX_RETRIES = 6
+"""The last retry is made some 36 s after the call: time for a server to restart, on a busy machine too."""
 
 FIRST_CONTACT_RETRIES = 3
 """Most retries of a client's first call, made within some 6 s: there may be no server at all."""

@@ -83,8 +83,8 @@ def test_a_certificate_that_is_not_there_is_refused(tmp_path):
 
 
 def test_more_retries_than_make_sense_are_refused():
-    with pytest.raises(InvalidInput, match="retries is 5; send 0 to 4"):
-        Client(retries=5)
+    with pytest.raises(InvalidInput, match="retries is 7; send 0 to 6"):
+        Client(retries=7)
 
 
 def test_the_port_of_http_is_refused():
