@@ -22,16 +22,11 @@ Measured = TypeVar("Measured")
 
 @dataclass(frozen=True)
 class PageReport:
-    """A section of a page that is written from results.
+    """A section of a page that is written from results."""
 
-    Args:
-        section: name of its marks.
-        text: makes the section from the folder of results.
-        draw: draws its pictures from the folder of results into a folder of images.
-    """
-
-    section: str
-    text: Callable[[Path], str]
+    section: str  # name of its marks
+    text: Callable[[Path], str]  # makes the section from the folder of results
+    # draws its pictures from the folder of results into a folder of images
     draw: Callable[[Path, Path], None] = lambda results, images: None
 
     def write(self, results: Path, page: Path) -> None:

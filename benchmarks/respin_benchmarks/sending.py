@@ -20,32 +20,20 @@ Fate = Literal["answered", "refused", "failed"]
 
 @dataclass(frozen=True)
 class SentJob:
-    """What became of one job.
+    """What became of one job."""
 
-    Args:
-        fate: answered; refused for lack of room; failed in any other way.
-        latency_s: since it was sent, or due.
-        error: in words.
-        answer: what the job returned.
-    """
-
-    fate: Fate
-    latency_s: float
-    error: str = ""
-    answer: object = None
+    fate: Fate  # answered; refused for lack of room; failed in any other way
+    latency_s: float  # since it was sent, or due
+    error: str = ""  # in words
+    answer: object = None  # what the job returned
 
 
 @dataclass(frozen=True)
 class SentBurst:
-    """Jobs that were sent together.
+    """Jobs that were sent together."""
 
-    Args:
-        jobs: in the order of sending.
-        wall_s: from the first job's being sent to the last answer.
-    """
-
-    jobs: Sequence[SentJob]
-    wall_s: float
+    jobs: Sequence[SentJob]  # in the order of sending
+    wall_s: float  # from the first job's being sent to the last answer
 
     def count(self, fate: Fate) -> int:
         """Count the jobs of one fate."""

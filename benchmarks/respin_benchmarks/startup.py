@@ -78,11 +78,7 @@ def measure_startup(profile: str) -> StartupRun:
 
 
 def text_of(results: Path) -> str:
-    """Return the table of the README: medians of each profile.
-
-    Args:
-        results: folder of the CSV file.
-    """
+    """Return the table of the README: medians of each profile."""
     runs = read_rows(results / FILE, StartupRun)
     rows = []
     for profile in SERVED_HERE:

@@ -10,17 +10,11 @@ from respin.report.markdown import table
 
 @dataclass(frozen=True)
 class Target:
-    """One aim.
+    """One aim."""
 
-    Args:
-        aim: in words.
-        measured: the figures, in words.
-        met: whether all of them reach it.
-    """
-
-    aim: str
-    measured: str
-    met: bool
+    aim: str  # in words
+    measured: str  # the figures, in words
+    met: bool  # whether all of them reach it
 
 
 def target_table(targets: Iterable[Target]) -> list[str]:

@@ -64,17 +64,11 @@ def usual_cells(*, steps: int, background_steps: int, few: int, views: int, most
 
 @dataclass(frozen=True)
 class JobBench:
-    """Measures jobs on one machine.
+    """Measures jobs on one machine."""
 
-    Args:
-        machine: that they run on.
-        weights: which ones, in words.
-        half: in float16.
-    """
-
-    machine: Machine
-    weights: str
-    half: bool
+    machine: Machine  # that they run on
+    weights: str  # which ones, in words
+    half: bool  # in float16
 
     @property
     def precision(self) -> str:

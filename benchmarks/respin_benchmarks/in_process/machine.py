@@ -23,15 +23,10 @@ TRIALS, WARM_UPS = 20, 3
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What a processor reaches at the two things that bound a network.
+    """What a processor reaches at the two things that bound a network."""
 
-    Args:
-        matmul_tflops: of a large matrix product, in the networks' precision, on random numbers.
-        copy_gb_s: of a large copy, bytes read and bytes written both counted.
-    """
-
-    matmul_tflops: float
-    copy_gb_s: float
+    matmul_tflops: float  # of a large matrix product, in the networks' precision, on random numbers
+    copy_gb_s: float  # of a large copy, bytes read and bytes written both counted
 
     def floor_ms(self, flop: float, moved_bytes: float) -> float:
         """Return the least time that so much arithmetic on so many bytes takes, ms."""
@@ -40,15 +35,10 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """GPU memory in use, MiB.
+    """GPU memory in use, MiB."""
 
-    Args:
-        whole: of the whole GPU if NVML reports it, else PyTorch's share; 0 on a CPU.
-        process: of this process, with its CUDA context; NaN if it is not known.
-    """
-
-    whole: int
-    process: float
+    whole: int  # of the whole GPU if NVML reports it, else PyTorch's share; 0 on a CPU
+    process: float  # of this process, with its CUDA context; NaN if it is not known
 
     def __sub__(self, other: GpuMemory) -> GpuMemory:
         """Return what was added since."""

@@ -40,21 +40,13 @@ TURNS = 5
 
 @dataclass(frozen=True, eq=False)
 class NetworkTrial:
-    """A network on inputs whose answer is known.
+    """A network on inputs whose answer is known."""
 
-    Args:
-        spec: the network's contract.
-        inputs: at the contract's usual lengths.
-        wanted: outputs of the float32 module.
-        flop: of the call, 2 x multiply-add.
-        moved_bytes: weights, inputs and outputs, once each.
-    """
-
-    spec: ModelSpec
-    inputs: Mapping[str, Array]
-    wanted: Sequence[Array]
-    flop: float
-    moved_bytes: float
+    spec: ModelSpec  # the network's contract
+    inputs: Mapping[str, Array]  # at the contract's usual lengths
+    wanted: Sequence[Array]  # outputs of the float32 module
+    flop: float  # of the call, 2 x multiply-add
+    moved_bytes: float  # weights, inputs and outputs, once each
 
 
 def make_trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest_batch: int) -> list[NetworkTrial]:
@@ -91,21 +83,13 @@ def _compute(module: nn.Module, inputs: Mapping[str, Array], device: str) -> tup
 
 @dataclass(frozen=True)
 class NetworkBench:
-    """Measures networks on one machine.
+    """Measures networks on one machine."""
 
-    Args:
-        machine: that they run on.
-        ceilings: of it.
-        half: in float16.
-        weights: which ones, in words.
-        calls: that are timed.
-    """
-
-    machine: Machine
-    ceilings: Ceilings
-    half: bool
-    weights: str
-    calls: int
+    machine: Machine  # that they run on
+    ceilings: Ceilings  # of it
+    half: bool  # in float16
+    weights: str  # which ones, in words
+    calls: int  # that are timed
 
     def measure(self, runtimes: Mapping[str, BatchedNetworks], trial: NetworkTrial) -> list[NetworkRun]:
         """Time one network on one batch by each runtime in turn, some calls at a time, and compare the answers.

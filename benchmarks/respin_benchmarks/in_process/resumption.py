@@ -14,17 +14,11 @@ Run = TypeVar("Run", JobRun, NetworkRun)
 
 @dataclass(frozen=True)
 class Subject:
-    """What a run measures, and where: it goes on from rows of the same.
+    """What a run measures, and where: it goes on from rows of the same."""
 
-    Args:
-        weights: which ones, in words.
-        precision: "fp32" or "fp16".
-        circumstances: machine, packages and commit; the date may differ.
-    """
-
-    weights: str
-    precision: str
-    circumstances: Circumstances
+    weights: str  # which ones, in words
+    precision: str  # "fp32" or "fp16"
+    circumstances: Circumstances  # machine, packages and commit; the date may differ
 
     def own(self, rows: Iterable[Run]) -> list[Run]:
         """Return the rows that this run would write."""

@@ -68,24 +68,15 @@ def _tensorrt() -> tuple[Library, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class RuntimeLoader:
-    """Loads networks of one set of weights by any runtime.
+    """Loads networks of one set of weights by any runtime."""
 
-    Args:
-        weights: to run.
-        device: "cpu" or "cuda".
-        half: in float16.
-        work: folder for exported graphs and engine plans; those that are there are kept.
-        jobs: exports and compilations at a time.
-        tell: called with what happens.
-        time_is_up: asked after each export, engine plan or compilation; one of a large network takes minutes.
-    """
-
-    weights: Weights
-    device: str
-    half: bool
-    work: Path
-    jobs: int = 1
-    tell: Callable[[str], None] = print
+    weights: Weights  # to run
+    device: str  # "cpu" or "cuda"
+    half: bool  # in float16
+    work: Path  # folder for exported graphs and engine plans; those that are there are kept
+    jobs: int = 1  # exports and compilations at a time
+    tell: Callable[[str], None] = print  # called with what happens
+    # asked after each export, engine plan or compilation; one of a large network takes minutes
     time_is_up: Callable[[], bool] = lambda: False
 
     def load(self, runtime: str, names: Sequence[str] = tuple(NETWORKS)) -> BatchedNetworks:

@@ -24,38 +24,23 @@ UNSTABLE_PERCENT = 50
 
 @dataclass(frozen=True)
 class PerfServer:
-    """The server that requests are sent to.
+    """The server that requests are sent to."""
 
-    Args:
-        url: HOST:PORT of its gRPC.
-        admin_key: opens shared memory; None = it needs none.
-        header: that carries the key.
-    """
-
-    url: str
-    admin_key: str | None = None
-    header: str = f"triton-grpc-protocol-{ADMIN_HEADER}"
+    url: str  # HOST:PORT of its gRPC
+    admin_key: str | None = None  # opens shared memory; None = it needs none
+    header: str = f"triton-grpc-protocol-{ADMIN_HEADER}"  # that carries the key
 
 
 @dataclass(frozen=True)
 class PerfLoad:
-    """How requests are sent.
+    """How requests are sent."""
 
-    Args:
-        model: that they are sent to.
-        protocol: "unary", or "stream" for the engine.
-        concurrency: requests at the same time; 0 = by `request_rate`.
-        request_rate: requests a second, whatever is answered; Poisson.
-        shared_memory: "none" or "system".
-        requests: in each window that is measured.
-    """
-
-    model: str
-    protocol: str = "unary"
-    concurrency: int = 1
-    request_rate: float = 0.0
-    shared_memory: str = "none"
-    requests: int = 10
+    model: str  # that they are sent to
+    protocol: str = "unary"  # "unary", or "stream" for the engine
+    concurrency: int = 1  # requests at the same time; 0 = by `request_rate`
+    request_rate: float = 0.0  # requests a second, whatever is answered; Poisson
+    shared_memory: str = "none"  # "none" or "system"
+    requests: int = 10  # in each window that is measured
 
     def arguments(self, *, server: PerfServer, batched: bool, data: Path, report: Path) -> list[str]:
         """Return the arguments of perf_analyzer.

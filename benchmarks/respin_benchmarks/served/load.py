@@ -23,15 +23,10 @@ UNETS = {"zero123": ZERO123_UNET.name, "inpaint": INPAINT_UNET.name}
 
 @dataclass(frozen=True)
 class LoadCell:
-    """One way of sending jobs.
+    """One way of sending jobs."""
 
-    Args:
-        concurrency: jobs kept under way; 0 = by `rate_share`.
-        rate_share: of the closed loops' best throughput, at which jobs arrive.
-    """
-
-    concurrency: int = 0
-    rate_share: float = 0.0
+    concurrency: int = 0  # jobs kept under way; 0 = by `rate_share`
+    rate_share: float = 0.0  # of the closed loops' best throughput, at which jobs arrive
 
 
 def load_cells(options: LoadOptions) -> list[LoadCell]:

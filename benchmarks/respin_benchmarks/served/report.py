@@ -37,12 +37,7 @@ def text_of(results: Path) -> str:
 
 
 def draw(results: Path, images: Path) -> None:
-    """Draw the pictures.
-
-    Args:
-        results: folder of the CSV files.
-        images: folder of the PNG files.
-    """
+    """Draw the pictures."""
     from respin_benchmarks.served.plots import draw_batches, draw_job, draw_load  # noqa: PLC0415 (matplotlib)
 
     loads = read_rows(results / LOAD, LoadRun)

@@ -50,21 +50,13 @@ class JobRequests:
 
 @dataclass
 class MeasuredServer:
-    """A server that is measured.
+    """A server that is measured."""
 
-    Args:
-        profile: its own, or "running".
-        client: of it, which does not retry.
-        port: of its metrics.
-        requests: the jobs it is given.
-        processes: its own; None = out of reach.
-    """
-
-    profile: str
-    client: Client
-    port: MetricsPort
-    requests: JobRequests
-    processes: Processes | None = None
+    profile: str  # its own, or "running"
+    client: Client  # of it, which does not retry
+    port: MetricsPort  # of its metrics
+    requests: JobRequests  # the jobs it is given
+    processes: Processes | None = None  # its own; None = out of reach
 
     def __post_init__(self) -> None:
         """Warm the server, and make sure that it does every job from the beginning.

@@ -40,17 +40,11 @@ DRIVERS = {"batcher": "BatcherDriver", "loops": "LoopsDriver"}
 
 @dataclass(frozen=True)
 class ServedUNet:
-    """One UNet of the stepping's repository.
+    """One UNet of the stepping's repository."""
 
-    Args:
-        spec: its contract.
-        cost_ms: of a call, whatever the batch; None = the mini set's own network.
-        delay_ms: how long Triton's dynamic batcher waits for more requests.
-    """
-
-    spec: ModelSpec
-    cost_ms: float | None
-    delay_ms: int = 0
+    spec: ModelSpec  # its contract
+    cost_ms: float | None  # of a call, whatever the batch; None = the mini set's own network
+    delay_ms: int = 0  # how long Triton's dynamic batcher waits for more requests
 
     @property
     def name(self) -> str:

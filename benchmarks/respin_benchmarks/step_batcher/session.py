@@ -47,21 +47,12 @@ def _measure_views(options: BatcherOptions) -> None:
 
 
 def text_of(results: Path) -> str:
-    """Return the section.
-
-    Args:
-        results: folder of the CSV files.
-    """
+    """Return the section."""
     return page_of(read_rows(results / STEPPING, SteppingRun), read_rows(results / VIEWS, ManyViewsRun))
 
 
 def draw(results: Path, images: Path) -> None:
-    """Draw the pictures.
-
-    Args:
-        results: folder of the CSV files.
-        images: folder of the PNG files.
-    """
+    """Draw the pictures."""
     from respin_benchmarks.step_batcher.plots import draw_latency, draw_ratio  # noqa: PLC0415 (matplotlib)
 
     runs = read_rows(results / STEPPING, SteppingRun)
