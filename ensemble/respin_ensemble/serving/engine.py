@@ -31,8 +31,9 @@ from respin_ensemble.pipeline.rotate_object import find_cached, rotate_object
 from respin_ensemble.serving.admission import Admission, Candidate, Reservation
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
 from respin_ensemble.serving.drain import Drain
-from respin_ensemble.serving.engine_call import ALIVE, CANCEL, RUNNING, UNKNOWN
+from respin_ensemble.serving.engine_call import RUNNING, UNKNOWN
 from respin_ensemble.serving.forecast import CostModel, TimedNetworks, Work
+from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.job_size import job_size
 from respin_ensemble.serving.memory import MemoryTrimmer

@@ -28,18 +28,15 @@ from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Busy, InternalError, InvalidInput, RespinError
 from respin.outage import is_outage
 from respin.specs import Array
+from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL, IN_BAND, JOB
 from respin_ensemble.serving.processes import State, model_state
-from respin_ensemble.serving.replies import RESERVED, error_from_status
+from respin_ensemble.serving.replies import error_from_status
 
 ALIVE_TIMEOUT_S = 1.0
 """How long the engine may be silent before it is asked whether it still knows the job, seconds."""
 
 TRANSIT_TIMEOUT_S = 10.0
 """How long a response of up to 128 MiB may take from a living engine to here, on a busy machine, seconds."""
-
-JOB, IN_BAND, CANCEL, ALIVE = (f"{RESERVED}respin_{name}" for name in ("job", "in_band", "cancel", "alive"))
-"""Parameters of calls within the server: a name for the job; errors as data; the job to cancel; the job whose status is
-asked for. Clients cannot send them."""
 
 RUNNING, UNKNOWN, FAILED = b"running", b"unknown", b""
 """The engine's answers to a message about a job, as its output `stage`; the last one stands for a call that failed."""

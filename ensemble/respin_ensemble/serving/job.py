@@ -14,7 +14,7 @@ from respin.errors import Busy, Cancelled, RespinError
 from respin.specs import Array
 from respin_ensemble.pipeline.cancellation import Cancellation
 from respin_ensemble.pipeline.events import JobEvent
-from respin_ensemble.serving.engine_call import IN_BAND, JOB
+from respin_ensemble.serving.internal_parameters import IN_BAND, JOB
 from respin_ensemble.serving.progress_throttle import ProgressThrottle
 from respin_ensemble.serving.replies import error_response, read_timeout_us, status_from_error, tensors
 from respin_ensemble.serving.response_aggregator import ResponseAggregator

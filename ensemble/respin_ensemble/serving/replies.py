@@ -14,6 +14,7 @@ import triton_python_backend_utils as pb_utils
 from respin.errors import BY_GRPC_CODE, InternalError, InvalidInput, RespinError
 from respin.options import shorten
 from respin.specs import Array, ModelSpec
+from respin_ensemble.serving.internal_parameters import ENABLE_EMPTY_FINAL_RESPONSE, INTERNAL_PARAMETERS
 from respin_ensemble.serving.tensor_guard import is_refused
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -35,8 +36,8 @@ def error_for_caller(error: Exception) -> RespinError:
     """Return the error that the caller receives.
 
     Errors of our own classes are written for the caller, except for an `InternalError` with a cause: it quotes the
-    cause after a colon, whose words may hold paths or names of this machine. Anything else is a bug. Both are logged under
-    a reference, which the caller receives.
+    cause after a colon, whose words may hold paths or names of this machine. Anything else is a bug. Both are logged
+    under a reference, which the caller receives.
     """
     if isinstance(error, RespinError) and not isinstance(error, InternalError):
         return error
@@ -92,10 +93,6 @@ def read_inputs(request: pb_utils.InferenceRequest, check: Callable[[Mapping[str
     return {name: array.copy() for name, array in arrays.items()}
 
 
-RESERVED = "triton_"
-"""Prefix of parameters that no client can send: Triton's gRPC and HTTP frontends refuse the request."""
-
-
 def read_parameters(request: pb_utils.InferenceRequest, spec: ModelSpec) -> dict[str, str]:
     """Return the parameters of a request that come from Triton itself, or from another model of the server.
 
@@ -103,7 +100,7 @@ def read_parameters(request: pb_utils.InferenceRequest, spec: ModelSpec) -> dict
         InvalidInput: the caller sent a parameter; a typing error must not go unnoticed.
     """
     parameters: dict[str, str] = json.loads(request.parameters() or "{}")
-    if unknown := sorted(name for name in parameters if not name.startswith(RESERVED)):
+    if unknown := sorted(set(parameters) - INTERNAL_PARAMETERS - {ENABLE_EMPTY_FINAL_RESPONSE}):
         raise InvalidInput(
             f"{spec.name}: unknown parameter {shorten(unknown[0])!r}; options are input tensors: "
             f"{', '.join(tensor.name for tensor in spec.inputs)}"

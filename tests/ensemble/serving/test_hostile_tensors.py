@@ -1,6 +1,8 @@
 """Messages that no client library would send: refused in words, by processes that live on."""
 
+import json
 import struct
+import urllib.request
 
 import grpc
 import numpy as np
@@ -165,6 +167,15 @@ def test_parameters_of_calls_within_the_server_are_refused_to_clients(server, as
     status, said = ask(server, message(model, JOB_INPUTS, ["image"], **{name: value}))
     assert status == "INVALID_ARGUMENT"
     assert "/" not in said, said
+
+
+@pytest.mark.parametrize("name", INTERNAL)
+def test_https_generate_lets_no_internal_parameter_through(local_server, name):
+    body = json.dumps({"image": "x", "class_name": "cup", f"triton_respin_{name}": "x"}).encode()
+    url = f"http://{local_server.endpoints['HTTP']}/v2/models/rotate_object_stream/generate_stream"
+    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as response:
+        answer = response.read().decode()
+    assert f"unknown parameter 'triton_respin_{name}'" in answer
 
 
 @pytest.mark.parametrize("model", JOBS)
