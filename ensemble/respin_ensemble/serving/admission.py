@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from respin.request import RotationRequest
 from respin_ensemble.batching.latency import LatencyForecast
 from respin_ensemble.metrics import Meter
 from respin_ensemble.pipeline.events import JobEvent
-from respin_ensemble.serving.forecast import Costs, JobProgress, Phase, SpeedModel, Unit, Work, finish_times
+from respin_ensemble.serving.forecast import MEMORY_S, Costs, JobProgress, Phase, SpeedModel, Unit, Work, finish_times
 from respin_ensemble.serving.job_size import JobSize
 
 SAFETY = 1.3
@@ -102,6 +103,8 @@ class Admission:
         self._stopping: list[Reservation] = []
         self._speed = SpeedModel(costs)
         self._recorded_s = clock()
+        # When a job last ran; long ago, before the first.
+        self._worked_s = -math.inf
 
     @property
     def load(self) -> tuple[int, int]:
@@ -167,6 +170,7 @@ class Admission:
         now_s = self._clock()
         if running := min(len(self._jobs), self._limits.workers):
             self._speed.record(running, now_s - self._recorded_s, done)
+            self._worked_s = now_s
         self._recorded_s = now_s
 
     def _memory_bytes(self, *others: JobSize) -> int:
@@ -222,7 +226,10 @@ class Admission:
         own_s = sum(work.seconds(phase, self._costs) for phase in work.units)
         *others_s, forecast_s = finish_times([*left_s, own_s], self._limits.workers, self._speed)
         if not self._jobs:
-            # No other job is in its way: only what no job could meet is refused, and that was checked before.
+            # A job alone is tried, and shows how fast the engine is, unless that was just seen.
+            seen = self._speed.measured and self._clock() - self._worked_s < MEMORY_S and work.is_known(self._costs)
+            if deadline_s is not None and forecast_s > deadline_s and seen:
+                raise _Rejected("deadline", self._too_slow(forecast_s, deadline_s))
             return forecast_s
         if deadline_s is not None and forecast_s * SAFETY > deadline_s:
             raise _Rejected("deadline", self._too_late(forecast_s, deadline_s))
@@ -244,6 +251,14 @@ class Admission:
         return Busy(
             f"the deadline is in {_seconds(deadline_s)}, but with {len(self._jobs)} jobs in progress this one would "
             f"take about {_seconds(forecast_s)}. {self._hint(forecast_s * SAFETY - deadline_s)}"
+        )
+
+    def _too_slow(self, forecast_s: float, deadline_s: float) -> Busy:
+        """Return the error of a job that would miss its deadline alone, as fast as the engine was just now."""
+        retry_s = max(MIN_RETRY_S, self._worked_s + MEMORY_S - self._clock())
+        return Busy(
+            f"the deadline is in {_seconds(deadline_s)}, but at the speed of the last jobs this one would take about "
+            f"{_seconds(forecast_s)}; allow more time, or request fewer steps or views. Retry in {retry_s:.1f} s"
         )
 
     def _left_s(self) -> list[float]:

@@ -73,6 +73,10 @@ class Costs(Protocol):
         """Return the seconds of a unit at its fastest."""
         ...
 
+    def __contains__(self, unit: object, /) -> bool:
+        """Return whether the unit was measured."""
+        ...
+
 
 @dataclass(frozen=True)
 class Work:
@@ -108,6 +112,10 @@ class Work:
         """Return the work if these phases come from a cache."""
         return Work({phase: units for phase, units in self.units.items() if phase not in phases})
 
+    def is_known(self, costs: Costs) -> bool:
+        """Return whether all units of the work were measured."""
+        return all(unit in costs for units in self.units.values() for unit in units)
+
     def seconds(self, phase: Phase, costs: Costs) -> float:
         """Return the seconds of a phase; 0 if the job does not have it."""
         return sum(amount * costs[unit] for unit, amount in self.units.get(phase, {}).items())
@@ -122,6 +130,10 @@ class CostModel:
     def __getitem__(self, unit: Unit) -> float:
         """Return the seconds of a unit at its fastest; a guess until it was first measured."""
         return self._fastest_s.get(unit, INITIAL_S)
+
+    def __contains__(self, unit: object) -> bool:
+        """Return whether a unit was measured."""
+        return unit in self._fastest_s
 
     def record(self, network: str, samples: int, call_s: float) -> None:
         """Record the duration of one call of a network.

@@ -138,8 +138,12 @@ def test_a_deadline_that_no_job_could_meet_is_an_invalid_request(admission_with,
     assert meter.values["respin_rejections_total", "deadline"] == 1
 
 
-def test_a_job_that_is_alone_is_tried(measured):
-    measured().admit(candidate(deadline_s=4.0))
+def test_a_job_that_is_alone_is_tried_unless_one_has_just_shown_that_it_would_be_late(measured, clock):
+    admission = measured()
+    with pytest.raises(Busy, match=r"at the speed of the last jobs this one would take about 5 s; .* Retry in 10\.0 s"):
+        admission.admit(candidate(deadline_s=4.0))
+    clock.now_s += 10
+    admission.admit(candidate(deadline_s=4.0))
 
 
 def test_the_whole_job_counts_not_only_its_views(measured):

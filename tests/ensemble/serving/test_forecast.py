@@ -108,6 +108,8 @@ def test_costs_are_those_of_the_fastest_call_per_sample(networks):
     costs.record("edsr", 2, 0.4)
     costs.record("edsr", 1, 0.3)
     assert costs["edsr"] == 0.2
+    assert "edsr" in costs
+    assert not work_of(azimuth=(1.0,)).is_known(costs)
     timed = TimedNetworks(networks, costs)
     assert timed.sizes == networks.sizes
     timed(EDSR, image=np.zeros((3, 3, 32, 32), np.float32))
