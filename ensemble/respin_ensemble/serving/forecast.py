@@ -49,7 +49,7 @@ PIXEL_S = 1e-7
 LOOK: Mapping[Unit, float] = {GROUNDING_DINO.name: 1, SAM_ENCODER.name: 1, SAM_DECODER.name: 1}
 """Networks that find an object and its mask, in a photo or in a novel view."""
 
-INITIAL_S = 0.25
+INITIAL_S = 0.5
 """Assumed duration of a sample of a network until the first was measured, seconds. Too long on most machines: while
 nothing is known, a refusal costs less than a deadline."""
 
@@ -62,7 +62,7 @@ MIN_SPEED = 1e-3
 MIN_LEFT = 0.01
 """Least share of a job's work that is left before it has ended."""
 
-MIN_MEASURED_S = 0.2
+MIN_MEASURED_S = 1.0
 """Time for which a number of jobs must have run before their speed counts, seconds."""
 
 
