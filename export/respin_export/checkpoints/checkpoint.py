@@ -21,6 +21,12 @@ from respin_export.checkpoints.pickles import read_tensors
 Module = TypeVar("Module", bound=nn.Module)
 TensorShape = tuple[int, ...]
 
+_CANNOT_BE_BUILT = (ValueError, TypeError, ZeroDivisionError, OverflowError, RuntimeError, MemoryError)
+"""Exceptions of the libraries' constructors for sizes that no network has."""
+
+FRACTIONS = ("res_scale",)
+"""Numbers of a `config.json` that need not be whole."""
+
 NAMED_DIFFERENCES = 3
 """Number of keys of each kind in an error message."""
 
@@ -82,12 +88,14 @@ class Checkpoint:
         """Count the numbered modules after a prefix: with `layers.0.weight` and `layers.1.weight`, `layers.` has 2.
 
         Raises:
-            InvalidInput: there are none.
+            InvalidInput: there are none, or a number is larger than a file with so many tensors can have.
         """
         numbered = re.compile(re.escape(prefix) + r"(\d+)\.")
         found = [int(match[1]) for match in map(numbered.match, self.tensors) if match]
         if not found:
             raise self.error(f"no key begins with '{prefix}0', the first are {_list_names(self.tensors)}")
+        if max(found) >= len(self.tensors):
+            raise self.error(f"'{prefix}{max(found)}' is one of more modules than the file has tensors")
         return max(found) + 1
 
     def config_value(self, name: str, published: Any | None) -> Any:
@@ -98,7 +106,7 @@ class Checkpoint:
             published: number of the published sizes; None = the sizes are others.
 
         Raises:
-            InvalidInput: neither is there.
+            InvalidInput: neither is there, or it is no number above 0.
         """
         file = self.path.parent / "config.json"
         value: Any = read_config(file) if file.is_file() else {}
@@ -108,7 +116,12 @@ class Checkpoint:
             raise self.error(
                 f"its sizes are not the published ones, for others a config.json beside it must say '{name}'"
             )
-        return published if value is None else value
+        if value is None:
+            return published
+        wanted = int | float if name in FRACTIONS else int
+        if not isinstance(value, wanted) or isinstance(value, bool) or value <= 0:
+            raise self.error(f"the config.json beside it says {name} {str(value)[:60]!r}, expected a number above 0")
+        return value
 
     def compare(self, state: Mapping[str, Tensor], wanted: Mapping[str, TensorShape]) -> None:
         """Check that tensors fit a module.
@@ -185,7 +198,7 @@ def fill_module(build: Callable[[], Module], state: Mapping[str, Tensor], checkp
     try:
         with torch.device("meta"):
             module = build()
-    except (ValueError, ZeroDivisionError) as error:
+    except _CANNOT_BE_BUILT as error:
         raise checkpoint.error(f"no such network can be built ({_first_line(error)})") from None
     checkpoint.compare(state, {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()})
     module.load_state_dict({name: to_float32(tensor) for name, tensor in state.items()}, assign=True)
@@ -211,7 +224,7 @@ def fill_pretrained(
                 ignore_mismatched_sizes=True,  # reported below
                 output_loading_info=True,
             )
-    except (ValueError, ZeroDivisionError) as error:
+    except _CANNOT_BE_BUILT as error:
         raise checkpoint.error(f"no such network can be built ({_first_line(error)})") from None
     checkpoint.check(
         missing=sorted(found["missing_keys"]),

@@ -24,6 +24,9 @@ MAX_HEADER_BYTES = 64 * 2**20
 MAX_RECORDS = 200_000
 """Most records of one file; the largest published one has some 4,000."""
 
+MAX_TENSOR_BYTES = 32 * 2**30
+"""Most bytes of a file's tensors, unless the file itself is larger; the largest published one has some 10 GB."""
+
 _ALLOCATIONS = re.compile(
     rb"c(builtins|__builtin__)\n(bytearray)\n|c(torch)(?:\.\w+)*\n(Tensor|\w*Tensor|UntypedStorage)\n"
 )
@@ -78,16 +81,21 @@ def check_safetensors(path: Path) -> None:
 def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Check that tensors are as large as what is stored of them.
 
+    A float32 tensor that repeats its numbers takes no memory, and is limited by what its graph would take on disk;
+    floats of other types are copied when they become float32.
+
     Raises:
         InvalidInput: a tensor is not dense, or repeats its numbers, or many share them.
     """
-    total = 0
+    total = copied = 0
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
             raise InvalidInput(f"{path.name}: '{name[:60]}' is no dense tensor; get the file from its authors")
         size = tensor.numel() * tensor.element_size()
         total += size
-        if size > tensor.untyped_storage().nbytes() or total > 2 * path.stat().st_size:
+        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
+            copied += size
+        if copied > 2 * path.stat().st_size or total > max(MAX_TENSOR_BYTES, 2 * path.stat().st_size):
             raise _too_large(path, f"has tensors that are larger than the file, such as '{name[:60]}'")
 
 

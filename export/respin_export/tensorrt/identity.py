@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from respin.errors import ContractMismatch
+from respin.json_file import read_json_object
 from respin.model_set import NetworkFile, sha256_of
 from respin_export.optimization_profile import InputShape
 
@@ -105,7 +106,7 @@ class EngineRecord:
             ContractMismatch: this version cannot read it.
         """
         try:
-            raw = json.loads((folder / RECORD).read_text())
+            raw = read_json_object(folder / RECORD)
             return cls(EngineIdentity(**raw.pop("identity")), **raw)
         except FileNotFoundError:
             return None

@@ -2,17 +2,21 @@
 
 import json
 import struct
+import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import grpc
 import numpy as np
 import pytest
+from mini_server import serve
 from refusals import assert_shows_nothing
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
 from respin.specs import Axis
+from respin_server.launcher import EmbeddedTriton
 from respin_server.stubs import living_instances
 
 pytestmark = pytest.mark.triton
@@ -169,13 +173,15 @@ def test_parameters_of_calls_within_the_server_are_refused_to_clients(server, as
     assert "/" not in said, said
 
 
-@pytest.mark.parametrize("name", INTERNAL)
-def test_https_generate_lets_no_internal_parameter_through(local_server, name):
-    body = json.dumps({"image": "x", "class_name": "cup", f"triton_respin_{name}": "x"}).encode()
-    url = f"http://{local_server.endpoints['HTTP']}/v2/models/rotate_object_stream/generate_stream"
-    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as response:
-        answer = response.read().decode()
-    assert f"unknown parameter 'triton_respin_{name}'" in answer
+def test_https_generate_lets_no_internal_parameter_through(tmp_path):
+    options = replace(serve("local", tmp_path, exit_timeout_s=1).options, http_port=0)
+    with EmbeddedTriton(options) as server:
+        url = f"http://{server.endpoints['HTTP']}/v2/models/rotate_object_stream/generate_stream"
+        for name in INTERNAL:
+            body = json.dumps({"image": "x", "class_name": "cup", f"triton_respin_{name}": "x"}).encode()
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(urllib.request.Request(url, body), timeout=60)
+            assert f"unknown parameter 'triton_respin_{name}'" in caught.value.read().decode()
 
 
 @pytest.mark.parametrize("model", JOBS)

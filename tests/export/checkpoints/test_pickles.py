@@ -206,9 +206,10 @@ def test_a_pickle_that_asks_for_memory_is_refused(tmp_path, state, function, leg
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before torch 1.6"])
-def test_a_tensor_that_is_larger_than_its_file_is_refused(tmp_path, state, legacy):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.int64], ids=str)
+def test_a_tensor_that_is_larger_than_its_file_is_refused(tmp_path, state, legacy, dtype):
     path = tmp_path / "bad.pt"
-    endless = torch.zeros(1, dtype=torch.float16).expand(2**20, 2**20)
+    endless = torch.zeros(1, dtype=dtype).expand(2**20, 2**20)
     torch.save({**state, "endless": endless}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(InvalidInput, match=r"larger than the file, such as 'endless'; it was not read"):
         read_tensors(path)

@@ -202,6 +202,18 @@ def test_a_network_that_cannot_be_built_is_refused(put):
     assert "no such network can be built (The hidden size (64) is not a multiple" in refusal("grounding_dino", weights)
 
 
+@pytest.mark.parametrize("heads", ["eight", -4, 0, [8], 8.5, True], ids=str)
+def test_a_number_of_the_config_that_builds_no_network_is_refused(put, heads):
+    weights = put("sam", hollow("sam/reduced"))
+    (weights / "sam" / "config.json").write_text(json.dumps({"dec_heads": heads}))
+    assert "the config.json beside it says dec_heads" in refusal("sam_decoder", weights)
+
+
+def test_a_module_with_a_number_of_millions_is_refused(put):
+    state = hollow("edsr/reduced") | {"body.999999999.weight": torch.zeros(2)}
+    assert "'body.999999999' is one of more modules than the file has tensors" in refusal("edsr", put("edsr", state))
+
+
 def test_a_tensor_that_sizes_are_read_from_must_have_its_axes(put):
     state = hollow("sam/reduced")
     state["image_encoder.pos_embed"] = state["image_encoder.pos_embed"][0]
