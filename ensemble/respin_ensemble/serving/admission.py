@@ -18,8 +18,9 @@ from respin_ensemble.pipeline.events import JobEvent
 from respin_ensemble.serving.forecast import MEMORY_S, Costs, JobProgress, Phase, SpeedModel, Unit, Work, finish_times
 from respin_ensemble.serving.job_size import JobSize
 
-SAFETY = 1.3
-"""A job is admitted if it would meet its deadline even if it took so many times as long as forecast."""
+SAFETY = 2.0
+"""A job is admitted if it would meet its deadline even if it took so many times as long as forecast: later jobs share
+the engine with it, and other programs the machine."""
 
 MIN_RETRY_S = 0.1
 """Smallest hint, seconds."""

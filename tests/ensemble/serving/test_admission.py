@@ -151,15 +151,15 @@ def test_the_whole_job_counts_not_only_its_views(measured):
     admission.admit(candidate(steps=2))
     with pytest.raises(Busy, match=r"the deadline is in 20 s, but .* this one would take about 2\d s"):
         admission.admit(candidate(deadline_s=20.0))
-    admission.admit(candidate(deadline_s=40.0))
+    admission.admit(candidate(deadline_s=70.0))
 
 
 def test_a_deadline_that_cannot_be_met_among_others_may_be_tried_later(measured):
     admission = measured()
     admission.admit(candidate())
-    with pytest.raises(Busy, match=r"with 1 jobs in progress this one would take about 10 s\. Retry in 5\.\d s"):
+    with pytest.raises(Busy, match=r"with 1 jobs in progress this one would take about 10 s\. Retry in 12\.\d s"):
         admission.admit(candidate(deadline_s=8.0))
-    admission.admit(candidate(deadline_s=14.0))
+    admission.admit(candidate(deadline_s=20.5))
 
 
 def test_the_queue_for_a_worker_counts(measured):
@@ -168,12 +168,12 @@ def test_the_queue_for_a_worker_counts(measured):
         admission.admit(candidate())
     with pytest.raises(Busy, match="would take about 20 s"):
         admission.admit(candidate(deadline_s=25.0))
-    admission.admit(candidate(deadline_s=26.5))
+    admission.admit(candidate(deadline_s=41.0))
 
 
 def test_a_job_that_would_make_an_admitted_one_late_is_refused(measured):
     admission = measured()
-    admission.admit(candidate(deadline_s=8.0))
+    admission.admit(candidate(deadline_s=13.0))
     with pytest.raises(Busy, match=r"with this job, 1 of 1 jobs would miss their deadlines\. Retry in 5\.0 s"):
         admission.admit(candidate())
     admission.admit(candidate(steps=10))
@@ -183,10 +183,10 @@ def test_what_a_job_has_done_no_longer_delays_others(measured, clock):
     admission = measured()
     first = admission.admit(candidate())
     with pytest.raises(Busy):
-        admission.admit(candidate(deadline_s=9.0))
+        admission.admit(candidate(deadline_s=12.5))
     clock.now_s += 4
     admission.observe(first, JobEvent("novel_view", step=40, steps=50))
-    admission.admit(candidate(deadline_s=9.0))
+    admission.admit(candidate(deadline_s=12.5))
 
 
 def test_an_engine_that_was_slowed_down_admits_less(measured, clock):
@@ -211,7 +211,7 @@ def test_what_is_cached_is_found_out_where_it_decides(measured):
     admission.admit(candidate(steps=2))
     with pytest.raises(Busy):
         admission.admit(candidate(deadline_s=20.0))
-    admission.admit(candidate(deadline_s=40.0, find_cached=find_cached))
+    admission.admit(candidate(deadline_s=80.0, find_cached=find_cached))
     assert not asked
     admission.admit(candidate(steps=2, deadline_s=20.0, find_cached=find_cached))
     assert asked
