@@ -45,7 +45,7 @@ def follow(
     notes: list[str] = []
     with (
         client_from_flags(flags) as client,
-        StageBars(Console(stderr=True), views=request.views, quiet=quiet) as bars,
+        StageBars(Console(stderr=True), request, quiet=quiet) as bars,
         closing(client.stream(request, outputs=(*outputs, "notes"))) as events,
     ):
         for event in events:

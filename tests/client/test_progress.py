@@ -1,56 +1,132 @@
-"""Progress bars, where somebody wants them."""
+"""Progress bars, on a terminal only."""
 
 from __future__ import annotations
 
 import io
+import re
+import sys
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
 
+from respin.request import RotationRequest
 from respin_client import EncodedImage, RotationEvent
-from respin_client.progress import StageBars
+from respin_client.progress import FINISHING, StageBars
 
 
-def drawn(events: list[RotationEvent], *, views: int = 1, terminal: bool = True, quiet: bool = False) -> str:
-    screen = io.StringIO()
-    with StageBars(Console(file=screen, force_terminal=terminal, width=100), views=views, quiet=quiet) as bars:
+def request(*, views: int = 1, steps: int = 75, background_steps: int = 50) -> RotationRequest:
+    return RotationRequest(
+        b"a photo", "chair", tuple(map(float, range(views))), steps=steps, background_steps=background_steps
+    )
+
+
+class Screen(io.StringIO):
+    """What a terminal receives."""
+
+    def row(self, stage: str) -> str:
+        """The newest drawing of a stage's bar."""
+        return [row for row in self.getvalue().splitlines() if stage in row][-1]
+
+
+def drawn(events: list[RotationEvent], asked: RotationRequest, *, terminal: bool = True, quiet: bool = False) -> Screen:
+    screen = Screen()
+    with StageBars(Console(file=screen, force_terminal=terminal, width=100), asked, quiet=quiet) as bars:
         for each in events:
             bars.show(each)
-    return screen.getvalue()
+    return screen
 
 
-STEPS = [
-    RotationEvent(stage="detection"),
-    RotationEvent(stage="novel_view", view=1, step=30, steps=75),
-    RotationEvent(stage="done"),
-]
+def step(done: int, steps: int, stage: str = "novel_view") -> RotationEvent:
+    return RotationEvent(stage=stage, step=done, steps=steps)
+
+
+def finished(view: int = 0) -> RotationEvent:
+    return RotationEvent(stage="novel_view", view=view, image=EncodedImage(b"a view"))
+
+
+PART = [RotationEvent(stage="detection"), RotationEvent(stage="novel_view"), step(30, 76)]
 
 
 def test_bars_name_stage_and_step():
-    screen = drawn(STEPS)
-    assert "detection" in screen
-    assert "novel view" in screen
-    assert "30 of 75 steps" in screen
+    screen = drawn(PART, request())
+    assert "detection" in screen.getvalue()
+    assert "29 of 75 steps" in screen.row("novel view")
 
 
-def test_many_views_share_the_bar_of_a_stage():
-    each = [RotationEvent(stage="novel_view", view=view, step=30, steps=75) for view in range(12)]
-    screen = drawn(
-        [*each, RotationEvent(stage="super_resolution", view=7), RotationEvent(stage="super_resolution", view=3)],
-        views=12,
-    )
-    last = screen.split("\x1b[?25h")[0].splitlines()[-2:]
-    assert "360 of 900 steps" in last[0]
-    assert "2 of 12 views" in last[1]
+def test_every_bar_is_full_at_the_end_though_the_last_steps_were_not_reported():
+    events = [*PART, step(48, 50, "background"), step(148, 152), finished(0), finished(1), RotationEvent(stage="done")]
+    screen = drawn(events, request(views=2))
+    assert "50 of 50 steps" in screen.row("background")
+    assert "150 of 150 steps" in screen.row("novel view")
+    assert "2 of 2 views" in screen.row(FINISHING)
+    for stage in ("detection", "background", "novel view", FINISHING):
+        assert "━" * 24 in re.sub(r"\x1b\[[0-9;]*m", "", screen.row(stage))
 
 
-@pytest.mark.parametrize("made", ["image", "novel_view"])
-def test_views_that_are_done_are_counted(made):
-    done = [RotationEvent(stage="novel_view", view=view, **{made: EncodedImage(b"a view")}) for view in (4, 2, 9)]
-    assert "3 of 12 views" in drawn(done, views=12).splitlines()[-2]
-    assert "views done" not in drawn(done, views=1)
+@pytest.mark.parametrize("calls", [75, 76])
+def test_steps_are_counted_as_the_request_has_them(calls):
+    assert "75 of 75 steps" in drawn([step(calls, calls)], request()).row("novel view")
+
+
+def test_a_step_is_not_counted_before_it_is_done():
+    assert "74 of 75 steps" in drawn([step(75, 76)], request()).row("novel view")
+
+
+@pytest.mark.parametrize(
+    "event", [step(76, 76), RotationEvent(stage="super_resolution", view=0)], ids=["the last step", "the enlarging"]
+)
+def test_a_view_is_finished_behind_a_bar_of_its_own(event):
+    assert FINISHING not in drawn(PART, request()).getvalue()
+    assert FINISHING in drawn([*PART, event], request()).getvalue()
+
+
+def test_the_end_of_the_steps_is_inferred_if_the_last_one_is_not_reported():
+    now_s = 0.0
+    screen = Screen()
+    with StageBars(Console(file=screen, force_terminal=True, width=100), request(), clock=lambda: now_s) as bars:
+        for seconds in range(1, 75):
+            now_s = 0.1 * seconds
+            bars.show(step(seconds, 76))
+        now_s += 0.9
+        bars._progress.refresh()
+        assert FINISHING not in screen.getvalue()
+        now_s += 0.2
+        bars._progress.refresh()
+        assert FINISHING in screen.getvalue()
+
+
+def test_views_that_are_done_are_counted():
+    assert "3 of 12 views" in drawn([finished(view) for view in (4, 2, 9)], request(views=12)).row(FINISHING)
+
+
+def test_a_job_that_failed_leaves_no_bars():
+    screen = Screen()
+    with suppress(RuntimeError), StageBars(Console(file=screen, force_terminal=True, width=100), request()) as bars:
+        bars.show(PART[0])
+        raise RuntimeError
+    assert screen.getvalue().endswith("\x1b[1A\x1b[2K")
+
+
+def test_what_is_printed_meanwhile_stands_below_the_bars(monkeypatch):
+    screen = Screen()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", screen)
+    with StageBars(Console(file=screen, force_terminal=True, width=100), request()) as bars:
+        bars.show(PART[0])
+        print("wrote view.png")
+        bars.show(finished())
+    assert screen.getvalue().endswith("\x1b[?25hwrote view.png\n")
+
+
+def test_output_to_a_pipe_is_not_held_back(monkeypatch):
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    with StageBars(Console(file=io.StringIO(), force_terminal=True), request()):
+        print("wrote view.png")
+        assert pipe.getvalue() == "wrote view.png\n"
 
 
 @pytest.mark.parametrize("how", [{"terminal": False}, {"quiet": True}], ids=["no terminal", "quiet"])
-def test_no_bars_where_nobody_wants_them(how):
-    assert drawn(STEPS, **how).strip() == ""
+def test_no_bars_without_a_terminal_or_with_quiet(how):
+    assert drawn([*PART, RotationEvent(stage="done")], request(), **how).getvalue().strip() == ""
