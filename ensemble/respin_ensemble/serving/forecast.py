@@ -235,7 +235,7 @@ class JobProgress:
         """Return the work that is left, seconds; a job that has not ended has some left."""
         with self._lock:
             done = self._done.copy()
-        seconds = {phase: self._work.seconds(phase, costs) for phase in self._work.units}
+        seconds: dict[Phase, float] = {phase: self._work.seconds(phase, costs) for phase in self._work.units}
         left_s = sum(phase_s * (1 - done.get(phase, 0.0)) for phase, phase_s in seconds.items())
         return max(MIN_LEFT * sum(seconds.values()), left_s)
 
