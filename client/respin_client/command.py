@@ -1,7 +1,4 @@
-"""The `respin` command.
-
-Exit statuses: 0; 2 if the caller can fix it (a flag, the photo, the version); 1 if the server failed.
-"""
+"""The `respin` command."""
 
 from __future__ import annotations
 
@@ -20,7 +17,16 @@ from respin_client.contributed import GROUP, add_contributed
 from respin_client.demo import EXAMPLES as DEMO_EXAMPLES
 from respin_client.demo import demo
 from respin_client.doctor import doctor
-from respin_client.files import FORMATS, RotationFiles, check_writable, format_of, write
+from respin_client.files import (
+    STANDARD_STREAM,
+    SUFFIXES,
+    RotationFiles,
+    check_writable,
+    format_of,
+    picture_format,
+    text_apart_from,
+    write,
+)
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
 from respin_client.follow import Quiet, follow, print_box, print_notes
 from respin_client.scene import EXAMPLES as SCENE_EXAMPLES
@@ -28,7 +34,8 @@ from respin_client.scene import scene
 from respin_client.spin import EXAMPLES as SPIN_EXAMPLES
 from respin_client.spin import spin
 
-CALLERS_MISTAKES = (InvalidInput, ObjectNotFound, ContractMismatch)
+EXIT_STATUSES: dict[type[RespinError], int] = {InvalidInput: 2, ContractMismatch: 2, ObjectNotFound: 3}
+"""Exit status for each error; 1 for all others."""
 
 SEGMENTATION_OPTIONS = ("image", "class_name", "box", "box_threshold", "text_threshold", "mask_choice")
 """Fields of a request that a mask depends on."""
@@ -41,6 +48,14 @@ Examples:
   respin spin --image laptop.jpg --class-name laptop --views 12 --output spin.webp
   respin batch photos --class-name laptop --azimuth 80 --output turned
   respin segment --image laptop.jpg --class-name laptop
+
+\b
+Exit statuses:
+  0    done
+  1    the server failed, did not answer in time, or is not there; of a batch: some photos are not done
+  2    a flag, a file, the request or a version is wrong: the message says how to fix it
+  3    the photo does not show the object
+  130  interrupted
 """
 
 ROTATE_EXAMPLES = """\b
@@ -49,6 +64,7 @@ Examples:
   respin rotate --image laptop.jpg --class-name laptop --azimuth -40 --azimuth 40     two views
   respin rotate --image laptop.jpg --class-name laptop --azimuth 80 --save parts      every part as well
   respin rotate --image laptop.jpg --class-name laptop                                the object on white
+  respin rotate --image - --class-name laptop --azimuth 80 --output - < laptop.jpg > generated.png
 """
 
 SEGMENT_EXAMPLES = """\b
@@ -75,8 +91,13 @@ def _before_any_command(
 def rotate(
     *,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help="PNG, JPEG or WebP by its suffix; of several views NAME-0, NAME-1, ...")
-    ] = Path("generated.png"),
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="PNG, JPEG or WebP by its suffix; of several views NAME-0, NAME-1, ...; - is standard output; "
+            "default generated.png",
+        ),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -91,35 +112,47 @@ def rotate(
 
     Each view is written as soon as it is done. Without angles, the object is cut out onto white.
     """
-    flags["output_format"] = flags["output_format"] or format_of(
-        output, FORMATS, "name another file, or give --output-format"
-    )
+    output = output or Path("generated").with_suffix(SUFFIXES.get(flags["output_format"], ".png"))
+    flags["output_format"] = picture_format(output, flags["output_format"])
     request = request_from_flags(flags)
     outputs = ["image"]
     if save is not None:
         outputs += ["mask", "cut_out"] if request.views == 0 else ["mask", "cut_out", "novel_view", "background"]
     files = RotationFiles(output, save, output_format=request.output_format, views=max(1, request.views))
-    follow(request, outputs, files.take, quiet=quiet, flags=flags)
-    files.finish(request.image)
+    with text_apart_from(output):
+        follow(request, outputs, files.take, quiet=quiet, flags=flags)
+        files.finish(request.image)
 
 
 @with_flags(request_flags(SEGMENTATION_OPTIONS), CONNECTION_FLAGS)
 def segment(
     *,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="For the mask, a PNG")] = Path("mask.png"),
+    output: Annotated[Path, typer.Option(metavar="FILE", help="For the mask, a PNG; - is standard output")] = Path(
+        "mask.png"
+    ),
     cut_out: Annotated[Path | None, typer.Option(metavar="FILE", help="For the object on transparency, a PNG")] = None,
     **flags: Any,
 ) -> None:
     """Write the mask of an object."""
-    request = request_from_flags(flags)
     destinations = {"mask": output} if cut_out is None else {"mask": output, "cut_out": cut_out}
-    check_writable(*destinations.values())
+    _check_segment_files(*destinations.values())
+    request = request_from_flags(flags)
     with client_from_flags(flags) as client:
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
-    for name, path in destinations.items():
-        write(path, getattr(result, name))
-    print_box(result)
-    print_notes(result.notes)
+    with text_apart_from(*destinations.values()):
+        for name, path in destinations.items():
+            write(path, getattr(result, name))
+        print_box(request, result)
+        print_notes(result.notes)
+
+
+def _check_segment_files(*paths: Path) -> None:
+    if paths.count(STANDARD_STREAM) > 1:
+        raise InvalidInput("mask and cut-out do not go into one standard output; name a file for one of them")
+    for path in paths:
+        if path != STANDARD_STREAM:
+            format_of(path, {".png": "png"}, "masks and cut-outs are PNGs: name a .png file")
+    check_writable(*paths)
 
 
 def command_line(entry_points: Iterable[metadata.EntryPoint]) -> typer.Typer:
@@ -159,4 +192,4 @@ def main(arguments: Sequence[str] | None = None, entry_points: Iterable[metadata
         app(arguments, prog_name="respin")
     except RespinError as error:
         typer.echo(f"respin: {error}", err=True)
-        sys.exit(2 if isinstance(error, CALLERS_MISTAKES) else 1)
+        sys.exit(EXIT_STATUSES.get(type(error), 1))

@@ -97,7 +97,7 @@ def _turn(
     files = RotationFiles(output / "generated.png", output, output_format="png", views=1)
 
     def take(event: RotationEvent) -> None:
-        print_box(event)
+        print_box(request, event)
         files.take(event)
 
     notes = follow(request, (*PARTS, "box", "score"), take, quiet=quiet, flags=flags)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
 import typer
@@ -19,6 +20,12 @@ from respin_client.results import EncodedImage, RotationEvent
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 """Format of a picture for each suffix of a file."""
+
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+"""Suffix of the files that are named here, for each format of a picture."""
+
+STANDARD_STREAM = Path("-")
+"""Name of standard output as a file to write, and of standard input as a photo."""
 
 
 def format_of(path: Path, formats: Mapping[str, str], cure: str) -> str:
@@ -37,24 +44,71 @@ def format_of(path: Path, formats: Mapping[str, str], cure: str) -> str:
     return formats[path.suffix.lower()]
 
 
+def picture_format(path: Path, asked: str | None) -> str:
+    """Return the format of a picture: `asked`, or that of the file's suffix; PNG for standard output.
+
+    Raises:
+        InvalidInput: suffix and `asked` differ, or neither is there.
+    """
+    if path == STANDARD_STREAM:
+        return asked or "png"
+    if asked is None:
+        return format_of(path, FORMATS, "name another file, or give --output-format")
+    suffix = FORMATS.get(path.suffix.lower(), asked)
+    if suffix != asked and asked in FORMATS.values():
+        raise InvalidInput(f"'{path}' is the name of a {suffix} file and --output-format is {asked}; leave one out")
+    return asked
+
+
+@contextmanager
+def text_apart_from(*outputs: Path) -> Iterator[None]:
+    """Print to standard error in the `with` body if one of the outputs is standard output."""
+    if STANDARD_STREAM not in outputs:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 def check_writable(*paths: Path) -> None:
     """Check that files can be written, before the work begins.
 
     Raises:
-        InvalidInput: a path is a folder, or its folder is missing or not writable.
+        InvalidInput: a path is a folder, its folder is missing or not writable, or it is standard output and that is a
+            terminal.
     """
     for path in paths:
+        if path == STANDARD_STREAM:
+            if sys.__stdout__ is not None and sys.__stdout__.isatty():
+                raise InvalidInput("standard output is a terminal; send it to a file or a program, or name a file")
+            continue
         folder = path.parent
         if path.is_dir():
             raise InvalidInput(f"'{path}' is a folder; name a file")
         if not folder.is_dir():
             raise InvalidInput(f"no folder '{folder}' to write '{path.name}' into; make it first")
-        try:
-            # Permissions are not enough: a disk may be mounted read-only, and root ignores permissions.
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise InvalidInput(f"cannot write into the folder '{folder}' ({error.strerror}); name another") from None
+        _check_folder_writable(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that files can be written into a folder, which is created with the first one, before the work begins.
+
+    Raises:
+        InvalidInput: it cannot be created, or not be written into.
+    """
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise InvalidInput(f"cannot make the folder '{folder}' ('{there}' is a file); name another")
+    _check_folder_writable(there)
+
+
+def _check_folder_writable(folder: Path) -> None:
+    try:
+        # Permissions are not enough: a disk may be mounted read-only, and root ignores permissions.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInput(f"cannot write into the folder '{folder}' ({error.strerror}); name another") from None
 
 
 def make_folder(folder: Path) -> None:
@@ -70,7 +124,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write(path: Path, picture: EncodedImage | None) -> None:
-    """Write a picture and print its path.
+    """Write a picture, with the folder above it, and print its path.
 
     Raises:
         InternalError: there is no picture: the server left out an output of the request.
@@ -79,6 +133,11 @@ def write(path: Path, picture: EncodedImage | None) -> None:
     if picture is None:
         raise InternalError(f"the server sent nothing for '{path}'; its log has the reason")
     try:
+        if path == STANDARD_STREAM and sys.__stdout__ is not None:
+            sys.__stdout__.buffer.write(picture)
+            sys.__stdout__.flush()
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)
     except OSError as error:
         raise InvalidInput(f"cannot write '{path}' ({error.strerror}); name another file") from None
@@ -89,8 +148,8 @@ class RotationFiles:
     """The files of one rotation; each picture is written as soon as it arrives.
 
     Args:
-        output: file of the view; for several views NAME-0, NAME-1, ...
-        folder: folder for all other pictures and a sheet of them; None = they are not written.
+        output: file of the view, or standard output; for several views NAME-0, NAME-1, ...
+        folder: folder for all other pictures and a sheet of them, created with the first; None = they are not written.
         output_format: format of the pictures except masks: "png", "jpeg" or "webp".
         views: number of views.
 
@@ -98,12 +157,14 @@ class RotationFiles:
         made: the pictures that arrived, by the stems of their files' names.
 
     Raises:
-        InvalidInput: a folder does not exist and cannot be created.
+        InvalidInput: a folder cannot be created or written into, or several views would go to standard output.
     """
 
     def __init__(self, output: Path, folder: Path | None, *, output_format: str, views: int) -> None:
+        if output == STANDARD_STREAM and views > 1:
+            raise InvalidInput(f"{views} views do not go into one standard output; name a file with --output")
         if folder is not None:
-            make_folder(folder)
+            check_folder(folder)
         check_writable(output)
         self._output, self._folder, self._format = output, folder, output_format
         self._missing = set(range(views))
@@ -115,7 +176,7 @@ class RotationFiles:
         for path, picture in self._destinations(event):
             if picture is not None:
                 write(path, picture)
-                self.made[path.stem] = picture
+                self.made["image" if path == STANDARD_STREAM else path.stem] = picture
         if event.image is not None:
             self._missing.discard(event.view or 0)
 

@@ -17,7 +17,8 @@ from respin.errors import InvalidInput
 from respin.options import OptionKind
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
 from respin_client.client import DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
-from respin_client.photos import request_from_photo
+from respin_client.files import STANDARD_STREAM
+from respin_client.photos import photo_from_standard_input, request_from_photo
 from respin_client.retries import MAX_RETRIES
 from respin_client.transport import TLS
 
@@ -85,9 +86,10 @@ def _request_flag(name: str) -> inspect.Parameter:
 def _help(name: str) -> str:
     option, default = OPTIONS[name], DEFAULTS[name]
     meaning = option.meaning[:1].upper() + option.meaning[1:]
+    stream = "; - reads standard input" if option.kind == "image" else ""
     again = "; give the flag again for each further view" if option.kind == "angles" else ""
     unless = "" if option.required or default in (None, ()) else f"; default {default}"
-    return f"{meaning}{again} ({option.range_text}{unless})"
+    return f"{meaning}{stream}{again} ({option.range_text}{unless})"
 
 
 def connection(
@@ -136,10 +138,13 @@ def client_from_flags(flags: Mapping[str, Any], *, retries: int = MAX_RETRIES) -
 
 
 def request_from_flags(flags: Mapping[str, Any]) -> RotationRequest:
-    """Return a request from the request's flags among `flags`; a missing flag keeps the default.
+    """Return a request from the request's flags among `flags`.
+
+    A missing flag keeps the default; the photo "-" is read from standard input.
 
     Raises:
         InvalidInput: as `request_from_photo`.
     """
     given = {name: flags[name] for name in OPTIONS if flags.get(name) not in (None, [])}
-    return request_from_photo(given.pop("image"), **given)
+    photo = given.pop("image")
+    return request_from_photo(photo_from_standard_input() if photo == STANDARD_STREAM else photo, **given)

@@ -62,7 +62,14 @@ def print_notes(notes: Sequence[str]) -> None:
         typer.echo(f"note: {note}")
 
 
-def print_box(answer: Result) -> None:
-    """Print where the object was found, if the answer has a box and a score."""
-    if answer.box is not None and answer.score is not None:
-        typer.echo(f"found at {', '.join(f'{edge:.0f}' for edge in answer.box)} px, score {answer.score:.2f}")
+def print_box(request: RotationRequest, answer: Result) -> None:
+    """Print where the object was found, or that nothing was looked for, if the answer has a box and a score."""
+    if answer.box is None or answer.score is None:
+        return
+    box = ", ".join(f"{edge:.0f}" for edge in answer.box)
+    if request.box is not None:
+        typer.echo(
+            f"took the box that was given, {box} px; nothing was detected, so whether it holds the object is open"
+        )
+        return
+    typer.echo(f"found at {box} px, score {answer.score:.2f}")

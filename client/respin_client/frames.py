@@ -10,7 +10,7 @@ from PIL import Image
 
 from respin.errors import InvalidInput
 from respin_client.contact_sheet import contact_sheet
-from respin_client.files import check_writable, encode_png, make_folder, write
+from respin_client.files import check_folder, check_writable, encode_png, write
 from respin_client.results import EncodedImage, RotationEvent
 from respin_client.turntable import degrees
 
@@ -19,7 +19,8 @@ class Frames:
     """The frames of a spin; each is written as soon as it arrives, in any order.
 
     Args:
-        folder: folder of the single frames, NN-azimuth+D.png; None = NAME-frames beside the animation.
+        folder: folder of the single frames, NN-azimuth+D.png, created with the first; None = NAME-frames beside the
+            animation.
         output: file of the animation; the sheet is NAME-sheet.png beside it.
         azimuths: azimuth of each view, degrees.
         shown: picture of a view to keep: "image" or "novel_view".
@@ -38,8 +39,9 @@ class Frames:
         self._paths = [self._folder / f"{view:02}-azimuth{degrees(each)}.png" for view, each in enumerate(azimuths)]
         self.came: dict[int, EncodedImage] = {}
         check_writable(self._output, self._sheet)
-        make_folder(self._folder)
-        check_writable(*self._paths)
+        check_folder(self._folder)
+        if self._folder.is_dir():
+            check_writable(*self._paths)
         if others := sorted(set(self._folder.glob("[0-9][0-9]-azimuth*.png")) - set(self._paths)):
             raise InvalidInput(
                 f"'{others[0]}' is of another spin; clear that folder, or name another one with --frames"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ def request_from_photo(
         box=None if box is None else _numbers(box),
         **options,
     )
+
+
+def photo_from_standard_input() -> bytes:
+    """Read a photo from standard input.
+
+    Raises:
+        InvalidInput: standard input is a terminal.
+    """
+    if sys.stdin.isatty():
+        raise InvalidInput("standard input is a terminal; send a photo to it (< laptop.jpg), or name a file")
+    return sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1)
 
 
 def _numbers(numbers: float | Sequence[float]) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -17,6 +18,7 @@ from scripted_triton import PHOTO, event, picture, texts
 from respin.contracts import ROTATE_OBJECT
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
 from respin_client.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, TILE_PX
+from respin_client.files import SUFFIXES
 from respin_client.options_table import requests_page
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +105,7 @@ def test_a_sheet_shows_the_photo_the_parts_and_the_views_in_that_order(here, tri
         (("--output", "turned.JPG"), "jpeg"),
         (("--output", "turned.webp"), "webp"),
         (("--output", "turned.data", "--output-format", "webp"), "webp"),
+        (("--output-format", "jpeg"), "jpeg"),
         ((), "png"),
     ],
 )
@@ -111,6 +114,7 @@ def test_the_suffix_chooses_the_format_unless_a_flag_does(here, triton, respin, 
     code, *_ = respin("rotate", *PHOTO, "--azimuth", "80", *flags, "--url", triton.url)
     assert code == 0
     assert triton.heard[0].arrays["output_format"].tolist() == [wanted.encode()]
+    assert flags[:1] == ("--output",) or (here / "generated").with_suffix(SUFFIXES[wanted]).is_file()
 
 
 def test_every_option_of_a_request_reaches_the_server(here, triton, respin):
@@ -164,6 +168,77 @@ def test_segment_writes_mask_and_cut_out(here, triton, respin):
     assert triton.heard[0].arrays["box_threshold"] == np.float32(0.2)
 
 
+def test_segment_with_a_box_claims_no_detection(here, triton, respin):
+    triton.reply = lambda arrays, context: {
+        "mask": texts(b"mask"),
+        "box": np.array([1, 2, 30, 40], np.float32),
+        "score": np.array([1], np.float32),
+        "notes": texts(),
+    }
+    _, printed, _ = respin("segment", *PHOTO, "--box", "1", "2", "30", "40", "--url", triton.url)
+    assert "took the box that was given, 1, 2, 30, 40 px; nothing was detected" in printed
+    assert "score" not in printed
+    assert "found" not in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--output", "mask.jpg"), "'mask.jpg' ends in none of .png; masks and cut-outs are PNGs"),
+        (("--cut-out", "laptop.webp"), "'laptop.webp' ends in none of .png"),
+        (("--output", "-", "--cut-out", "-"), "mask and cut-out do not go into one standard output"),
+    ],
+)
+def test_what_segment_cannot_write_is_refused(here, triton, respin, flags, sentence):
+    code, printed, complained = respin("segment", *PHOTO, *flags, "--url", triton.url)
+    assert (code, printed) == (2, "")
+    assert complained.startswith(f"respin: {sentence}")
+    assert triton.heard == []
+
+
+def in_a_pipe(folder, *arguments, photo=b""):
+    """Run the command with pipes: what it printed, what it complained."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "respin_client", *arguments], cwd=folder, input=photo, capture_output=True, check=True
+    )
+    return ended.stdout, ended.stderr.decode()
+
+
+def test_a_photo_comes_from_standard_input_and_a_view_goes_to_standard_output(here, triton):
+    triton.events = views(1)
+    flags = ("--image", "-", "--class-name", "laptop", "--azimuth", "80", "--output", "-", "--save", "parts")
+    printed, complained = in_a_pipe(here, "rotate", *flags, "--url", triton.url, photo=picture("white"))
+    assert printed == picture("red")
+    assert RotationRequest.from_arrays(triton.heard[0].arrays).image == picture("white")
+    assert complained.splitlines()[-2:] == ["note: view 0 was found by its colour", "wrote parts/sheet.png"]
+
+
+def test_a_mask_goes_to_standard_output(here, triton):
+    triton.reply = lambda arrays, context: {
+        "mask": texts(b"mask"),
+        "box": np.array([1, 2, 30, 40], np.float32),
+        "score": np.array([0.5], np.float32),
+        "notes": texts("a note"),
+    }
+    printed, complained = in_a_pipe(here, "segment", *PHOTO, "--output", "-", "--url", triton.url)
+    assert (printed, complained.splitlines()) == (b"mask", ["found at 1, 2, 30, 40 px, score 0.50", "note: a note"])
+
+
+def test_a_terminal_is_neither_photo_nor_file(here, respin, monkeypatch):
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    code, _, complained = respin("rotate", "--image", "-", "--class-name", "laptop")
+    assert (code, complained.partition(";")[0]) == (2, "respin: standard input is a terminal")
+    monkeypatch.setattr(sys, "__stdout__", terminal)
+    code, _, complained = respin("rotate", *PHOTO, "--output", "-")
+    assert (code, complained.partition(";")[0]) == (2, "respin: standard output is a terminal")
+
+
+def test_help_has_the_exit_statuses(respin):
+    _, printed, _ = respin("--help")
+    assert "3    the photo does not show the object" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -171,6 +246,8 @@ def test_segment_writes_mask_and_cut_out(here, triton, respin):
         ((*PHOTO, "--azimuth", "999"), "azimuth is 999; send -360 to 360"),
         ((*PHOTO, "--fit", "tight"), "fit is 'tight'; choose one of view, box"),
         ((*PHOTO, "--output", "x.gif"), "'x.gif' ends in none of .png, .jpg, .jpeg, .webp"),
+        ((*PHOTO, "--output", "x.png", "--output-format", "jpeg"), "'x.png' is the name of a png file"),
+        ((*PHOTO, "--azimuth=1", "--azimuth=2", "--output", "-"), "2 views do not go into one standard output"),
         ((*PHOTO, "--output", "none/x.png"), "no folder 'none' to write 'x.png' into"),
         ((*PHOTO, "--save", "laptop.jpg"), "cannot make the folder 'laptop.jpg'"),
         ((*PHOTO, "--header", "key"), "header is 'key'; send NAME:VALUE"),
@@ -195,7 +272,7 @@ def test_a_bad_flag_is_code_2(here, respin, flag):
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        (grpc.StatusCode.NOT_FOUND, 2),
+        (grpc.StatusCode.NOT_FOUND, 3),
         (grpc.StatusCode.INVALID_ARGUMENT, 2),
         (grpc.StatusCode.FAILED_PRECONDITION, 2),
         (grpc.StatusCode.INTERNAL, 1),
@@ -205,7 +282,12 @@ def test_a_bad_flag_is_code_2(here, respin, flag):
 )
 def test_the_exit_code_says_whose_fault_it_is(here, triton, respin, status, code):
     triton.events = lambda arrays, context: context.abort(status, "the server's sentence")
-    assert respin("rotate", *PHOTO, "--url", triton.url) == (code, "", "respin: the server's sentence\n")
+    assert respin("rotate", *PHOTO, "--save", "parts/of/it", "--url", triton.url) == (
+        code,
+        "",
+        "respin: the server's sentence\n",
+    )
+    assert [path.name for path in here.iterdir()] == ["laptop.jpg"]
 
 
 def test_a_server_that_is_not_there_is_code_1(here, respin, nobody):

@@ -154,6 +154,7 @@ def test_the_options_of_a_request_reach_the_server(here, triton, respin):
         (("--quality", "80", "--output", "spin.gif"), "quality is for WebP, and a GIF has none"),
         (("--output", "spin.mp4"), "'spin.mp4' ends in none of .webp, .gif; name another file"),
         (("--output", "spin"), "'spin' ends in none of .webp, .gif"),
+        (("--output", "-"), "'-' ends in none of .webp, .gif"),
         (("--output", "none/spin.gif"), "no folder 'none' to write 'spin.gif' into"),
         (("--output", "taken.gif"), "'taken.gif' is a folder; name a file"),
         (("--output", "/proc/spin.gif"), "cannot write into the folder '/proc'"),
@@ -195,7 +196,8 @@ def test_a_stream_that_fails_keeps_what_came_and_says_how_much(here, triton, res
 
 def test_a_refusal_is_the_servers_sentence_alone(here, triton, respin):
     triton.events = lambda arrays, context: context.abort(grpc.StatusCode.NOT_FOUND, "no laptop in the photo")
-    assert respin(*SPIN, "--url", triton.url) == (2, "", "respin: no laptop in the photo\n")
+    assert respin(*SPIN, "--url", triton.url) == (3, "", "respin: no laptop in the photo\n")
+    assert not (here / "spin-frames").exists()
 
 
 def test_a_view_that_does_not_come_is_an_error(here, triton, respin):

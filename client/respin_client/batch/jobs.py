@@ -14,13 +14,11 @@ from typing import Any
 from respin.errors import InvalidInput
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
 from respin_client.batch.rows import LISTS, Row, read_list
-from respin_client.files import FORMATS
+from respin_client.files import FORMATS, SUFFIXES
 from respin_client.photos import request_from_photo
 
 Key = tuple[str, str]
 """What makes two jobs the same: the photo's path, and the request as JSON."""
-
-_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
 # The photo of a request is read when its turn comes: a batch may be larger than memory.
 _UNREAD = b"unread"
@@ -54,7 +52,7 @@ class BatchJob:
 
     def outputs(self, name: Path) -> tuple[str, ...]:
         """The files of the job under a name, relative to the batch's folder: NAME, or NAME-0, NAME-1, ..."""
-        suffix = _SUFFIXES[self.request.output_format]
+        suffix = SUFFIXES[self.request.output_format]
         views = self.request.views
         ends = [f"-{view}{suffix}" for view in range(views)] if views > 1 else [suffix]
         return tuple(f"{name.as_posix()}{end}" for end in ends)
