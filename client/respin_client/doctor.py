@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -26,7 +26,8 @@ from respin.errors import RespinError
 from respin.model_set import ModelSet
 from respin.profiles import PROFILES, Profile
 from respin.shared_memory import needed_mib
-from respin_client.client import DEFAULT_URL, Client
+from respin_client.client import Client
+from respin_client.flags import CONNECTION_FLAGS, client_from_flags, with_flags
 
 BASE = "client"
 """Name of the installation without extras."""
@@ -44,6 +45,11 @@ LEAST_SHARED_MEMORY_MIB = needed_mib([*NETWORKS, *JOBS])
 """Free shared memory that `respin serve` needs with its default profile, MiB."""
 
 
+GPU_NEEDS_MIB = {"tensorrt": 8736}
+"""GPU memory of one instance of each published network, beside a CUDA context, MiB; for the profiles where it is known
+(docs/parity.md)."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One row of the report: the subject, whether it meets the needs of a job, and a sentence about it."""
@@ -53,19 +59,42 @@ class Finding:
     sentence: str
 
 
-def doctor(
-    url: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of a server to ask whether it is ready")] = DEFAULT_URL,
-) -> None:
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as nvidia-smi describes it.
+
+    Args:
+        name: product name.
+        driver: version of the driver.
+        total_mib: memory, MiB; None = nvidia-smi does not know, as where CPU and GPU share it.
+        free_mib: memory that no process holds, MiB.
+    """
+
+    name: str
+    driver: str
+    total_mib: int | None
+    free_mib: int | None
+
+    def __str__(self) -> str:
+        """Return name, driver and memory in words."""
+        memory = f"{self.free_mib} of {self.total_mib} MiB free" if self.total_mib else "memory unknown"
+        return f"{self.name}, driver {self.driver}, {memory}"
+
+
+@with_flags(CONNECTION_FLAGS)
+def doctor(**flags: Any) -> None:
     """Check the installation, the machine and the server."""
     installed = list(installation(metadata.requires("respin") or []))
-    graphics, answering = gpu(), server(url)
+    graphics, gpus = find_gpus()
+    with client_from_flags(flags) as client:
+        answering = server(client, flags["url"])
     findings = [
         Finding("python", sys.version_info >= (3, 10), f"{sys.version.split()[0]} at {sys.executable}"),
         *installed,
         *machine(),
         graphics,
         mini_set(),
-        *profiles(serving=_good(installed, "extra serve"), graphics=graphics.good),
+        *profiles(serving=_good(installed, "extra serve"), gpus=gpus),
         answering,
     ]
     if not answering.good:
@@ -115,38 +144,44 @@ def _version(package: str) -> str | None:
         return None
 
 
-def profiles(*, serving: bool, graphics: bool, container: Path = TRITON_CONTAINER) -> Iterator[Finding]:
+def profiles(*, serving: bool, gpus: Sequence[Gpu], container: Path = TRITON_CONTAINER) -> Iterator[Finding]:
     """Check which profiles can run here.
 
     Args:
         serving: whether the extra `serve` is installed.
-        graphics: whether there is a GPU.
+        gpus: the GPUs of this machine.
         container: folder of the server in the official container.
     """
     for each in PROFILES.values():
-        lacking = _lacking(each, serving=serving, graphics=graphics, container=container)
+        lacking = _lacking(each, serving=serving, gpus=gpus, container=container)
         yield Finding(
             f"profile {each.name}", not lacking, f"needs {' and '.join(lacking)}" if lacking else each.summary
         )
 
 
-def _lacking(profile: Profile, *, serving: bool, graphics: bool, container: Path) -> list[str]:
+def _lacking(profile: Profile, *, serving: bool, gpus: Sequence[Gpu], container: Path) -> list[str]:
     lacking = []
     if profile.network_backend in (None, "python"):
         if not serving and not container.is_dir():
             lacking.append("pip install 'respin[serve]'")
     elif not (container / "backends" / profile.network_backend).is_dir():
         lacking.append(f"the official Triton container, whose {profile.network_backend} backend pip does not bring")
-    if profile.instance_kind == "KIND_GPU" and not graphics:
-        lacking.append("an NVIDIA GPU")
+    if profile.instance_kind == "KIND_GPU":
+        needed_mib = GPU_NEEDS_MIB.get(profile.name, 0)
+        most_mib = max((gpu.free_mib for gpu in gpus if gpu.free_mib is not None), default=needed_mib)
+        if not gpus:
+            lacking.append(
+                "an NVIDIA GPU" + (f" with {needed_mib} MiB for the published weights" if needed_mib else "")
+            )
+        elif most_mib < needed_mib:
+            lacking.append(f"{needed_mib} MiB of GPU memory for the published weights, of which {most_mib} are free")
     return lacking
 
 
-def server(url: str) -> Finding:
+def server(client: Client, url: str) -> Finding:
     """Check whether a Respin server is ready."""
-    with Client(url) as client:
-        if client.is_ready():
-            return Finding("server", True, f"a Respin server is ready at {url}")
+    if client.is_ready():
+        return Finding("server", True, f"a Respin server is ready at {url}")
     return Finding("server", False, f"no Respin server is ready at {url}; start one with `respin serve`")
 
 
@@ -179,16 +214,24 @@ def machine(shared_memory: Path = SHARED_MEMORY) -> Iterator[Finding]:
     )
 
 
-def gpu(program: str = "nvidia-smi") -> Finding:
-    """Report the GPU as nvidia-smi describes it."""
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+def find_gpus(program: str = "nvidia-smi") -> tuple[Finding, list[Gpu]]:
+    """Report the GPUs as nvidia-smi describes them."""
+    query = [program, "--query-gpu=name,driver_version,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except FileNotFoundError:
-        return Finding("gpu", False, "no nvidia-smi; the CPU profiles run without")
+        return Finding("gpu", False, "no nvidia-smi; the CPU profiles run without"), []
     except (subprocess.SubprocessError, OSError) as error:
-        return Finding("gpu", False, f"nvidia-smi does not answer ({error}); look at the driver")
-    return Finding("gpu", True, "; ".join(answer.stdout.strip().splitlines()))
+        return Finding("gpu", False, f"nvidia-smi does not answer ({error}); look at the driver"), []
+    gpus = [_gpu(line) for line in answer.stdout.splitlines() if line.count(",") >= 3]
+    if not gpus:
+        return Finding("gpu", False, "nvidia-smi lists no GPU; the CPU profiles run without"), []
+    return Finding("gpu", True, "; ".join(map(str, gpus))), gpus
+
+
+def _gpu(line: str) -> Gpu:
+    name, driver, total, free = (part.strip() for part in line.rsplit(",", 3))
+    return Gpu(name, driver, *(int(part) if part.isdecimal() else None for part in (total, free)))
 
 
 def mini_set(locate: Callable[[str], Path] = bundled) -> Finding:
