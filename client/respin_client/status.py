@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from respin.errors import (
     BY_GRPC_CODE,
     Busy,
@@ -39,6 +41,22 @@ _NOBODY_THERE = (
     "connections to all backends failing",
 )
 
+# gRPC's messages for a server that is there and cannot be talked to in this way, within those of an unreachable one.
+_WRONG_WAY = {
+    "CERTIFICATE_VERIFY_FAILED": "the certificate of {url} is not trusted ({reason}); "
+    "give the PEM file of the authority that signed it (--tls-root, `TLS(root)`)",
+    "Hostname Verification Check failed": "the certificate of {url} is for another name; "
+    "connect by a name that the certificate has",
+    "WRONG_VERSION_NUMBER": "the server at {url} does not speak TLS; connect without TLS, or to its TLS port",
+    "Failed to create security handshaker": "the PEM files for TLS cannot be used; "
+    "give certificates and key as PEM, a key that belongs to its certificate",
+    "Failed parsing HTTP/2": "{url} is a port for HTTP, of Triton's HTTP API or its metrics; "
+    "give the gRPC port (8001 unless the server was given another)",
+}
+
+# A server for TLS ends a connection without it or without the client's certificate; so does a proxy without a server.
+_HUNG_UP = ("Socket closed", "Connection reset")
+
 # Triton's messages for a missing model; they come with NOT_FOUND, as ObjectNotFound does.
 _NO_SUCH_MODEL = "Request for unknown model"
 
@@ -66,10 +84,19 @@ def error_from_status(code: str, details: str, *, url: str, timeout_s: float) ->
     return kind(details or f"the server at {url} answered {code} without a word")
 
 
-def _outage(code: str, details: str, url: str) -> Busy | None:
+def _outage(code: str, details: str, url: str) -> RespinError | None:
     """Return the error if the server cannot be reached, or cannot answer now, whatever it says of this request."""
     if code == "UNAVAILABLE" and details.startswith(_NOBODY_THERE):
         reason = details.rpartition("last error: ")[2]
+        for words, sentence in _WRONG_WAY.items():
+            if words in reason:
+                verdict = re.search(r"CERTIFICATE_VERIFY_FAILED: ([\w ]+)", reason)
+                return InvalidInput(sentence.format(url=url, reason=verdict[1] if verdict else "it does not verify"))
+        if any(words in reason for words in _HUNG_UP):
+            return Busy(
+                f"{url} takes connections and ends them ({reason}); if its server uses TLS, give --tls or --tls-root, "
+                "and --tls-certificate with --tls-key if it wants a certificate of the client; if it restarts, retry"
+            )
         return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
     if code in ("UNAVAILABLE", "UNKNOWN") and details.startswith(_CONNECTION_LOST):
         return Busy(

@@ -8,17 +8,20 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+import psutil
 from rich.console import Console
 
 from respin.errors import InternalError, InvalidInput
 from respin_server.launcher import EmbeddedTriton
 from respin_server.options import ServerOptions
+from respin_server.ports import Endpoint
 from respin_server.restarts import DEFAULT_RESTARTS, WINDOW_S, RestartPolicy
 from respin_server.supervisor import Supervisor, SupervisorEvent
 
@@ -180,10 +183,25 @@ class Foreground:
     def _print_facts(self, triton: EmbeddedTriton) -> None:
         self._print(f"ready in {triton.ready_s:.1f} s, {len(triton.models)} models")
         for service, endpoint in triton.endpoints.items():
-            self._print(f"{service:8} {endpoint}")
+            self._print(f"{service:8} {_listed(endpoint)}")
         for name, fact in {**self._facts, "log": str(triton.log_file)}.items():
             self._print(f"{name:8} {fact}")
 
     def _print(self, line: str) -> None:
         # No wrapping: programs parse this output line by line.
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _listed(endpoint: Endpoint) -> str:
+    """Return an endpoint in words; if it listens on all interfaces, with the address of each that is up."""
+    if endpoint.host != "0.0.0.0":
+        return str(endpoint)
+    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
+    hosts = [
+        each.address
+        for name, addresses in psutil.net_if_addrs().items()
+        for each in addresses
+        if name in up and each.family == socket.AF_INET
+    ]
+    hosts.sort(key=lambda host: not host.startswith("127."))
+    return f"{endpoint.host}:{endpoint.port} = {', '.join(f'{host}:{endpoint.port}' for host in hosts)}"

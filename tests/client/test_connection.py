@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from scripted_triton import event, texts
@@ -65,11 +67,60 @@ def test_both_sides_prove_who_they_are(tls_triton, certificate):
         assert client.segment_object(REQUEST).mask == b"the mask"
 
 
-@pytest.mark.parametrize("tls", [None, TLS()], ids=["no TLS at all", "an authority that nobody trusts"])
-def test_a_server_that_cannot_be_trusted_is_not_talked_to(tls_triton, tls):
-    with Client(tls_triton.url, tls=tls, retries=0) as client, pytest.raises(Busy):
+@pytest.mark.parametrize(
+    ("tls", "kind", "sentence"),
+    [
+        (lambda own: None, Busy, "takes connections and ends them .*if its server uses TLS, give --tls"),
+        (TLS, Busy, "--tls-certificate with --tls-key if it wants a certificate"),
+        (
+            lambda own: TLS(),
+            InvalidInput,
+            r"certificate of .* is not trusted \(self signed certificate\); .*--tls-root",
+        ),
+    ],
+    ids=["no TLS at all", "no certificate of the client", "an authority that is not trusted"],
+)
+def test_a_server_that_cannot_be_trusted_is_not_talked_to(tls_triton, certificate, tls, kind, sentence):
+    wanted = tls(certificate.certificate)
+    with Client(tls_triton.url, tls=wanted, retries=0) as client, pytest.raises(kind, match=sentence):
         client.segment_object(REQUEST)
     assert tls_triton.heard == []
+
+
+def test_tls_to_a_server_without_it_is_said_in_words(triton, certificate):
+    with (
+        Client(triton.url, tls=TLS(certificate.certificate)) as client,
+        pytest.raises(InvalidInput, match=f"the server at {triton.url} does not speak TLS; connect without TLS"),
+    ):
+        client.segment_object(REQUEST)
+
+
+def test_the_certificate_of_another_host_is_said_in_words(tls_triton, certificate):
+    url = tls_triton.url.replace("127.0.0.1", "localhost")
+    with (
+        Client(url, tls=TLS(certificate.certificate)) as client,
+        pytest.raises(InvalidInput, match=f"the certificate of {url} is for another name"),
+    ):
+        client.segment_object(REQUEST)
+
+
+def test_a_key_that_is_no_certificate_is_said_in_words(tls_triton, certificate):
+    with (
+        Client(tls_triton.url, tls=TLS(certificate.key)) as client,
+        pytest.raises(InvalidInput, match="the PEM files for TLS cannot be used"),
+    ):
+        client.segment_object(REQUEST)
+
+
+def test_a_port_for_http_is_said_in_words():
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"127.0.0.1:{server.server_port}"
+        with Client(url) as client, pytest.raises(InvalidInput, match=f"{url} is a port for HTTP.*give the gRPC port"):
+            client.segment_object(REQUEST)
+        server.shutdown()
+        thread.join()
 
 
 def test_half_a_certificate_is_refused(tmp_path):

@@ -92,6 +92,20 @@ def test_it_says_what_it_serves_and_stops_when_asked(serving, tmp_path, number):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.triton
+def test_it_lists_the_addresses_of_this_machine_if_it_listens_on_all(served):
+    show = [sys.executable, "-c", "import os; print('RESPIN_URL', os.environ['RESPIN_URL'])"]
+    serve = [sys.executable, "-c", RUN, "serve", "--repository", str(served), *FREE_PORTS, "--host", "0.0.0.0"]
+    said = subprocess.run([*serve, "--", *show], capture_output=True, text=True, check=True).stdout
+    facts = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line)
+    listens, _, addresses = facts["gRPC"].partition(" = ")
+    port = listens.removeprefix("0.0.0.0:")
+    mine = {each.address for all in psutil.net_if_addrs().values() for each in all if each.family == socket.AF_INET}
+    assert addresses.split(", ")[0] == facts["RESPIN_URL"] == f"127.0.0.1:{port}"
+    assert set(addresses.split(", ")) <= {f"{address}:{port}" for address in mine}
+    assert facts["metrics"].startswith("0.0.0.0:")
+
+
 @pytest.fixture
 def slow(served, add_model):
     add_model(served, "slow", "import time; time.sleep(600)")
