@@ -35,9 +35,7 @@ def test_a_name_that_the_detector_cannot_read_is_refused_before_any_work(client,
     assert len(messages) == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["Coffee Cup.", "cup . laptop", "tasse \u00e0 caf\u00e9", "cup\u200b", "2"]
-)
+@pytest.mark.parametrize("name", ["Coffee Cup.", "cup . laptop", "tasse \u00e0 caf\u00e9", "cup\u200b", "2"])
 def test_a_name_with_one_readable_word_is_taken(cpu_client, turn, name):
     assert cpu_client.segment_object(turn(class_name=name)).mask
 
