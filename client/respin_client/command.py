@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
@@ -187,6 +188,8 @@ def main(arguments: Sequence[str] | None = None, entry_points: Iterable[metadata
         arguments: command line without the program's name; None = that of this process.
         entry_points: sub-commands that other parts of Respin add; None = those that are installed.
     """
+    # gRPC's core logs each failed handshake to standard error, beside the sentence that the error has here.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     app = command_line(metadata.entry_points(group=GROUP) if entry_points is None else entry_points)
     try:
         app(arguments, prog_name="respin")

@@ -54,7 +54,8 @@ _WRONG_WAY = {
     "give the gRPC port (8001 unless the server was given another)",
 }
 
-# A server for TLS ends a connection without it or without the client's certificate; so does a proxy without a server.
+# A server for TLS ends a connection without it or without the client's certificate; so do Triton's ports for HTTP and
+# metrics, and a proxy without a server.
 _HUNG_UP = ("Socket closed", "Connection reset")
 
 # Triton's messages for a missing model; they come with NOT_FOUND, as ObjectNotFound does.
@@ -94,8 +95,9 @@ def _outage(code: str, details: str, url: str) -> RespinError | None:
                 return InvalidInput(sentence.format(url=url, reason=verdict[1] if verdict else "it does not verify"))
         if any(words in reason for words in _HUNG_UP):
             return Busy(
-                f"{url} takes connections and ends them ({reason}); if its server uses TLS, give --tls or --tls-root, "
-                "and --tls-certificate with --tls-key if it wants a certificate of the client; if it restarts, retry"
+                f"{url} takes connections and ends them ({reason}); give the gRPC port, not that of HTTP or metrics; if the "
+                "server uses TLS, give --tls or --tls-root, and --tls-certificate with --tls-key if it wants to know "
+                "the client; if it restarts, retry"
             )
         return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
     if code in ("UNAVAILABLE", "UNKNOWN") and details.startswith(_CONNECTION_LOST):

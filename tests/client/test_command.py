@@ -312,6 +312,18 @@ def test_tls_and_headers_reach_the_server(here, tls_triton, certificate, respin)
     assert tls_triton.heard[0].headers["key"] == "a:b"
 
 
+def test_a_failed_handshake_is_one_sentence(here, triton):
+    ended = subprocess.run(
+        [sys.executable, "-m", "respin_client", "rotate", *PHOTO, "--tls", "--url", triton.url],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sentence = f"respin: the server at {triton.url} does not speak TLS; connect without TLS, or to its TLS port\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", sentence)
+
+
 def test_the_version_is_the_packages(respin):
     assert respin("--version") == (0, f"respin {version('respin')}\n", "")
 

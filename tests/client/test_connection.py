@@ -70,8 +70,8 @@ def test_both_sides_prove_who_they_are(tls_triton, certificate):
 @pytest.mark.parametrize(
     ("tls", "kind", "sentence"),
     [
-        (lambda own: None, Busy, "takes connections and ends them .*if its server uses TLS, give --tls"),
-        (TLS, Busy, "--tls-certificate with --tls-key if it wants a certificate"),
+        (lambda own: None, Busy, "takes connections and ends them .*if the server uses TLS, give --tls"),
+        (TLS, Busy, "--tls-certificate with --tls-key if it wants to know the client"),
         (
             lambda own: TLS(),
             InvalidInput,

@@ -45,6 +45,9 @@ _TURNS = {
 }
 """The transposition that makes a photo upright, by EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
 
+_HEIF_BRANDS = {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1")}
+"""The first brand of a file of each format that is named when it is refused (ISO/IEC 23008-12, annex B; AV1 Image)."""
+
 _GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17, "L": 1}
 """Distance of two neighbouring levels once loaded, by the layout of grey in a PNG."""
 
@@ -175,10 +178,17 @@ def _open(data: bytes) -> ImageFile:
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         reader = WebPImageFile
     else:
-        start = f"it starts with bytes {data[:8].hex(' ')}" if data else "it is empty"
-        raise InvalidInput(f"image is not a JPEG, PNG or WebP picture: {start}; send one of these")
+        raise InvalidInput(f"image is not a JPEG, PNG or WebP picture: {_describe(data)}; send one of these")
     with _reject_broken_file():
         return reader(BytesIO(data))
+
+
+def _describe(data: bytes) -> str:
+    """Return in words what a file is that has none of the three formats."""
+    for kind, brands in _HEIF_BRANDS.items():
+        if data[4:8] == b"ftyp" and data[8:12] in brands:
+            return f"it is {kind}, which is not read; convert it (magick photo.{kind.lower()} photo.png)"
+    return f"it starts with bytes {data[:8].hex(' ')}" if data else "it is empty"
 
 
 def _check_size(width: int, height: int) -> None:

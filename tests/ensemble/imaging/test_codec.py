@@ -36,6 +36,16 @@ def test_what_is_no_picture_of_the_three_kinds_is_refused_in_words(data):
         decode_photo(data)
 
 
+@pytest.mark.parametrize(
+    ("brand", "kind"), [(b"avif", "AVIF"), (b"avis", "AVIF"), (b"heic", "HEIC"), (b"heix", "HEIC"), (b"mif1", "HEIC")]
+)
+def test_photos_of_phones_are_named_with_the_cure(brand, kind):
+    with pytest.raises(
+        InvalidInput, match=f"it is {kind}, which is not read; convert it .magick photo.{kind.lower()} "
+    ):
+        decode_photo(b"\0\0\0\x1cftyp" + brand + bytes(16))
+
+
 def test_other_kinds_are_told_by_their_first_bytes():
     with pytest.raises(InvalidInput, match="it starts with bytes 42 4d"):
         decode_photo(file_of(picture(), "bmp"))
