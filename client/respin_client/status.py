@@ -96,8 +96,8 @@ def _outage(code: str, details: str, url: str) -> RespinError | None:
         if any(words in reason for words in _HUNG_UP):
             return Busy(
                 f"{url} takes connections and ends them ({reason}); give the gRPC port, not that of HTTP or metrics; "
-                "if the server uses TLS, give --tls or --tls-root, and --tls-certificate with --tls-key if it wants to know "
-                "the client; if it restarts, retry"
+                "if the server uses TLS, give --tls or --tls-root, and --tls-certificate with --tls-key if it wants to "
+                "know the client; if it restarts, retry"
             )
         return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
     if code in ("UNAVAILABLE", "UNKNOWN") and details.startswith(_CONNECTION_LOST):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -99,6 +102,38 @@ def test_a_server_killed_in_between_costs_nothing_that_was_done(tmp_path, many, 
     missing -= {os.path.relpath(record["photo"], tmp_path) for record in done}
     assert asked(second) == Counter(name.encode() for name in missing), "each missing photo once, and no other"
     assert pictures(tmp_path) == {f"{n:03}.png": turned(b"photos/%03d.jpg" % n) for n in range(PHOTOS)}
+
+
+def test_on_a_terminal_every_line_stands_above_the_bar(tmp_path, photos, turning):
+    photos(*(f"photos/{number}.jpg" for number in range(9)))
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "respin_client", "batch", "photos", *TURN, "--url", turning.url],
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
+    ):
+        os.close(theirs)
+        drawn = b""
+        # The end of a pseudo-terminal is an error.
+        with suppress(OSError):
+            while more := os.read(ours, 65536):
+                drawn += more
+    os.close(ours)
+    assert drawn.count(b"wrote out/") == 9
+    before = re.findall(rb"(.{4})wrote out/", drawn, re.DOTALL)
+    assert {each[-1:] for each in before} <= {b"\n", b"K"}, before
+    assert drawn.rstrip().endswith(b"9 photos: 9 done; see out/manifest.jsonl")
+
+
+def test_what_the_server_says_of_every_photo_is_printed_once(photos, turning, respin):
+    photos("photos/0.jpg", "photos/1.jpg")
+    turning.reply = lambda arrays, context: {
+        **answer(arrays, context),
+        "notes": texts("mini: trained on rendered scenes", f"only of {arrays['image'].item().decode()}"),
+    }
+    _, printed, _ = respin("batch", "photos", *TURN, "--url", turning.url)
+    assert [line for line in printed.splitlines() if "note" in line] == ["note: mini: trained on rendered scenes"]
 
 
 def test_a_server_that_comes_back_is_waited_for(tmp_path, many, respin):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -21,6 +23,7 @@ from respin_client.batch.runner import BatchRunner, Event, PlannedJob, Waiting
 from respin_client.client import DEFAULT_TIMEOUT_S
 from respin_client.files import make_folder
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, with_flags
+from respin_client.follow import print_notes
 
 MAX_CONCURRENCY = 28
 """The server's job models take no more requests at once."""
@@ -100,37 +103,55 @@ def batch(
         outputs = assign_outputs(jobs, {key: record.outputs for key, record in manifest.done.items()})
         check_apart(jobs, outputs, output)
         runner = BatchRunner(client, manifest, concurrency=concurrency, wait_s=wait_s)
-        interrupted = not _follow(runner, list(zip(jobs, outputs, strict=True)), wait_s=wait_s, quiet=quiet)
+        notes: Counter[str] = Counter()
+        planned = list(zip(jobs, outputs, strict=True))
+        interrupted = not _follow(runner, planned, notes, wait_s=wait_s, quiet=quiet)
+    # A note of one photo is in the manifest; one of all is about the server's set.
+    print_notes([note for note, times in notes.items() if times == runner.counts["done"]])
     _summarize(runner, len(jobs), output, interrupted=interrupted)
 
 
-def _follow(runner: BatchRunner, jobs: Sequence[PlannedJob], *, wait_s: float, quiet: bool) -> bool:
-    """Run the jobs and print what becomes of them; return whether that came to its end."""
+def _follow(
+    runner: BatchRunner, jobs: Sequence[PlannedJob], notes: Counter[str], *, wait_s: float, quiet: bool
+) -> bool:
+    """Run the jobs, print what becomes of them and count their notes; return whether that came to its end."""
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
     try:
         with (
-            Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), disable=hidden) as progress,
+            Progress(
+                *columns, console=console, redirect_stdout=False, redirect_stderr=False, disable=hidden
+            ) as progress,
             closing(runner.run(jobs)) as events,
         ):
             task = progress.add_task("photos", total=len(jobs))
             for event in events:
-                _tell(event, runner.folder, wait_s=wait_s, quiet=quiet)
+                _tell(event, runner.folder, partial(_print_above, progress), wait_s=wait_s, quiet=quiet)
+                if isinstance(event, Record) and event.status == "done":
+                    notes.update(dict.fromkeys(event.notes, 1))
                 progress.update(task, completed=runner.counts.total())
     except KeyboardInterrupt:
         return False
     return True
 
 
-def _tell(event: Event, folder: Path, *, wait_s: float, quiet: bool) -> None:
+def _print_above(progress: Progress, line: str, *, err: bool = False) -> None:
+    """Print a line; above the bar if there is one on the same terminal."""
+    if progress.disable or not (err or sys.stdout.isatty()):
+        typer.echo(line, err=err)
+    else:
+        progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(event: Event, folder: Path, print_line: Callable[..., None], *, wait_s: float, quiet: bool) -> None:
     if isinstance(event, Waiting):
-        typer.echo(f"waiting up to {wait_s:g} s for the server: {event.error}", err=True)
+        print_line(f"waiting up to {wait_s:g} s for the server: {event.error}", err=True)
     elif isinstance(event, Record) and event.status == "failed":
-        typer.echo(_printable(f"failed {event.photo}: {event.error}"), err=True)
+        print_line(_printable(f"failed {event.photo}: {event.error}"), err=True)
     elif isinstance(event, Record) and not quiet:
         for each in event.outputs:
-            typer.echo(_printable(f"wrote {folder / each}"))
+            print_line(_printable(f"wrote {folder / each}"))
 
 
 def _printable(text: str) -> str:
