@@ -103,7 +103,10 @@ class ServedOptions(ReportOptions):
     """Whole jobs on a server."""
 
     profile: Annotated[list[str], Option(help="Of the embedded servers.")] = many("cpu", "local")
-    url: Annotated[str, Option(metavar="HOST:PORT", help="gRPC of a running server. Default: embedded ones.")] = ""
+    url: Annotated[
+        str,
+        Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: embedded ones."),
+    ] = ""
     metrics_url: Annotated[
         str, Option(metavar="HOST:PORT", help="Metrics of that server. Default: the same host, port 8002.")
     ] = ""
@@ -174,7 +177,10 @@ class StartupOptions(ReportOptions):
 class PerfOptions(ReportOptions):
     """perf_analyzer on jobs and networks."""
 
-    url: Annotated[str, Option(metavar="HOST:PORT", help="gRPC of a running server. Default: an embedded one.")] = ""
+    url: Annotated[
+        str,
+        Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: an embedded one."),
+    ] = ""
     admin_key_file: Annotated[Path | None, Option(help="Of that server: shared memory needs it.")] = None
     profile: Annotated[str, Option(help="Of the embedded server: cpu or local.")] = "cpu"
     models: Annotated[Path | None, Option(help="Folder of the set. Default: the mini one.")] = None

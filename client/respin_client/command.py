@@ -13,7 +13,7 @@ import typer
 
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound, RespinError
 from respin_client.batch.command import EXAMPLES as BATCH_EXAMPLES
-from respin_client.batch.command import batch
+from respin_client.batch.command import INTERRUPTED, batch
 from respin_client.contributed import GROUP, add_contributed
 from respin_client.demo import EXAMPLES as DEMO_EXAMPLES
 from respin_client.demo import demo
@@ -190,9 +190,11 @@ def main(arguments: Sequence[str] | None = None, entry_points: Iterable[metadata
     """
     # gRPC's core logs each failed handshake to standard error, beside the sentence that the error has here.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    app = command_line(metadata.entry_points(group=GROUP) if entry_points is None else entry_points)
     try:
+        app = command_line(metadata.entry_points(group=GROUP) if entry_points is None else entry_points)
         app(arguments, prog_name="respin")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except RespinError as error:
         typer.echo(f"respin: {error}", err=True)
         sys.exit(EXIT_STATUSES.get(type(error), 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 from PIL.PngImagePlugin import PngInfo
-from scripted_triton import PHOTO, event, picture, texts
+from scripted_triton import PHOTO, WAIT_S, event, picture, texts
 
 from respin.contracts import ROTATE_OBJECT
 from respin.request import DEFAULTS, OPTIONS, RotationRequest
+from respin_client.command import main
 from respin_client.contact_sheet import CAPTION_PX, COLUMNS, GAP_PX, TILE_PX
 from respin_client.files import SUFFIXES
 from respin_client.options_table import requests_page
@@ -322,6 +325,39 @@ def test_a_failed_handshake_is_one_sentence(here, triton):
     )
     sentence = f"respin: the server at {triton.url} does not speak TLS; connect without TLS, or to its TLS port\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", sentence)
+
+
+def test_an_interrupted_command_says_nothing_and_is_code_130(here, triton):
+    asked = threading.Event()
+
+    def events(arrays, context):
+        yield event("detection")
+        asked.set()
+        triton.ended.wait(WAIT_S)
+
+    triton.events = events
+    with subprocess.Popen(
+        [sys.executable, "-m", "respin_client", "rotate", *PHOTO, "--save", "parts", "--url", triton.url],
+        cwd=here,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert asked.wait(WAIT_S)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=WAIT_S) == ("", "")
+    assert process.returncode == 130
+    assert not (here / "parts").exists()
+
+
+def test_an_interrupt_while_the_commands_are_loaded_is_code_130(capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"], [SimpleNamespace(name="slow", load=interrupt)])
+    assert leaving.value.code == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_the_version_is_the_packages(respin):

@@ -30,7 +30,10 @@ def quality(
         bool, typer.Option("--with-box", help="Send each object's true box: judges a set without its detector.")
     ] = False,
     url: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="A running server of the same set. Default: embedded.")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", envvar="RESPIN_URL", help="A running server of the same set. Default: embedded."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda, of the stages that run in this process.")] = "cpu",
     check: Annotated[bool, typer.Option("--check", help="Exit with status 1 if a target is missed.")] = False,
