@@ -4,7 +4,7 @@ DEMO := .venv
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check
 
-.PHONY: help demo demo-sheet scenes-sheet test soak chaos lint parity parity-full gpu-check bench-gpu mini quality config clean
+.PHONY: help demo demo-sheet scenes-sheet test test-fast soak chaos lint parity parity-full gpu-check bench-gpu mini quality config clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ scenes-sheet: $(DEMO)/.installed  ## render docs/images/scenes.png again
 
 test: $(TEST)/.installed  ## set up, and run every test that needs no GPU
 	$(TEST)/bin/python -m pytest
+
+test-fast: $(TEST)/.installed  ## what needs no server, no export and no benchmark, in a minute: for daily work
+	$(TEST)/bin/python -m pytest tests/core tests/client tests/ensemble --ignore=tests/ensemble/serving \
+	  --ignore-glob='*test_torch_*' --deselect tests/ensemble/pipeline/test_job_parity.py
 
 soak: $(TEST)/.installed  ## failures under load, which Triton itself does not always survive
 	$(TEST)/bin/python -m pytest -m soak
