@@ -80,6 +80,14 @@ class Client:
         """Return whether a server answers and takes every job now."""
         return all(self._transport.ready(name, _READY_TIMEOUT_S) for name in JOBS)
 
+    def check_server(self) -> None:
+        """Compare the server's tensors with `respin.contracts`, as the first call does.
+
+        Raises:
+            RespinError: as `rotate_object`: the server cannot be reached, or is of another version.
+        """
+        self._compare_contracts(min(self._timeout_s, _READY_TIMEOUT_S))
+
     def rotate_object(
         self, request: RotationRequest, *, outputs: Sequence[str] = ("image",), timeout_s: float | None = None
     ) -> RotationResult:

@@ -86,7 +86,7 @@ def doctor(**flags: Any) -> None:
     """Check the installation, the machine and the server."""
     installed = list(installation(metadata.requires("respin") or []))
     graphics, gpus = find_gpus()
-    with client_from_flags(flags) as client:
+    with client_from_flags(flags, retries=0) as client:
         answering = server(client, flags["url"])
     findings = [
         Finding("python", sys.version_info >= (3, 10), f"{sys.version.split()[0]} at {sys.executable}"),
@@ -182,7 +182,11 @@ def server(client: Client, url: str) -> Finding:
     """Check whether a Respin server is ready."""
     if client.is_ready():
         return Finding("server", True, f"a Respin server is ready at {url}")
-    return Finding("server", False, f"no Respin server is ready at {url}; start one with `respin serve`")
+    try:
+        client.check_server()
+    except RespinError as error:
+        return Finding("server", False, str(error))
+    return Finding("server", False, f"the server at {url} has not loaded every model; wait for it, or see its log")
 
 
 def port(number: int, use: str, host: str = "127.0.0.1") -> Finding:

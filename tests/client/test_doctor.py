@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from respin.model_set import ModelSet, NetworkFile, Sizes, sha256_of
-from respin_client import doctor
+from respin_client import TLS, doctor
 from respin_client.client import Client
 from respin_client.command import main
 from respin_client.doctor import Finding, Gpu
@@ -79,8 +79,12 @@ def test_a_port_is_free_or_taken():
 def test_a_server_is_ready_or_not(triton, nobody):
     with Client(triton.url) as client:
         assert doctor.server(client, triton.url) == Finding("server", True, f"a Respin server is ready at {triton.url}")
-    with Client(nobody) as client:
+        triton.loaded = False
+        assert "has not loaded every model" in doctor.server(client, triton.url).sentence
+    with Client(nobody, retries=0) as client:
         assert "start one with `respin serve`" in doctor.server(client, nobody).sentence
+    with Client(triton.url, tls=TLS(), retries=0) as client:
+        assert "does not speak TLS" in doctor.server(client, triton.url).sentence
 
 
 def test_shared_memory_is_measured(tmp_path):
