@@ -187,7 +187,7 @@ def _describe(data: bytes) -> str:
     """Return in words what a file is that has none of the three formats."""
     for kind, brands in _HEIF_BRANDS.items():
         if data[4:8] == b"ftyp" and data[8:12] in brands:
-            return f"it is {kind}, which is not read; convert it (magick photo.{kind.lower()} photo.png)"
+            return f"it is {kind} (magick photo.{kind.lower()} photo.png converts it)"
     return f"it starts with bytes {data[:8].hex(' ')}" if data else "it is empty"
 
 

@@ -40,9 +40,7 @@ def test_what_is_no_picture_of_the_three_kinds_is_refused_in_words(data):
     ("brand", "kind"), [(b"avif", "AVIF"), (b"avis", "AVIF"), (b"heic", "HEIC"), (b"heix", "HEIC"), (b"mif1", "HEIC")]
 )
 def test_photos_of_phones_are_named_with_the_cure(brand, kind):
-    with pytest.raises(
-        InvalidInput, match=f"it is {kind}, which is not read; convert it .magick photo.{kind.lower()} "
-    ):
+    with pytest.raises(InvalidInput, match=f"it is {kind} .magick photo.{kind.lower()} photo.png converts it.; send"):
         decode_photo(b"\0\0\0\x1cftyp" + brand + bytes(16))
 
 
