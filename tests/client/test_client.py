@@ -102,7 +102,7 @@ def test_a_picture_decodes_itself_and_prints_short():
     Image.new("RGB", (3, 2), "red").save(buffer, "PNG")
     picture = EncodedImage(buffer.getvalue())
     assert (picture.pil().size, picture.pil().getpixel((0, 0))) == ((3, 2), (255, 0, 0))
-    assert repr(picture) == f"Picture({len(picture)} bytes)"
+    assert repr(picture) == f"EncodedImage({len(picture)} bytes)"
 
 
 def test_the_server_is_compared_with_the_contracts_once_and_before_the_first_job():
