@@ -33,7 +33,7 @@ RAGGED_SHARE = 0.6
 DECODED_SHARE = 0.5
 """Share of the predictions in a batch that are decoded and compared as pictures."""
 
-SILHOUETTE_WEIGHT = 0.15
+SILHOUETTE_WEIGHT = 0.6
 """Weight of the silhouette in the loss."""
 
 WHITE_LEVEL, SOFTNESS = 24 / 127.5, 0.06
@@ -87,7 +87,7 @@ class Zero123Task:
     name: str = "zero123"
     schedule: TrainingSchedule = field(
         default_factory=lambda: TrainingSchedule(
-            steps=11000, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500
+            steps=12500, batch=32, learning_rate=1.5e-3, average=0.998, evaluate_every=500
         )
     )
 
