@@ -27,8 +27,9 @@ RESPIN_DEMO = $(DEMO)/bin/respin serve --grpc-port 0 --metrics-port 0 $(if $(MOD
 demo: $(DEMO)/.installed  ## set up, start the embedded server, turn a rendered object; or PHOTO=FILE NAME=OBJECT [BOX="X0 Y0 X1 Y1"] [MODELS=SET]
 	$(RESPIN_DEMO)
 
-demo-sheet: $(DEMO)/.installed  ## the same, and write its sheet to docs/images/sheet.png
+demo-sheet: $(DEMO)/.installed  ## the same, and keep its sheet and animation in docs/images
 	$(RESPIN_DEMO) --sheet docs/images/sheet.png
+	cp demo-output/spin.webp docs/images/spin.webp
 
 scenes-sheet: $(DEMO)/.installed  ## render docs/images/scenes.png again
 	$(DEMO)/bin/respin scene --seed 1000005 --count 6 --sheet docs/images/scenes.png
