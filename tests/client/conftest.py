@@ -1,4 +1,4 @@
-"""Servers to talk to, and an address where there is none."""
+"""Servers to talk to, an address where there is none, and photos to send."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from batch_jobs import answer
 from scripted_triton import WAIT_S, ScriptedTriton, picture, serve
 
 from respin_client.command import main
@@ -84,3 +85,22 @@ def respin(capsys):
         return leaving.value.code, printed.out, printed.err
 
     return run
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Write photos, each of its own content, into the working directory; their names are relative to it."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(*names: str) -> None:
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(name.encode())
+
+    return write
+
+
+@pytest.fixture
+def turning(triton):
+    triton.reply = answer
+    return triton

@@ -146,3 +146,18 @@ def serve(triton: ScriptedTriton, credentials: grpc.ServerCredentials | None = N
     triton.url = f"127.0.0.1:{port}"
     server.start()
     return server
+
+
+COMPOSED, TURNED = ("red", "green"), ("orange", "blue")
+
+
+def views(count: int):
+    """An engine's answer of so many views."""
+    parts = {"mask": texts(picture("black")), "cut_out": texts(picture("gray"))}
+    each = [
+        event(view=view, image=texts(picture(COMPOSED[view])), novel_view=texts(picture(TURNED[view])))
+        for view in range(count)
+    ]
+    background = event("background", background=texts(picture("brown")))
+    done = event("done", notes=texts("view 0 was found by its colour"))
+    return lambda arrays, context: [event("segmentation", **parts), background, *each, done]
