@@ -10,12 +10,14 @@ help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(DEMO)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python $(PIP) install --quiet --editable '.[serve]'
-	touch $@
+	@echo "setting up $(DEMO): Respin and the embedded Triton server; a minute, some 700 MB"
+	@$(PYTHON) -m venv $(DEMO)
+	@$(DEMO)/bin/python $(PIP) install --quiet --editable '.[serve]'
+	@touch $@
 
 # torch comes first and by itself: anything else that asks for it may bring gigabytes of CUDA.
 $(TEST)/.installed: pyproject.toml
+	@echo "setting up $(TEST): PyTorch for the CPU, then all extras; some minutes"
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(PIP) install --quiet torch==2.13.0
 	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt,bench,test]'
