@@ -30,7 +30,7 @@ def path():
     raise InternalError("no vocabulary in /usr/lib/python3; install respin again")
 
 def bug():
-    raise KeyError("/work/secret.py")
+    raise KeyError("/srv/secret.py")
 
 def memory():
     raise RuntimeError(REGION)
