@@ -153,11 +153,11 @@ _STREAM_RULES = """
   others have false. It comes even if it carries none of the outputs that were asked for. There is no further, empty
   response: `enable_empty_final_response` of tritonclient (`triton_enable_empty_final_response`) changes nothing.
 * Half-close the call after your request, and the server ends it after the last message.
-* An error is a message with `error_message` and no status code, after which other requests on the stream go on.
-* Send the header `triton_grpc_error: true` to get true status codes: the call then ends with the status of its first
-  error. **Use it only on a stream with a single request.** With several requests on one stream, an error that ends the
-  stream while another request is at work crashes tritonserver 2.51, and with it every job. Open a call for each request
-  instead; gRPC carries them over one connection.
+* An error is a message whose `error_message` begins with the gRPC status that a unary call would end with, a colon and
+  a blank: `NOT_FOUND: no 'sofa' in the photo ...`. The call itself ends with `OK`, and other requests on it go on.
+  Triton's own errors, of wrong types and names of tensors for instance, have no status in front.
+* **Do not send the header `triton_grpc_error`**, which makes an error the status of its call: tritonserver 2.51 then
+  crashes now and then where a request fails, also where it is the only one on its stream.
 
 ## Errors
 

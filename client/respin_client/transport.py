@@ -15,9 +15,8 @@ from typing import Protocol
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from respin.errors import Busy, InternalError, InvalidInput
+from respin.errors import InvalidInput, code_from_stream_text
 from respin.limits import MAX_MESSAGE_BYTES
-from respin.outage import is_outage
 from respin.specs import Array
 from respin_client.address import check_headers, check_url
 from respin_client.status import error_from_status
@@ -28,10 +27,6 @@ _KEEPALIVE_MS = 310_000
 
 # A server that restarts is back within seconds; gRPC would wait up to two minutes before it connects again.
 _RECONNECT_MS = (200, 2_000)
-
-# Asks Triton to end a stream that failed with the error's own status; without it the error is a text without a code.
-# For a stream that carries one request only: Triton 2.51 crashes where others of the same stream are still at work.
-_TRUE_STATUS = ("triton_grpc_error", "true")
 
 
 _CHANNEL_OPTIONS: list[tuple[str, int]] = [
@@ -152,15 +147,15 @@ class GrpcTransport:
     ) -> Generator[Mapping[str, Array], None, None]:
         """Call a model that sends many responses; the call begins with the first `next`."""
         message = message_from_arrays(model, inputs, outputs, timeout_s)
-        metadata = (*self._headers, _TRUE_STATUS)
-        # One request only: the server ends the stream after the last response to it.
-        call = self._stub.ModelStreamInfer(iter([message]), timeout=timeout_s, metadata=metadata)
+        # One request only: the server ends the stream after the last response to it. Without the header
+        # triton_grpc_error, for which Triton 2.51 crashes when a request fails.
+        call = self._stub.ModelStreamInfer(iter([message]), timeout=timeout_s, metadata=self._headers)
         try:
             with self._errors_in_words(timeout_s):
                 for answer in call:
                     if answer.error_message:
-                        kind = Busy if is_outage(answer.error_message) else InternalError
-                        raise kind(answer.error_message)
+                        code, details = code_from_stream_text(answer.error_message)
+                        raise error_from_status(code, details, url=self._url, timeout_s=timeout_s)
                     if answer.infer_response.outputs:
                         yield arrays_from_message(answer.infer_response)
         finally:

@@ -24,21 +24,20 @@ const inputs = [
   { name: 'box', datatype: 'FP32', shape: [4], raw: floats(165, 12, 428, 312) },
   { name: 'azimuth', datatype: 'FP32', shape: [2], raw: floats(-40, 40) },
 ];
-const metadata = new grpc.Metadata();
-metadata.set('triton_grpc_error', 'true'); // true status codes; only on a call with a single request
-
-const call = client.ModelStreamInfer(metadata, { deadline: Date.now() + 300_000 });
-call.on('data', ({ infer_response: { outputs, raw_output_contents: raw } }) => {
+const call = client.ModelStreamInfer({ deadline: Date.now() + 300_000 });
+function fail(message) {
+  console.error(message);
+  process.exitCode = 1;
+}
+call.on('data', ({ error_message: error, infer_response: { outputs, raw_output_contents: raw } }) => {
+  if (error) return fail(error); // NOT_FOUND: no coffee cup found ...
   const event = Object.fromEntries(outputs.map(({ name }, index) => [name, raw[index]]));
   const text = (name) => event[name].subarray(4).toString();
   const number = (name) => event[name].readInt32LE();
   console.log(text('stage'), number('step'), 'of', number('steps'));
   if (event.image) writeFileSync(`turned-${number('view')}.png`, event.image.subarray(4));
 });
-call.on('error', ({ code, details }) => {
-  console.error(`${grpc.status[code]}: ${details}`);
-  process.exitCode = 1;
-});
+call.on('error', ({ code, details }) => fail(`${grpc.status[code]}: ${details}`));
 call.on('status', () => client.close());
 call.write({
   model_name: 'rotate_object_stream',

@@ -14,6 +14,7 @@ Each message says what was received, what is expected and what to do. Each class
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -78,3 +79,19 @@ BY_GRPC_CODE: dict[str, type[RespinError]] = {
     )
 }
 """The error that a client raises for each gRPC status."""
+
+_WITH_CODE = re.compile(rf"({'|'.join(BY_GRPC_CODE)}): (.*)", re.DOTALL)
+
+
+def stream_text_from_error(error: RespinError) -> str:
+    """Return an error as a text with its code, for Triton's streams, whose errors have no status.
+
+    Triton's header `triton_grpc_error` would give them one; Triton 2.51 crashes on it.
+    """
+    return f"{error.grpc_code}: {error}"
+
+
+def code_from_stream_text(text: str) -> tuple[str, str]:
+    """Return the gRPC code and the sentence of an error on a stream; Triton's own errors have the code INTERNAL."""
+    found = _WITH_CODE.fullmatch(text)
+    return (found[1], found[2]) if found else ("INTERNAL", text)

@@ -50,6 +50,11 @@ def event(stage: str = "novel_view", view: int = -1, step: int = 0, steps: int =
     }
 
 
+def refusal(code: grpc.StatusCode, sentence: str) -> service_pb2.ModelStreamInferResponse:
+    """An error of the engine on a stream."""
+    return service_pb2.ModelStreamInferResponse(error_message=f"{code.name}: {sentence}")
+
+
 @dataclass
 class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """What the server is told to say, and what it heard.

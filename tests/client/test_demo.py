@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
-from scripted_triton import PHOTO, event, picture, texts
+from scripted_triton import PHOTO, event, picture, refusal, texts
 
 from respin.request import OPTIONS, RotationRequest
 from respin.scenes import render_scene
@@ -137,7 +137,7 @@ def test_the_spin_takes_fewer_steps_unless_told_otherwise(here, engine, respin):
 
 
 def test_another_scene_may_be_chosen(here, engine, respin):
-    engine.events = lambda arrays, context: context.abort(grpc.StatusCode.NOT_FOUND, "no lamp in the photo")
+    engine.events = lambda arrays, context: [refusal(grpc.StatusCode.NOT_FOUND, "no lamp in the photo")]
     assert respin("demo", "--scene", "1000000", "--url", engine.url)[::2] == (3, "respin: no lamp in the photo\n")
     assert RotationRequest.from_arrays(engine.heard[0].arrays).class_name == "lamp"
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from scripted_triton import PHOTO, WAIT_S, event, views
+from scripted_triton import PHOTO, WAIT_S, event, refusal, views
 
 from respin_client.command import main
 
@@ -62,7 +62,7 @@ def test_a_bad_flag_is_code_2(here, respin, flag):
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_the_exit_code_says_whose_fault_it_is(here, triton, respin, status, code):
-    triton.events = lambda arrays, context: context.abort(status, "the server's sentence")
+    triton.events = lambda arrays, context: [refusal(status, "the server's sentence")]
     assert respin("rotate", *PHOTO, "--save", "parts/of/it", "--url", triton.url) == (
         code,
         "",

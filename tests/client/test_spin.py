@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageSequence
-from scripted_triton import PHOTO, WAIT_S, event, picture, texts
+from scripted_triton import PHOTO, WAIT_S, event, picture, refusal, texts
 
 from respin.request import OPTIONS, RotationRequest
 from respin_client.contact_sheet import CAPTION_PX, GAP_PX, TILE_PX
@@ -184,7 +184,7 @@ def test_the_same_spin_may_be_made_again(here, triton, respin):
 def test_a_stream_that_fails_keeps_what_came_and_says_how_much(here, triton, respin, status, code):
     def events(arrays, context):
         yield from map(view, (4, 0, 2))
-        context.abort(status, "the network failed")
+        yield refusal(status, "the network failed")
 
     triton.events = events
     left, _, complained = respin(*SPIN, "--url", triton.url)
@@ -195,7 +195,7 @@ def test_a_stream_that_fails_keeps_what_came_and_says_how_much(here, triton, res
 
 
 def test_a_refusal_is_the_servers_sentence_alone(here, triton, respin):
-    triton.events = lambda arrays, context: context.abort(grpc.StatusCode.NOT_FOUND, "no laptop in the photo")
+    triton.events = lambda arrays, context: [refusal(grpc.StatusCode.NOT_FOUND, "no laptop in the photo")]
     assert respin(*SPIN, "--url", triton.url) == (3, "", "respin: no laptop in the photo\n")
     assert not (here / "spin-frames").exists()
 

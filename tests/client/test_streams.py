@@ -6,7 +6,7 @@ import threading
 
 import grpc
 import pytest
-from scripted_triton import WAIT_S, event, texts
+from scripted_triton import WAIT_S, event, refusal, texts
 from tritonclient.grpc import service_pb2
 
 from respin_client import Busy, Client, DeadlineExceeded, InternalError, ObjectNotFound, request_from_photo
@@ -87,15 +87,22 @@ def test_a_stream_that_nobody_began_sends_nothing(triton):
 def test_an_error_ends_a_stream_after_the_events_before_it(triton):
     def events(arrays, context):
         yield event("detection")
-        context.abort(grpc.StatusCode.NOT_FOUND, "no laptop in the photo; name another object")
+        yield refusal(grpc.StatusCode.NOT_FOUND, "no laptop in the photo; name another object")
 
     triton.events = events
     with Client(triton.url) as client:
         stream = client.stream(REQUEST)
         assert next(stream).stage == "detection"
-        with pytest.raises(ObjectNotFound, match="no laptop"):
+        with pytest.raises(ObjectNotFound, match=r"^no laptop"):
             next(stream)
-    assert triton.heard[0].headers["triton_grpc_error"] == "true"
+    assert "triton_grpc_error" not in triton.heard[0].headers
+
+
+def test_a_full_server_on_a_stream_is_asked_again(triton):
+    answers = iter([[refusal(grpc.StatusCode.UNAVAILABLE, "the server has 2 jobs")], [event("done")]])
+    triton.events = lambda arrays, context: next(answers)
+    with Client(triton.url) as client:
+        assert [each.stage for each in client.stream(REQUEST)] == ["done"]
 
 
 def test_a_job_whose_server_restarts_is_sent_again_and_its_views_arrive_once(triton):
@@ -118,7 +125,7 @@ def test_a_job_whose_server_restarts_is_sent_again_and_its_views_arrive_once(tri
             list(client.stream(REQUEST))
 
 
-def test_an_older_servers_error_without_a_status_is_not_lost(triton):
+def test_an_error_of_tritons_own_is_not_lost(triton):
     triton.events = lambda arrays, context: [service_pb2.ModelStreamInferResponse(error_message="out of memory")]
     with Client(triton.url) as client, pytest.raises(InternalError, match=r"^out of memory$"):
         list(client.stream(REQUEST))

@@ -106,7 +106,7 @@ class Engine:
             try:
                 self._accept(request, sender)
             except Exception as error:  # a failure for one caller must not fail the requests beside it
-                sender.send_final(error_response(error_for_caller(error)))
+                sender.send_final(error_response(error_for_caller(error), streamed=True))
 
     def finalize(self) -> None:
         """Stop all jobs, whose callers may send them again, and wait for them."""

@@ -126,8 +126,9 @@ class Job:
         """Send an error as the final response."""
         if self.cancelled_by == "server" and isinstance(error, Cancelled):
             error = Busy(f"{error}; send the request again")  # the caller did not ask for it
-        response = error_response(error)
-        if self._aggregator is not None:
+        if self._aggregator is None:
+            response = error_response(error, streamed=True)
+        else:
             response = pb_utils.InferenceResponse(tensors(ROTATE_OBJECT_STREAM, {"status": status_from_error(error)}))
         self._sender.send_final(response)
 

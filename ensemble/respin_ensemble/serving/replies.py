@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from respin.errors import BY_GRPC_CODE, InternalError, InvalidInput, RespinError
+from respin.errors import BY_GRPC_CODE, InternalError, InvalidInput, RespinError, stream_text_from_error
 from respin.options import shorten
 from respin.specs import Array, ModelSpec
 from respin_ensemble.serving.internal_parameters import ENABLE_EMPTY_FINAL_RESPONSE, INTERNAL_PARAMETERS
@@ -51,10 +51,16 @@ def error_for_caller(error: Exception) -> RespinError:
     return InternalError(f"{said}; the server's log has the details under reference {reference}")
 
 
-def error_response(error: RespinError) -> pb_utils.InferenceResponse:
-    """Convert an error to a Triton response with the gRPC status of its class."""
+def error_response(error: RespinError, *, streamed: bool = False) -> pb_utils.InferenceResponse:
+    """Convert an error to a Triton response with the gRPC status of its class.
+
+    Args:
+        error: the error.
+        streamed: the caller reads a stream, which drops the status: the text begins with it.
+    """
     code = getattr(pb_utils.TritonError, _CODES.get(error.grpc_code, "INTERNAL"))
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
+    text = stream_text_from_error(error) if streamed else str(error)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
 
 
 def status_from_error(error: RespinError) -> Array:

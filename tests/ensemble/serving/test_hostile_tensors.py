@@ -15,6 +15,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
+from respin.errors import code_from_stream_text
 from respin.specs import Axis
 from respin_server.launcher import EmbeddedTriton
 from respin_server.stubs import living_instances
@@ -71,13 +72,13 @@ def ask(connect):
         stub = connect(server)
         try:
             if made.model_name == "rotate_object_stream":
-                metadata = (("triton_grpc_error", "true"),)
-                responses = list(stub.ModelStreamInfer(iter([made]), timeout=60, metadata=metadata))
-                # What Triton itself refuses on a stream is a text without a status.
+                responses = list(stub.ModelStreamInfer(iter([made]), timeout=60))
                 for each in responses:
                     if each.error_message:
                         assert_shows_nothing(each.error_message)
-                        return "INVALID_ARGUMENT", each.error_message
+                        code, said = code_from_stream_text(each.error_message)
+                        # What Triton itself refuses on a stream is a text without a status.
+                        return code if said != each.error_message else "INVALID_ARGUMENT", said
                 return "OK", [output.name for each in responses for output in each.infer_response.outputs]
             return "OK", [output.name for output in stub.ModelInfer(made, timeout=60).outputs]
         except grpc.RpcError as error:
