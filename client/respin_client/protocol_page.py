@@ -55,8 +55,10 @@ PRESENCE: dict[str, dict[str, str]] = {
 STAGES: dict[str, str] = {
     "detection": "the photo is read, and the object looked for unless the request has its box",
     "segmentation": "mask and cut-out; the message with the results comes once",
-    "novel_view": "denoising, with `step` of `steps` for all views together; with `view` >= 0: that view is done",
+    "novel_view": "denoising, with `step` of `steps` for all views together; with `view` >= 0: that view is composed",
     "super_resolution": "one view, `view` >= 0, is being enlarged",
+    "outline": "the object's outline in that view is being found",
+    "composition": "the background is there, and that view is being pasted into it and encoded",
     "background": "the hole is being painted, with `step` of `steps`; the message with the result comes once",
     "done": "the last message of a job that succeeded",
 }
@@ -148,7 +150,8 @@ _STREAM = """
 _STREAM_RULES = """
 * `view` is the index of the camera move that the message is about, from 0, and -1 where it is about all of them. Views
   come as they are done, not in order. `step` and `steps` are 0 where a stage has no steps.
-* Messages without a result are progress: at most ten a second are sent, and none has to come. Results always come.
+* Of the steps before the last one, at most ten a second are sent, and none has to come. The beginning of each stage,
+  the last step and all results always come; a result from a cache has no steps before it.
 * The last message of every request, `done` or an error, has the response parameter `triton_final_response` = true; all
   others have false. It comes even if it carries none of the outputs that were asked for. There is no further, empty
   response: `enable_empty_final_response` of tritonclient (`triton_enable_empty_final_response`) changes nothing.

@@ -127,7 +127,8 @@ class RotationEvent(Result):
     """One message of `Client.stream`.
 
     Args:
-        stage: detection, segmentation, novel_view, super_resolution, background, or done, which is the last.
+        stage: detection, segmentation, novel_view, super_resolution, outline, composition, background, or done, which
+            is the last.
         view: number of the camera move, from 0; None = all.
         step: denoising steps done.
         steps: all denoising steps; 0 if the stage has none.

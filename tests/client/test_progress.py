@@ -12,7 +12,7 @@ from rich.console import Console
 
 from respin.request import RotationRequest
 from respin_client import EncodedImage, RotationEvent
-from respin_client.progress import FINISHING, StageBars
+from respin_client.progress import StageBars
 
 
 def request(*, views: int = 1, steps: int = 75, background_steps: int = 50) -> RotationRequest:
@@ -31,7 +31,8 @@ class Screen(io.StringIO):
 
 def drawn(events: list[RotationEvent], asked: RotationRequest, *, terminal: bool = True, quiet: bool = False) -> Screen:
     screen = Screen()
-    with StageBars(Console(file=screen, force_terminal=terminal, width=100), asked, quiet=quiet) as bars:
+    console = Console(file=screen, force_terminal=terminal, width=100, color_system="truecolor")
+    with StageBars(console, asked, quiet=quiet) as bars:
         for each in events:
             bars.show(each)
     return screen
@@ -41,10 +42,20 @@ def step(done: int, steps: int, stage: str = "novel_view") -> RotationEvent:
     return RotationEvent(stage=stage, step=done, steps=steps)
 
 
+def of_view(stage: str, view: int = 0) -> RotationEvent:
+    return RotationEvent(stage=stage, view=view)
+
+
 def finished(view: int = 0) -> RotationEvent:
     return RotationEvent(stage="novel_view", view=view, image=EncodedImage(b"a view"))
 
 
+def is_full(row: str) -> bool:
+    """Whether a bar has the colour of a finished one over its whole width."""
+    return "\x1b[38;2;114;156;31m" + "━" * 24 in row
+
+
+FINISHING = ("super_resolution", "outline", "composition")
 PART = [RotationEvent(stage="detection"), RotationEvent(stage="novel_view"), step(30, 76)]
 
 
@@ -54,14 +65,16 @@ def test_bars_name_stage_and_step():
     assert "29 of 75 steps" in screen.row("novel view")
 
 
-def test_every_bar_is_full_at_the_end_though_the_last_steps_were_not_reported():
-    events = [*PART, step(48, 50, "background"), step(148, 152), finished(0), finished(1), RotationEvent(stage="done")]
+def test_every_bar_is_full_at_the_end_whatever_was_reported():
+    views = [of_view(stage, view) for view in range(2) for stage in FINISHING]
+    events = [*PART, step(48, 50, "background"), step(148, 152), *views, finished(0), RotationEvent(stage="done")]
     screen = drawn(events, request(views=2))
     assert "50 of 50 steps" in screen.row("background")
     assert "150 of 150 steps" in screen.row("novel view")
-    assert "2 of 2 views" in screen.row(FINISHING)
-    for stage in ("detection", "background", "novel view", FINISHING):
-        assert "━" * 24 in re.sub(r"\x1b\[[0-9;]*m", "", screen.row(stage))
+    for stage in ("super resolution", "outline", "composition"):
+        assert "2 of 2 views" in screen.row(stage)
+    for stage in ("detection", "background", "novel view", "super resolution", "outline", "composition"):
+        assert is_full(screen.row(stage))
 
 
 @pytest.mark.parametrize("calls", [75, 76])
@@ -73,31 +86,24 @@ def test_a_step_is_not_counted_before_it_is_done():
     assert "74 of 75 steps" in drawn([step(75, 76)], request()).row("novel view")
 
 
-@pytest.mark.parametrize(
-    "event", [step(76, 76), RotationEvent(stage="super_resolution", view=0)], ids=["the last step", "the enlarging"]
-)
-def test_a_view_is_finished_behind_a_bar_of_its_own(event):
-    assert FINISHING not in drawn(PART, request()).getvalue()
-    assert FINISHING in drawn([*PART, event], request()).getvalue()
+@pytest.mark.parametrize("stage", ["super resolution", "outline", "composition"])
+def test_a_view_is_finished_behind_a_bar_for_each_stage(stage):
+    events = [*PART, step(76, 76), *map(of_view, FINISHING)]
+    index = [each.replace("_", " ") for each in FINISHING].index(stage)
+    begun, over = (drawn(events[: len(PART) + 2 + index + more], request()) for more in (0, 1))
+    assert stage in begun.getvalue()
+    assert stage not in drawn(events[: len(PART) + 1 + index], request()).getvalue()
+    assert not is_full(begun.row(stage))
+    if stage == "composition":
+        over = drawn([*events, finished()], request())
+    assert is_full(over.row(stage))
 
 
-def test_the_end_of_the_steps_is_inferred_if_the_last_one_is_not_reported():
-    now_s = 0.0
-    screen = Screen()
-    with StageBars(Console(file=screen, force_terminal=True, width=100), request(), clock=lambda: now_s) as bars:
-        for seconds in range(1, 75):
-            now_s = 0.1 * seconds
-            bars.show(step(seconds, 76))
-        now_s += 0.9
-        bars._progress.refresh()
-        assert FINISHING not in screen.getvalue()
-        now_s += 0.2
-        bars._progress.refresh()
-        assert FINISHING in screen.getvalue()
-
-
-def test_views_that_are_done_are_counted():
-    assert "3 of 12 views" in drawn([finished(view) for view in (4, 2, 9)], request(views=12)).row(FINISHING)
+def test_views_that_are_done_are_counted_by_stage():
+    begun = [of_view(stage, view) for view in range(5) for stage in FINISHING[:2]]
+    screen = drawn([*begun, *[finished(view) for view in (4, 2, 1)]], request(views=12))
+    assert "5 of 12 views" in screen.row("super resolution")
+    assert "3 of 12 views" in screen.row("composition")
 
 
 def test_a_job_that_failed_leaves_no_bars():

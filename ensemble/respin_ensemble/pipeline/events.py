@@ -8,7 +8,9 @@ from typing import Literal
 
 from respin.specs import Array
 
-Stage = Literal["detection", "segmentation", "novel_view", "super_resolution", "background", "done"]
+Stage = Literal[
+    "detection", "segmentation", "novel_view", "super_resolution", "outline", "composition", "background", "done"
+]
 
 ALL_VIEWS = -1
 
@@ -33,6 +35,11 @@ class JobEvent:
     step: int = 0
     steps: int = 0
     results: Results = field(default_factory=dict)
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether a later event says all that this one does: this is a step, and not the last one."""
+        return 0 < self.step < self.steps
 
 
 Report = Callable[[JobEvent], None]

@@ -188,9 +188,11 @@ class _FinishView:
         self.report(JobEvent("super_resolution", view=index))
         with context.stage("super_resolution"):
             view = enlarge(context.networks, small)
+        self.report(JobEvent("outline", view=index))
         with context.stage("outline of a view"):
             mask, recognised = segment_view(context.networks, view, request)
         background = self.background.result()
+        self.report(JobEvent("composition", view=index))
         with context.stage("composition"):
             image = paste(background, view, mask, square=self.square, box=scene.found.box, fit=request.fit)
         results = {"image": _encoder(image, scene, request), "novel_view": _encoder(view, scene, request)}

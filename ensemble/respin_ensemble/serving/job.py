@@ -102,14 +102,14 @@ class Job:
             when_cancelled()
 
     def report(self, event: JobEvent) -> None:
-        """Send an event to the caller, unless it is progress that the throttle drops, or the job is cancelled."""
+        """Send an event to the caller, unless it is a step that the throttle drops, or the job is cancelled."""
         if self.cancellation.requested:
             return
         if self._aggregator is not None:
             self._aggregator.add(event)
         elif event.stage == "done":
             self._last = event
-        elif self.wanted & event.results.keys() or self._throttle.allow(event.stage):
+        elif not event.is_superseded or self._throttle.allow(event.stage):
             values = self._values(event)
             # A caller that asked for none of these outputs receives nothing.
             if values:

@@ -1,4 +1,4 @@
-"""Limit how often a caller receives progress: a step takes milliseconds, which would be 1000 messages per second."""
+"""Limit how often a caller receives steps: one takes milliseconds, which would be 1000 messages per second."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 
 MIN_INTERVAL_S = 0.1
-"""Minimum time between two progress messages to one caller, seconds."""
+"""Minimum time between two messages about steps to one caller, seconds."""
 
 MIN_INTERVAL_OF_STAGE_S = 0.15
-"""Minimum time between two progress messages of one stage, so that the background is reported beside the views."""
+"""Minimum time between two messages about steps of one stage, so that the background is reported beside the views."""
 
 
 class ProgressThrottle:
-    """Decides which progress messages of a job are sent. The others are dropped: the next one supersedes them.
+    """Decides which steps of a job are sent. The others are dropped: the next one supersedes them.
 
     Args:
         clock: monotonic clock, seconds.

@@ -27,7 +27,10 @@ ROTATE_OBJECT_STREAM = ModelSpec(
     inputs=request_tensors(),
     outputs=(
         TensorSpec(
-            "stage", DType.BYTES, (1,), "detection | segmentation | novel_view | super_resolution | background | done"
+            "stage",
+            DType.BYTES,
+            (1,),
+            "detection | segmentation | novel_view | super_resolution | outline | composition | background | done",
         ),
         TensorSpec("view", DType.INT32, (1,), "which camera move this message speaks of, from 0; -1 = all"),
         TensorSpec("step", DType.INT32, (1,), "denoising steps done"),

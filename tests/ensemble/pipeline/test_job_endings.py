@@ -59,7 +59,10 @@ def test_a_job_that_is_cancelled_in_one_branch_stops_in_the_other(context, netwo
     over.set()
 
 
-@pytest.mark.parametrize("stage", ["detection", "segmentation", "background", "novel_view", "super_resolution"])
+@pytest.mark.parametrize(
+    "stage",
+    ["detection", "segmentation", "background", "novel_view", "super_resolution", "outline", "composition"],
+)
 def test_a_job_can_be_cancelled_in_every_stage(context, stage):
     def cancel_in(event):
         assert event.stage != "done"

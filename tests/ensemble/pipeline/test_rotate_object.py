@@ -83,6 +83,14 @@ def test_both_branches_run_at_the_same_time(context, networks):
     assert met == {"zero123_unet", "inpaint_unet"}
 
 
+def test_a_view_is_enlarged_outlined_and_composed(run_job):
+    events = run_job(request_for(azimuth=(80.0,))).events
+    stages = ["super_resolution", "outline", "composition", "novel_view"]
+    assert [event.stage for event in events if event.view == 0] == stages
+    told = [event.stage for event in events if event.results or event.stage == "composition"]
+    assert told.index("background") < told.index("composition")
+
+
 def test_progress_rises_to_the_last_step_of_both_branches(run_job):
     job = run_job(request_for(azimuth=(80.0,)))
     steps = {

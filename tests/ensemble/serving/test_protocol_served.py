@@ -15,6 +15,7 @@ from respin_client.wire import arrays_from_message, message_from_arrays
 pytestmark = pytest.mark.triton
 
 PROGRESS = ("stage", "view", "step", "steps")
+FINISHING = ("super_resolution", "outline", "composition")
 TIMEOUT_S = 60
 
 
@@ -69,9 +70,24 @@ def test_the_messages_of_a_stream_are_those_of_the_page(stub, turn):
     assert sorted(came) == sorted([*found, *views, ("background", "background"), ("notes", "done")])
     assert sorted(event["view"].item() for event in events if "image" in event) == [0, 1]
     of_all_views = [event for event, stage in zip(events, stages, strict=True) if "image" not in event]
-    of_all_views = [event for event in of_all_views if event["stage"].item() != b"super_resolution"]
+    of_all_views = [event for event in of_all_views if event["stage"].item().decode() not in FINISHING]
     assert {event["view"].item() for event in of_all_views} == {-1}
     assert max(event["steps"].item() for event in events) == 2 * 19, "zero123's list of 20 has 19 steps, of two views"
+
+
+def test_beginnings_and_last_steps_always_come(stub, turn):
+    answers = stream(
+        stub, message(ROTATE_OBJECT_STREAM, turn(azimuth=(40.0, 80.0, 120.0), steps=20, seed=31), PROGRESS)
+    )
+    events = [
+        tuple(event[name].item() for name in PROGRESS)
+        for event in (arrays_from_message(answer.infer_response) for answer in answers)
+    ]
+    for view in range(3):
+        stages = [stage.decode() for stage, of, *_ in events if of == view]
+        assert stages == [*FINISHING, "novel_view"]
+    steps = {stage: (step, of) for stage, _, step, of in events if of}
+    assert steps == {b"novel_view": (3 * 19, 3 * 19), b"background": (2, 2)}
 
 
 def test_without_angles_the_image_comes_with_the_segmentation(stub, turn):
