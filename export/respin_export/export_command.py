@@ -6,9 +6,7 @@ processes that export.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,9 +16,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
-from respin_export.errors import ExportMismatch
-from respin_export.export_set import STAGES, ExportPlan, UpToDate, export_set
-from respin_export.isolated import TaskDone, TaskEvent, TaskFailed, TaskProgress
+from respin.model_set import ModelSet
+from respin_export.cuda_device import has_cuda
+from respin_export.export_progress import ExportBar, check_exported
+from respin_export.export_set import ExportPlan, export_set
 from respin_export.onnx_file import check_slim_installed
 from respin_export.published import PublishedWeights
 
@@ -71,10 +70,10 @@ def export(
     options = {"precision": precision, "slim": slim, "device": device}
     folder = output or Path("models") / name
     plan = ExportPlan(folder, name, source.sizes, chosen, source, options, jobs)
-    with _Bar.shown(chosen) as bar:
-        failed = export_set(plan, bar.follow)
-    if failed:
-        _refuse(failed, len(chosen))
+    with _progress() as progress:
+        failed = export_set(plan, ExportBar(progress, chosen).follow)
+    check_exported(failed, len(chosen))
+    typer.echo(_made(folder))
 
 
 def _check(networks: list[str], *, device: str, slim: bool) -> None:
@@ -82,55 +81,22 @@ def _check(networks: list[str], *, device: str, slim: bool) -> None:
         raise InvalidInput(f"no network '{unknown[0]}'; there are {', '.join(NETWORKS)}")
     if slim:
         check_slim_installed()
-    if device == "cuda" and not _has_cuda():
+    if device == "cuda" and not has_cuda():
         raise InvalidInput("--device cuda: torch sees no CUDA device here; use --device cpu")
 
 
-def _has_cuda() -> bool:
-    if importlib.util.find_spec("torch") is None:
-        return False
-    import torch  # noqa: PLC0415 (takes seconds)
-
-    return torch.cuda.is_available()
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
 
 
-def _refuse(failed: list[TaskFailed], count: int) -> None:
-    reasons = "\n  ".join(f"{each.name}: {each.error}" for each in failed)
-    error = InvalidInput if all(isinstance(each.error, InvalidInput) for each in failed) else ExportMismatch
-    raise error(f"{len(failed)} of {count} networks were not exported, the others are in place:\n  {reasons}")
-
-
-class _Bar:
-    """One bar for all networks, which moves with each stage, and a line for each network that is done."""
-
-    def __init__(self, progress: Progress, networks: list[str]) -> None:
-        self.progress = progress
-        self.task = progress.add_task("", total=len(networks) * len(STAGES))
-        self.stages = dict.fromkeys(networks, 0)
-
-    @classmethod
-    @contextmanager
-    def shown(cls, networks: list[str]) -> Iterator[_Bar]:
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            yield cls(progress, networks)
-
-    def follow(self, event: TaskEvent | UpToDate) -> None:
-        """Show an event."""
-        if isinstance(event, TaskProgress):
-            self.stages[event.name] = STAGES.index(event.stage)
-            self.progress.update(self.task, description=f"{event.name}: {event.stage}")
-        else:
-            self.stages[event.name] = len(STAGES)
-            self.progress.console.print(_line(event), highlight=False)
-        self.progress.update(self.task, completed=sum(self.stages.values()))
-
-
-def _line(event: TaskDone | TaskFailed | UpToDate) -> str:
-    if isinstance(event, UpToDate):
-        return f"{event.name}: up to date"
-    if isinstance(event, TaskFailed):
-        return f"{event.name}: not exported"
-    errors = ", ".join(f"{output} {error:.1e}" for output, error in event.result.parity.items())
-    note = f"; {event.result.note}" if event.result.note else ""
-    return f"{event.name}: {event.wall_s:.0f} s, {event.peak_rss_mib} MiB; errors: {errors}{note}"
+def _made(folder: Path) -> str:
+    """Return a sentence about a set, with the command that serves it if it is complete."""
+    made = ModelSet.load(folder)
+    lacking = [network for network in NETWORKS if network not in made.networks]
+    end = (
+        f"to be served it needs {', '.join(lacking)}"
+        if lacking
+        else f"respin serve --models {shlex.quote(str(folder))}"
+    )
+    return f"{folder}: set {made.name}, {len(made.networks)} networks, {made.size_bytes / 2**20:.0f} MiB; {end}"

@@ -74,4 +74,4 @@ def test_a_flavour_that_is_not_installed_is_said_in_one_sentence(tmp_path, capsy
 
 def test_the_command_says_how_it_is_used(capsys):
     assert respin("--help") == 0
-    assert "respin engines models/full --output models/full-trt" in capsys.readouterr().out
+    assert "respin engines models/full-fp16\n" in capsys.readouterr().out

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from respin.model_set import ModelSet
 from respin_export.errors import BuildFailed
 from respin_export.tensorrt.builder import ReportPhase
-from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines
+from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines, engines_folder
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
 from respin_export.tensorrt.identity import EngineRecord
 
@@ -24,9 +25,14 @@ _FLAVOURS_HELP = "; ".join(f"{name}: {summary}" for name, summary in FLAVOURS.it
 
 
 def engines(
-    models: Annotated[Path, typer.Argument(metavar="SET", help="Folder of a set of ONNX files, e.g. models/full.")],
+    models: Annotated[
+        Path, typer.Argument(metavar="SET", help="Folder of a set of ONNX files, e.g. models/full-fp16.")
+    ],
     *,
-    output: Annotated[Path, typer.Option(help="Folder of the set of engines to create or to complete.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the set of engines to create or to complete. Default: <SET>-<flavour>."),
+    ] = None,
     network: Annotated[list[str] | None, typer.Option(help="Build this one; may be repeated. Default: all.")] = None,
     flavour: Annotated[
         str | None, typer.Option(help=f"{_FLAVOURS_HELP}. Default: the first that is installed.")
@@ -57,13 +63,14 @@ def engines(
 
     For example:
 
-        respin engines models/full --output models/full-trt
+        respin engines models/full-fp16
 
-        respin engines models/full --output models/full-rtx --flavour tensorrt_rtx --capability 8.6 --capability 8.9
+        respin assemble served --models models/full-fp16-tensorrt --profile tensorrt
 
-        respin assemble served --models models/full-trt --profile tensorrt
+        respin engines models/full-fp16 --flavour tensorrt_rtx --capability 8.6 --capability 8.9 --output models/ada
     """
     library = Library.installed(flavour)
+    folder = output or engines_folder(models, library)
     options = EngineOptions(
         library=library,
         capabilities=target_capabilities(library, capability or [], device_capability()),
@@ -72,11 +79,12 @@ def engines(
         rebuild=rebuild,
     )
     with _bars() as bars:
-        report = build_engines(models, output, options, networks=network or [], progress=lambda name: _bar(bars, name))
+        report = build_engines(models, folder, options, networks=network or [], progress=lambda name: _bar(bars, name))
     _print(report, Console())
     if report.failed:
         reasons = "\n  ".join(str(error) for error in report.failed.values())
         raise BuildFailed(f"not built: {', '.join(report.failed)}\n  {reasons}")
+    typer.echo(f"{folder}: set {ModelSet.load(folder).name}, engines of {library.flavour} {library.version}")
 
 
 def _bars() -> Progress:

@@ -53,6 +53,12 @@ class EngineReport:
     failed: dict[str, RespinError] = field(default_factory=dict)
 
 
+def engines_folder(source: Path, library: Library) -> Path:
+    """Return the folder of a set's engines, beside the set: its name and the flavour, as the engines' set is named."""
+    named = source if source.name else source.resolve()
+    return named.with_name(f"{named.name}-{library.flavour}")
+
+
 def build_engines(
     source: Path,
     output: Path,

@@ -1,0 +1,1 @@
+"""`respin setup`: from nothing to the published weights, ready to be served."""

@@ -1,0 +1,148 @@
+"""The steps of a setup. Each keeps what is complete and of the same inputs, so a setup that was ended goes on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from respin.contracts import NETWORKS
+from respin.errors import ContractMismatch, InvalidInput
+from respin.model_set import ModelSet, mapping_of
+from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint
+from respin_export.errors import BuildFailed
+from respin_export.export_progress import ExportBar, check_exported
+from respin_export.export_set import ExportPlan, export_set
+from respin_export.isolated import TaskRunner, run_isolated
+from respin_export.published import PublishedWeights
+from respin_export.setup.plan import SetupPlan
+from respin_export.setup.view import SetupView
+from respin_export.tensorrt.builder import ReportPhase
+from respin_export.tensorrt.engine_set import Build, EngineOptions, build_engines
+from respin_export.tensorrt.process import build_in_own_process
+
+
+@dataclass(frozen=True)
+class SetupTools:
+    """What the steps are done with.
+
+    Args:
+        fetch: fetches the checkpoints of the plan, and returns a sentence for each file.
+        engines: options of building engines, which replace stale ones; None if the plan has none.
+        export_device: where the original modules run, "cpu" or "cuda".
+        jobs: number of networks to export at a time.
+        run: runs the exports.
+        build: builds one engine.
+    """
+
+    fetch: Callable[[SetupPlan, SetupView], Iterable[str]]
+    engines: EngineOptions | None = None
+    export_device: str = "cpu"
+    jobs: int = 1
+    run: TaskRunner = run_isolated
+    build: Build = build_in_own_process
+
+
+def steps_of(plan: SetupPlan) -> list[str]:
+    """Return the names of the steps of a plan, in order."""
+    steps = ["weights"]
+    if plan.graphs is not None:
+        steps.append("export")
+    if plan.engines is not None:
+        steps.append("engines")
+    return [*steps, "checks"]
+
+
+def check_room(plan: SetupPlan, free_bytes: Callable[[Path], int], device_of: Callable[[Path], int]) -> None:
+    """Check that the disks have room for everything that the setup still makes.
+
+    Args:
+        plan: what is made.
+        free_bytes: function from a folder to the free bytes of its file system.
+        device_of: function from a folder to the number of its file system.
+
+    Raises:
+        InvalidInput: one has not.
+    """
+    needs: dict[int, int] = defaultdict(int)
+    folders: dict[int, list[Path]] = defaultdict(list)
+    for folder, size_bytes in plan.missing_bytes():
+        needs[device_of(folder)] += size_bytes
+        folders[device_of(folder)].append(folder)
+    for disk, needed in needs.items():
+        if needed > (room := free_bytes(folders[disk][0])):
+            names = ", ".join(f"'{folder}'" for folder in folders[disk])
+            raise InvalidInput(
+                f"{names} will take about {needed / 1e9:.1f} GB more, and their disk has {room / 1e9:.1f} GB free; "
+                "make room, or name other folders with --weights and --models"
+            )
+
+
+def run_setup(plan: SetupPlan, tools: SetupTools, view: SetupView) -> None:
+    """Carry out the steps of a plan.
+
+    Raises:
+        RespinError: a step failed; what is done stays, and the same setup goes on from there.
+    """
+    with view.step("weights"):
+        for sentence in _weights(plan, tools, view):
+            view.line(sentence)
+    if plan.graphs is not None:
+        with view.step("export"):
+            _export(plan, plan.graphs, tools, view)
+    if plan.graphs is not None and plan.engines is not None and tools.engines is not None:
+        with view.step("engines"):
+            _engines(plan.graphs, plan.engines, tools.engines, tools.build, view)
+    with view.step("checks"):
+        for folder in (plan.graphs, plan.engines):
+            if folder is not None:
+                view.line(_checked(folder))
+
+
+def _weights(plan: SetupPlan, tools: SetupTools, view: SetupView) -> Iterable[str]:
+    if not plan.is_synthesized:
+        return tools.fetch(plan, view)
+    for name in dict.fromkeys(CHECKPOINT_OF.values()):
+        find_checkpoint(name, plan.weights)
+    return [f"{plan.weights}: random weights of `respin weights synthesize`; nothing is fetched"]
+
+
+def _export(plan: SetupPlan, folder: Path, tools: SetupTools, view: SetupView) -> None:
+    source = PublishedWeights(plan.weights)
+    options = {"precision": plan.chosen_precision, "slim": False, "device": tools.export_device}
+    export = ExportPlan(folder, plan.set_name, source.sizes, list(NETWORKS), source, options, tools.jobs)
+    check_exported(export_set(export, ExportBar(view.progress, list(NETWORKS)).follow, tools.run), len(NETWORKS))
+
+
+def _engines(graphs: Path, engines: Path, options: EngineOptions, build: Build, view: SetupView) -> None:
+    def bar(network: str) -> ReportPhase:
+        task = view.progress.add_task(network, total=None, unit="")
+        return lambda phase, done, total: view.progress.update(
+            task, description=f"{network}: {phase}", completed=done, total=total
+        )
+
+    report = build_engines(graphs, engines, options, progress=bar, build=build)
+    for name in report.kept:
+        view.line(f"{name}: up to date")
+    for name, record in report.built.items():
+        view.line(f"{name}: {record.build_s:.0f} s, {record.size_bytes / 2**20:.0f} MiB")
+    if report.failed:
+        reasons = "\n  ".join(str(error) for error in report.failed.values())
+        raise BuildFailed(f"not built: {', '.join(report.failed)}\n  {reasons}")
+
+
+def _checked(folder: Path) -> str:
+    """Check a set, and return a sentence about it."""
+    made = ModelSet.load(folder)
+    if lacking := [network for network in NETWORKS if network not in made.networks]:
+        raise ContractMismatch(f"'{folder}' lacks {', '.join(lacking)}; run the same command again")
+    made.verify(folder)
+    sentence = f"{folder}: {len(made.networks)} networks in {made.precision}, {made.size_bytes / 2**20:.0f} MiB, "
+    errors = [
+        (float(error), f"{network} {output}")
+        for network, outputs in mapping_of(made.origin.get("parity")).items()
+        for output, error in mapping_of(outputs).items()
+    ]
+    worst = f"; greatest error {max(errors)[0]:.1e} ({max(errors)[1]})" if errors else ""
+    return f"{sentence}checksums right{worst}"
