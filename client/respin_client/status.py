@@ -14,6 +14,7 @@ from respin.errors import (
     RespinError,
 )
 from respin.outage import is_outage
+from respin_client.listener import Encryption, listener_at
 
 _OTHER_CODES: dict[str, type[RespinError]] = {
     "UNIMPLEMENTED": ContractMismatch,
@@ -50,32 +51,46 @@ _WRONG_WAY = {
     "WRONG_VERSION_NUMBER": "the server at {url} does not speak TLS; connect without TLS, or to its TLS port",
     "Failed to create security handshaker": "the PEM files for TLS cannot be used; "
     "give certificates and key as PEM, a key that belongs to its certificate",
-    "Failed parsing HTTP/2": "{url} is a port for HTTP, of Triton's HTTP API or its metrics; "
-    "give the gRPC port (8001 unless the server was given another)",
+    "Failed parsing HTTP/2": (
+        _HTTP_PORT := "{url} is a port for HTTP, of Triton's HTTP API or its metrics; "
+        "give the gRPC port (8001 unless the server was given another)"
+    ),
 }
 
-# A server for TLS ends a connection without it or without the client's certificate; so do Triton's ports for HTTP and
-# metrics, and a proxy without a server.
-_HUNG_UP = ("Socket closed", "Connection reset")
+# A server for TLS ends a connection without it or without the client's certificate; so do ports for HTTP and metrics,
+# some of which answer the handshake with text, a proxy without a server, and a server that restarts.
+_ENDED = ("Socket closed", "Connection reset", "WRONG_VERSION_NUMBER")
+
+_ENCRYPTION: dict[Encryption, str] = {
+    "none": "",
+    "TLS": "the server at {url} speaks TLS; give --tls, or --tls-root with the PEM file of the authority that signed "
+    "its certificate (`Client(..., tls=TLS(root))`)",
+    "mutual TLS": "the server at {url} speaks TLS and wants a certificate of the client that it trusts; give "
+    "--tls-certificate with --tls-key, beside --tls-root (`TLS(root, certificate, key)`)",
+}
+"""What to say of a server that asks for more than the client gives: least first."""
 
 # Triton's messages for a missing model; they come with NOT_FOUND, as ObjectNotFound does.
 _NO_SUCH_MODEL = "Request for unknown model"
 
 
-def error_from_status(code: str, details: str, *, url: str, timeout_s: float) -> RespinError:
+def error_from_status(
+    code: str, details: str, *, url: str, timeout_s: float, encryption: Encryption = "none"
+) -> RespinError:
     """Return the error for a call's status.
 
     Args:
         code: gRPC's name of the status, e.g. "INVALID_ARGUMENT".
         details: the server's sentence, or gRPC's own.
-        url: address of the server.
+        url: address of the server; if it ended the connection, what listens there is looked up.
         timeout_s: deadline of the call, seconds.
+        encryption: how the client connects.
     """
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(
             f"no answer from {url} within {timeout_s:.3g} s; allow more time, or ask for fewer steps or views"
         )
-    if outage := _outage(code, details, url):
+    if outage := _outage(code, details, url, encryption):
         return outage
     if code == "RESOURCE_EXHAUSTED":
         return InvalidInput(f"{details}; ask for fewer views or outputs in one call")
@@ -85,21 +100,10 @@ def error_from_status(code: str, details: str, *, url: str, timeout_s: float) ->
     return kind(details or f"the server at {url} answered {code} without a word")
 
 
-def _outage(code: str, details: str, url: str) -> RespinError | None:
+def _outage(code: str, details: str, url: str, encryption: Encryption) -> RespinError | None:
     """Return the error if the server cannot be reached, or cannot answer now, whatever it says of this request."""
     if code == "UNAVAILABLE" and details.startswith(_NOBODY_THERE):
-        reason = details.rpartition("last error: ")[2]
-        for words, sentence in _WRONG_WAY.items():
-            if words in reason:
-                verdict = re.search(r"CERTIFICATE_VERIFY_FAILED: ([\w ]+)", reason)
-                return InvalidInput(sentence.format(url=url, reason=verdict[1] if verdict else "it does not verify"))
-        if any(words in reason for words in _HUNG_UP):
-            return Busy(
-                f"{url} takes connections and ends them ({reason}); give the gRPC port, not that of HTTP or metrics; "
-                "if the server uses TLS, give --tls or --tls-root, and --tls-certificate with --tls-key if it wants to "
-                "know the client; if it restarts, retry"
-            )
-        return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
+        return _failed_connection(details.rpartition("last error: ")[2], url, encryption)
     if code in ("UNAVAILABLE", "UNKNOWN") and details.startswith(_CONNECTION_LOST):
         return Busy(
             f"the connection to {url} was lost ({details}); the server may be restarting, send the request again"
@@ -107,3 +111,22 @@ def _outage(code: str, details: str, url: str) -> RespinError | None:
     if code != "UNAVAILABLE" and is_outage(details):
         return Busy(f"the server at {url} cannot answer now ({details}); send the request again in a few seconds")
     return None
+
+
+def _failed_connection(reason: str, url: str, encryption: Encryption) -> RespinError:
+    found = listener_at(url) if any(words in reason for words in _ENDED) else None
+    if found == "HTTP":
+        return InvalidInput(_HTTP_PORT.format(url=url))
+    for words, sentence in _WRONG_WAY.items():
+        if words in reason:
+            verdict = re.search(r"CERTIFICATE_VERIFY_FAILED: ([\w ]+)", reason)
+            return InvalidInput(sentence.format(url=url, reason=verdict[1] if verdict else "it does not verify"))
+    if not any(words in reason for words in _ENDED):
+        return Busy(f"no server answers at {url} ({reason}); start one with `respin serve`")
+    levels = list(_ENCRYPTION)
+    if found and levels.index(found) > levels.index(encryption):
+        return InvalidInput(_ENCRYPTION[found].format(url=url))
+    return Busy(
+        f"{url} takes connections and ends them ({reason}); give the gRPC port of a server, and a certificate that it "
+        "trusts if it wants one; if it restarts, retry"
+    )

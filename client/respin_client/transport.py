@@ -15,10 +15,11 @@ from typing import Protocol
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from respin.errors import InvalidInput, code_from_stream_text
+from respin.errors import InvalidInput, RespinError, code_from_stream_text
 from respin.limits import MAX_MESSAGE_BYTES
 from respin.specs import Array
 from respin_client.address import check_headers, check_url
+from respin_client.listener import Encryption
 from respin_client.status import error_from_status
 from respin_client.wire import Interface, arrays_from_message, message_from_arrays
 
@@ -126,6 +127,7 @@ class GrpcTransport:
     def __init__(self, url: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None) -> None:
         self._url = check_url(url)
         self._headers = check_headers(headers or {})
+        self._encryption: Encryption = "none" if tls is None else "mutual TLS" if tls.certificate else "TLS"
         self._channel = (
             grpc.insecure_channel(url, _CHANNEL_OPTIONS)
             if tls is None
@@ -155,7 +157,7 @@ class GrpcTransport:
                 for answer in call:
                     if answer.error_message:
                         code, details = code_from_stream_text(answer.error_message)
-                        raise error_from_status(code, details, url=self._url, timeout_s=timeout_s)
+                        raise self._error(code, details, timeout_s)
                     if answer.infer_response.outputs:
                         yield arrays_from_message(answer.infer_response)
         finally:
@@ -184,6 +186,7 @@ class GrpcTransport:
         try:
             yield
         except grpc.RpcError as error:
-            raise error_from_status(
-                error.code().name, error.details() or "", url=self._url, timeout_s=timeout_s
-            ) from error
+            raise self._error(error.code().name, error.details() or "", timeout_s) from error
+
+    def _error(self, code: str, details: str, timeout_s: float) -> RespinError:
+        return error_from_status(code, details, url=self._url, timeout_s=timeout_s, encryption=self._encryption)

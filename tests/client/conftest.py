@@ -59,6 +59,16 @@ def tls_triton(certificate: Certificate) -> Iterator[ScriptedTriton]:
 
 
 @pytest.fixture
+def tls_triton_for_all(certificate: Certificate) -> Iterator[ScriptedTriton]:
+    """A server that shows a certificate and asks for none."""
+    scripted = ScriptedTriton()
+    pair = certificate.key.read_bytes(), certificate.certificate.read_bytes()
+    server = serve(scripted, grpc.ssl_server_credentials([pair]))
+    yield scripted
+    server.stop(None).wait(WAIT_S)
+
+
+@pytest.fixture
 def nobody() -> str:
     """An address where nothing listens."""
     with socket.socket() as probe:

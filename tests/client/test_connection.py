@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -11,6 +13,14 @@ from scripted_triton import event, texts
 
 from respin_client import TLS, Busy, Client, ContractMismatch, InvalidInput, request_from_photo
 from respin_client.transport import GrpcTransport
+
+
+def end_connections(listener: socket.socket) -> None:
+    """Accept connections and end each at once, until the listener is shut down."""
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()
+
 
 REQUEST = request_from_photo(b"a photo", "laptop", azimuth=80)
 
@@ -70,8 +80,8 @@ def test_both_sides_prove_who_they_are(tls_triton, certificate):
 @pytest.mark.parametrize(
     ("tls", "kind", "sentence"),
     [
-        (lambda own: None, Busy, "takes connections and ends them .*if the server uses TLS, give --tls"),
-        (TLS, Busy, "--tls-certificate with --tls-key if it wants to know the client"),
+        (lambda own: None, InvalidInput, "speaks TLS and wants a certificate of the client .*give --tls-certificate"),
+        (TLS, InvalidInput, "speaks TLS and wants a certificate of the client that it trusts; give --tls-certificate"),
         (
             lambda own: TLS(),
             InvalidInput,
@@ -85,6 +95,30 @@ def test_a_server_that_cannot_be_trusted_is_not_talked_to(tls_triton, certificat
     with Client(tls_triton.url, tls=wanted, retries=0) as client, pytest.raises(kind, match=sentence):
         client.segment_object(REQUEST)
     assert tls_triton.heard == []
+
+
+def test_no_tls_to_a_server_with_it_is_said_in_words(tls_triton_for_all):
+    with (
+        Client(tls_triton_for_all.url) as client,
+        pytest.raises(
+            InvalidInput, match=f"the server at {tls_triton_for_all.url} speaks TLS; give --tls, or --tls-root"
+        ),
+    ):
+        client.segment_object(REQUEST)
+
+
+def test_a_connection_that_is_ended_without_a_reason_may_be_made_again():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=end_connections, args=(listener,))
+        thread.start()
+        url = f"127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            Client(url, retries=0) as client,
+            pytest.raises(Busy, match=f"{url} takes connections and ends them .*if it restarts, retry"),
+        ):
+            client.segment_object(REQUEST)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 def test_tls_to_a_server_without_it_is_said_in_words(triton, certificate):
@@ -112,12 +146,16 @@ def test_a_key_that_is_no_certificate_is_said_in_words(tls_triton, certificate):
         client.segment_object(REQUEST)
 
 
-def test_a_port_for_http_is_said_in_words():
+@pytest.mark.parametrize("tls", [None, TLS()], ids=["without TLS", "with TLS"])
+def test_a_port_for_http_is_said_in_words(tls):
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"127.0.0.1:{server.server_port}"
-        with Client(url) as client, pytest.raises(InvalidInput, match=f"{url} is a port for HTTP.*give the gRPC port"):
+        with (
+            Client(url, tls=tls) as client,
+            pytest.raises(InvalidInput, match=f"{url} is a port for HTTP.*give the gRPC port"),
+        ):
             client.segment_object(REQUEST)
         server.shutdown()
         thread.join()
