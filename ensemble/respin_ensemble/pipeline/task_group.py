@@ -43,6 +43,8 @@ class TaskGroup:
         if error is not None:
             self._fail(error)
         wait(self._tasks)
+        # A task that failed holds its frames, one of them this group: a cycle, with all that the job has in memory.
+        self._tasks.clear()
         if self._error is not None and self._error is not error:
             raise self._error
 

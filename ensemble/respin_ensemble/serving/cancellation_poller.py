@@ -57,11 +57,15 @@ class CancellationPoller:
             if self._closing:
                 return
             began_s = time.thread_time()
-            polls = self._polls()
-            idle = not polls
-            for poll in polls:
-                try:
-                    poll()
-                except Exception:  # a failure for one caller must not hide the others
-                    _log.exception("polling a caller failed")
+            idle = not self._poll_all()
             pause_s = max(POLL_S, (time.thread_time() - began_s) / MAX_SHARE)
+
+    def _poll_all(self) -> int:
+        """Call all functions, and return how many; the loop's variables would keep the last caller's photo for good."""
+        polls = self._polls()
+        for poll in polls:
+            try:
+                poll()
+            except Exception:  # a failure for one caller must not hide the others
+                _log.exception("polling a caller failed")
+        return len(polls)

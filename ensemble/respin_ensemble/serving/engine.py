@@ -33,7 +33,7 @@ from respin_ensemble.serving.cancellation_poller import CancellationPoller
 from respin_ensemble.serving.drain import Drain
 from respin_ensemble.serving.engine_call import RUNNING, UNKNOWN
 from respin_ensemble.serving.forecast import CostModel, TimedNetworks, Work
-from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL
+from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL, SEPARATOR
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.job_size import job_size
 from respin_ensemble.serving.memory import MemoryTrimmer
@@ -220,14 +220,14 @@ class Engine:
         self._meter.publish()
 
     def _answer_message(self, parameters: Mapping[str, str]) -> bytes:
-        """Answer a message: cancel the job or not, and return whether it is running."""
+        """Answer a message: cancel the jobs or not, and return whether any is running."""
+        names = (parameters.get(CANCEL) or parameters.get(ALIVE, "")).split(SEPARATOR)
         with self._lock:
-            job = self._jobs.get(parameters.get(CANCEL) or parameters.get(ALIVE, ""))
-        if job is None:
-            return UNKNOWN
+            jobs = [self._jobs[name] for name in names if name in self._jobs]
         if CANCEL in parameters:
-            job.cancel("caller", "the caller cancelled or disconnected")
-        return RUNNING
+            for job in jobs:
+                job.cancel("caller", "the caller cancelled or disconnected")
+        return RUNNING if jobs else UNKNOWN
 
 
 def _networks(kind: str, version: Path, sizes: Sizes) -> Networks:

@@ -14,26 +14,31 @@ Triton 2.51 has several traps that this module works around:
 
 from __future__ import annotations
 
+import gc
+import math
 import queue
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import ROTATE_OBJECT_STREAM
-from respin.errors import Busy, InternalError, InvalidInput, RespinError
+from respin.errors import Busy, Cancelled, InternalError, InvalidInput, RespinError
 from respin.outage import is_outage
 from respin.specs import Array
-from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL, IN_BAND, JOB
+from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL, IN_BAND, JOB, SEPARATOR
 from respin_ensemble.serving.processes import State, model_state
 from respin_ensemble.serving.replies import error_from_status
 
 ALIVE_TIMEOUT_S = 1.0
 """How long the engine may be silent before it is asked whether it still knows the job, seconds."""
+
+CANCEL_AGAIN_S = 1.0
+"""Time after which a job that goes on is cancelled again, seconds: the message may have overtaken the job."""
 
 TRANSIT_TIMEOUT_S = 10.0
 """How long a response of up to 128 MiB may take from a living engine to here, on a busy machine, seconds."""
@@ -45,6 +50,9 @@ Outputs = Mapping[str, Array]
 
 KEEP_S = 2.0
 """How long a finished iterator is kept, seconds; Triton releases it within milliseconds."""
+
+_RELEASED_S = 0.1
+"""Time after which Triton has released even the last one, when the process is about to end, seconds."""
 
 _LOCK = threading.Lock()
 _KEPT: deque[tuple[float, object]] = deque()
@@ -65,7 +73,7 @@ class EngineCall:
     ) -> None:
         self._job = uuid.uuid4().hex
         self._is_cancelled = is_cancelled
-        self._cancel_sent = False
+        self._cancelled_s = -math.inf
         self._request = pb_utils.InferenceRequest(
             model_name=ROTATE_OBJECT_STREAM.name,
             requested_output_names=[*outputs, "status"],
@@ -75,21 +83,31 @@ class EngineCall:
         )
         self._received: queue.SimpleQueue[Outputs | RespinError] = queue.SimpleQueue()
 
-    def poll(self) -> None:
-        """Cancel the job in the engine if the caller has disconnected; called periodically."""
-        if not self._cancel_sent and self._is_cancelled() and _engine_state() != "stopped":
-            self._cancel_sent = True
-            _send_message({CANCEL: self._job})
+    @staticmethod
+    def poll(calls: Collection[EngineCall]) -> None:
+        """Cancel the jobs whose callers have disconnected; called periodically.
+
+        All in one message: each takes its turn in a busy engine, and a crowd that leaves would fill the proxy.
+        """
+        now_s = time.monotonic()
+        left = [call for call in calls if now_s - call._cancelled_s > CANCEL_AGAIN_S and call._is_cancelled()]
+        if left and _engine_state() != "stopped":
+            for call in left:
+                call._cancelled_s = now_s
+            _send_message({CANCEL: SEPARATOR.join(call._job for call in left)})
 
     def run(self) -> Outputs:
         """Run the job and return its outputs.
 
         Raises:
             Busy: the engine's process died or is stopped; the same request may be sent again.
+            Cancelled: the caller has gone before the engine was asked.
             RespinError: the job failed in the engine.
         """
         if _engine_state() == "stopped":
             raise Busy("the engine was stopped by a signal and may go on; send the request again in a few seconds")
+        if self._is_cancelled():
+            raise Cancelled("the caller cancelled or disconnected; the job was not begun")
         threading.Thread(target=self._read, name="engine responses", daemon=True).start()
         while not (outputs := self._wait()):
             pass
@@ -132,6 +150,15 @@ def _responses(request: pb_utils.InferenceRequest) -> Iterator[pb_utils.Inferenc
             _KEPT.append((now_s, responses))
             while now_s - _KEPT[0][0] > KEEP_S:
                 _KEPT.popleft()
+
+
+def forget_calls() -> None:
+    """Forget the finished calls, before the process ends: after it has lost its shared memory, that would crash it."""
+    if _KEPT:
+        time.sleep(_RELEASED_S)
+    _KEPT.clear()
+    # Also what an error holds in its frames.
+    gc.collect()
 
 
 def _outputs_from_response(response: pb_utils.InferenceResponse) -> Outputs | RespinError:

@@ -38,7 +38,16 @@ def error_for_caller(error: Exception) -> RespinError:
     Errors of our own classes are written for the caller, except for an `InternalError` with a cause: it quotes the
     cause after a colon, whose words may hold paths or names of this machine. Anything else is a bug. Both are logged
     under a reference, which the caller receives.
+
+    The error that was given loses its frames: they hold the request, its photo and its shared memory. One of them keeps
+    the error in a variable, and such a cycle lasts until Python collects garbage, hundreds of requests later.
     """
+    said = _error_for_caller(error)
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return said
+
+
+def _error_for_caller(error: Exception) -> RespinError:
     if isinstance(error, RespinError) and not isinstance(error, InternalError):
         return error
     reference = uuid.uuid4().hex[:8]

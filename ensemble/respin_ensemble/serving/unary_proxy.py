@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import triton_python_backend_utils as pb_utils
 
@@ -11,7 +12,7 @@ from respin.contracts import JOBS
 from respin.errors import Busy
 from respin.request import RotationRequest
 from respin_ensemble.serving.cancellation_poller import CancellationPoller
-from respin_ensemble.serving.engine_call import EngineCall
+from respin_ensemble.serving.engine_call import EngineCall, forget_calls
 from respin_ensemble.serving.processes import close_inherited_sockets
 from respin_ensemble.serving.replies import (
     error_for_caller,
@@ -39,7 +40,7 @@ class UnaryProxy:
         self._spec = JOBS[args["model_name"]]
         self._executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="proxy")
         self._calls: set[EngineCall] = set()
-        self._poller = CancellationPoller("poll callers", lambda: [call.poll for call in self._calls.copy()])
+        self._poller = CancellationPoller("poll callers", self._polls)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> None:
         """Accept requests and return at once; responses follow through their response senders."""
@@ -54,6 +55,11 @@ class UnaryProxy:
         """Wait for the requests in progress."""
         self._executor.shutdown()
         self._poller.close()
+        forget_calls()
+
+    def _polls(self) -> list[Callable[[], None]]:
+        calls = self._calls.copy()
+        return [partial(EngineCall.poll, calls)] if calls else []
 
     def _accept(self, request: pb_utils.InferenceRequest, sender: ResponseSender) -> None:
         read_parameters(request, self._spec)

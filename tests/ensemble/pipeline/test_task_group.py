@@ -1,6 +1,8 @@
 """Tasks of one job at the same time: none outlives it, and the first failure ends all."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -102,3 +104,26 @@ def test_a_group_that_failed_does_not_cancel_its_job(executor):
     with pytest.raises(InternalError), TaskGroup(job):
         raise InternalError("sampling failed")
     assert not job.requested
+
+
+def test_a_group_that_failed_holds_nothing_of_its_job_without_the_garbage_collector(executor):
+    class Photo:
+        """Many megabytes."""
+
+    def body(photo):
+        with TaskGroup(Cancellation()) as group:
+            group.start(executor, lambda: wait_for_cancellation(group.cancellation) or photo)
+            raise InternalError("the body failed")
+
+    photo = Photo()
+    held = weakref.ref(photo)
+    gc.disable()
+    try:
+        with pytest.raises(InternalError) as caught:
+            body(photo)
+        caught.value.__traceback__ = None
+        del caught, photo
+        executor.shutdown()
+        assert held() is None
+    finally:
+        gc.enable()

@@ -1,8 +1,10 @@
 """How often callers are polled, without a server."""
 
 import threading
+import weakref
 
 import pytest
+from serve_command import eventually
 
 from respin_ensemble.serving import cancellation_poller
 from respin_ensemble.serving.cancellation_poller import POLL_S, CancellationPoller
@@ -59,3 +61,20 @@ def test_a_poll_that_fails_hides_no_other(caplog):
     assert polled.wait(PATIENCE_S)
     poller.close()
     assert "polling a caller failed" in caplog.text
+
+
+def test_a_caller_who_has_gone_is_forgotten_with_his_photo():
+    polled = threading.Event()
+
+    class Caller:
+        def poll(self):
+            polled.set()
+
+    callers = [Caller()]
+    last = weakref.ref(callers[0])
+    poller = CancellationPoller("test", lambda: [each.poll for each in callers])
+    poller.wake()
+    assert polled.wait(PATIENCE_S)
+    callers.clear()
+    eventually(lambda: last() is None, "nothing refers to the caller")
+    poller.close()
