@@ -20,7 +20,7 @@ $(TEST)/.installed: pyproject.toml
 	@echo "setting up $(TEST): PyTorch for the CPU, then all extras; some minutes"
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(PIP) install --quiet torch==2.13.0
-	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt,bench,test]'
+	$(TEST)/bin/python $(PIP) install --quiet --editable '.[serve,export,tensorrt-rtx,bench,test]'
 	touch $@
 
 RESPIN_DEMO = $(DEMO)/bin/respin serve --grpc-port 0 --metrics-port 0 $(if $(MODELS),--models "$(MODELS)") -- \

@@ -174,6 +174,15 @@ class StartupOptions(ReportOptions):
 
 
 @dataclass(kw_only=True)
+class GpuMemoryOptions(ReportOptions):
+    """GPU memory by runtime, computed."""
+
+    figures: Annotated[Path, Option(help="File of the figures that `respin serve` reads.")] = Path(
+        "src/respin/gpu_memory.json"
+    )
+
+
+@dataclass(kw_only=True)
 class PerfOptions(ReportOptions):
     """perf_analyzer on jobs and networks."""
 

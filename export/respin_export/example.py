@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from respin.contracts.networks import CAPTION_TOKENS, PROMPT_TOKENS
+from respin.lengths import free_axes
 from respin.model_set import Sizes
 from respin.specs import Array, Axis, ModelSpec, TensorSpec
 
@@ -45,31 +46,6 @@ def example_lengths(spec: ModelSpec, sizes: Sizes, shares: tuple[float, ...] = (
         length = axis.smallest + share * (axis.usual - axis.smallest)
         lengths[axis.name] = int(length) // axis.multiple_of * axis.multiple_of
     return lengths
-
-
-def usual_lengths(spec: ModelSpec, sizes: Sizes) -> dict[str, int]:
-    """Return the usual length of each input axis that the set leaves free, within the set's limits.
-
-    Args:
-        spec: the network's contract.
-        sizes: image sizes of the set.
-    """
-    share = sizes.inpaint_side / Sizes().inpaint_side
-    return {
-        axis.name: max(axis.smallest, int(axis.usual * share) // axis.multiple_of * axis.multiple_of)
-        for axis in free_axes(spec, sizes)
-    }
-
-
-def free_axes(spec: ModelSpec, sizes: Sizes) -> list[Axis]:
-    """Return the input axes without a length in the set, each once, in the contract's order."""
-    axes = {
-        length.name: length
-        for tensor in spec.inputs
-        for length in sizes.shape(tensor.shape)
-        if isinstance(length, Axis)
-    }
-    return list(axes.values())
 
 
 def example_inputs(

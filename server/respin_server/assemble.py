@@ -15,7 +15,9 @@ from respin.limits import DEFAULT_LIMITS, EngineLimits
 from respin.model_set import MANIFEST, ModelSet, mapping_of
 from respin.pbtxt import config_path, render, serves
 from respin.profiles import Profile
+from respin.runtimes import DEFAULT_IN_PROCESS, InProcess
 from respin.specs import ModelSpec
+from respin_server.choice import Choice
 
 MARKER = ".respin-assembled.json"
 """File that marks a folder as assembled, and records from what."""
@@ -34,11 +36,13 @@ class Assembled:
         profile: name of the serving profile.
         set_name: name of the set of weights.
         notes: sentences about what the set cannot do (`ModelSet.notes`).
+        runtime: runtime and device of the networks in the engine's process, in words; empty for other profiles.
     """
 
     profile: str
     set_name: str
     notes: tuple[str, ...] = ()
+    runtime: str = ""
 
     @classmethod
     def load(cls, repository: Path) -> Assembled:
@@ -59,7 +63,13 @@ class Assembled:
 
 
 def assemble(
-    model_repository: Path, models: Path, profile: Profile, output: Path, limits: EngineLimits = DEFAULT_LIMITS
+    model_repository: Path,
+    models: Path,
+    profile: Profile,
+    output: Path,
+    limits: EngineLimits = DEFAULT_LIMITS,
+    *,
+    choice: Choice | None = None,
 ) -> Assembled:
     """Assemble a repository that Triton can load. It consists of absolute links; nothing is copied.
 
@@ -71,22 +81,28 @@ def assemble(
         profile: how the networks are served; determines which models there are.
         output: the folder to create; it may exist if it is empty or was assembled before.
         limits: limits of the engine; unless they are the defaults, the configs of the jobs are written, not linked.
+        choice: the runtime of a profile whose networks are in the engine's process, with what it loads instead of
+            `models`; None = ONNX Runtime on the CPU.
 
     Raises:
-        InvalidInput: `output` contains something else.
+        InvalidInput: `output` contains something else, or the profile takes no runtime.
         ContractMismatch: the set or the model repository lacks what the profile needs, or the set contains engine
             plans of TensorRT-RTX.
     """
     _check_replaceable(output)
-    model_set = ModelSet.load(models)
+    if choice is not None and profile.networks != "in_process":
+        raise InvalidInput(f"profile '{profile.name}' takes no --device or --runtime; use --profile local")
+    models, model_set = (models, ModelSet.load(models)) if choice is None else (choice.folder, choice.model_set)
+    in_process = DEFAULT_IN_PROCESS if choice is None else choice.in_process
     _check_flavour(model_set, profile)
-    links = _distinct(_links(model_repository.resolve(), models.resolve(), model_set, profile))
+    links = _distinct(_links(model_repository.resolve(), models.resolve(), model_set, profile, in_process))
     model_set.verify(models)
     for target in links.values():
         if not target.exists():
             raise ContractMismatch(f"'{target}' is missing; install respin again")
 
-    assembled = Assembled(profile.name, model_set.name, model_set.notes)
+    runtime = f"{in_process.runtime} on {in_process.device}" if profile.networks == "in_process" else ""
+    assembled = Assembled(profile.name, model_set.name, model_set.notes, runtime)
     if output.exists():
         shutil.rmtree(output)
     output.mkdir(parents=True)
@@ -94,8 +110,11 @@ def assemble(
     for link, target in links.items():
         (output / link).parent.mkdir(parents=True, exist_ok=True)
         (output / link).symlink_to(target)
-    if limits != DEFAULT_LIMITS:
-        _write_job_configs(output, profile, limits)
+    if (limits, in_process) != (DEFAULT_LIMITS, DEFAULT_IN_PROCESS):
+        _write_job_configs(output, profile, limits, in_process)
+    if in_process.file is None:
+        # A set that PyTorch's modules make has no files, and so no manifest to link.
+        model_set.save(output / ROTATE_OBJECT_STREAM.name / _VERSION)
     return assembled
 
 
@@ -109,15 +128,15 @@ def _distinct(links: Iterator[tuple[Path, Path]]) -> dict[Path, Path]:
     return made
 
 
-def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits) -> None:
-    """Replace the links to the jobs' configs by configs with these limits."""
+def _write_job_configs(output: Path, profile: Profile, limits: EngineLimits, in_process: InProcess) -> None:
+    """Replace the links to the jobs' configs by configs with these limits and this runtime."""
     for spec in JOBS.values():
         folder = output / spec.name
         (folder / "configs").unlink(missing_ok=True)
         config = output / config_path(spec, profile)
         config.parent.mkdir(exist_ok=True)
         config.unlink(missing_ok=True)
-        config.write_text(render(spec, profile, limits))
+        config.write_text(render(spec, profile, limits, in_process))
 
 
 def _check_flavour(model_set: ModelSet, profile: Profile) -> None:
@@ -139,18 +158,24 @@ def _check_replaceable(output: Path) -> None:
         raise InvalidInput(f"'{output}' contains files that `respin assemble` did not create; choose another folder")
 
 
-def _links(repository: Path, models: Path, model_set: ModelSet, profile: Profile) -> Iterator[tuple[Path, Path]]:
+def _links(
+    repository: Path, models: Path, model_set: ModelSet, profile: Profile, in_process: InProcess
+) -> Iterator[tuple[Path, Path]]:
     """Yield every link: its path within the output, and its target."""
     for spec in JOBS.values():
         yield from _model_links(repository, spec, profile, has_code=True)
     engine = Path(ROTATE_OBJECT_STREAM.name) / _VERSION
+    if in_process.file is None:
+        yield engine / "weights", models
+        return
     yield engine / MANIFEST, models / MANIFEST
+    file = in_process.file if profile.networks == "in_process" else profile.network_file
     for spec in NETWORKS.values():
         folder = engine / "networks" / spec.name
         if serves(profile, spec):
             yield from _model_links(repository, spec, profile, has_code=profile.network_backend == "python")
             folder = Path(spec.name) / _VERSION
-        yield from _weight_links(folder, models, spec, model_set, profile)
+        yield from _weight_links(folder / file, models, spec, model_set, profile)
 
 
 def _model_links(repository: Path, spec: ModelSpec, profile: Profile, *, has_code: bool) -> Iterator[tuple[Path, Path]]:
@@ -168,16 +193,15 @@ def _model_links(repository: Path, spec: ModelSpec, profile: Profile, *, has_cod
 
 
 def _weight_links(
-    folder: Path, models: Path, spec: ModelSpec, model_set: ModelSet, profile: Profile
+    link: Path, models: Path, spec: ModelSpec, model_set: ModelSet, profile: Profile
 ) -> Iterator[tuple[Path, Path]]:
     file, *beside = model_set.files(models, spec)
-    wanted = Path(profile.network_file).suffix
-    if file.suffix != wanted:
+    if file.suffix != link.suffix:
         raise ContractMismatch(
-            f"set '{model_set.name}' holds {file.name} files, profile '{profile.name}' serves {wanted} files; "
+            f"set '{model_set.name}' holds {file.name} files, profile '{profile.name}' serves {link.suffix} files; "
             "choose the profile that the set was made for"
         )
-    yield folder / profile.network_file, file
+    yield link, file
     # The graph refers to the external weights by their own names.
     for path in beside:
-        yield folder / path.name, path
+        yield link.with_name(path.name), path

@@ -19,11 +19,20 @@ from rich.console import Console
 from respin.bundled import bundled
 from respin.errors import InternalError, InvalidInput
 from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
-from respin.profiles import DEFAULT_PROFILE, PROFILES
+from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
+from respin.runtimes import RUNTIMES
 from respin_server.assemble import Assembled
 from respin_server.assemble import assemble as assemble_repository
+from respin_server.choice import AUTO, Choice, Installed, Wanted, choose
 from respin_server.leftovers import owned_prefix
-from respin_server.options import LOOPBACK, ServerOptions, check_embeddable, profile_by_name
+from respin_server.options import (
+    IN_PROCESS_START_S,
+    LOOPBACK,
+    START_S,
+    ServerOptions,
+    check_embeddable,
+    profile_by_name,
+)
 from respin_server.restarts import DEFAULT_RESTARTS
 from respin_server.wheel import SERVE_EXTRA_MISSING
 
@@ -43,6 +52,37 @@ Limit = Annotated[
         + ".",
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[cpu|cuda]",
+        help="Where the engine's process runs the networks (profile local). Default: cuda where there is an NVIDIA GPU "
+        "and --runtime is given, else cpu.",
+    ),
+]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option(
+        metavar=f"[{'|'.join((*RUNTIMES, AUTO))}]",
+        help="What runs the networks (profile local). "
+        + "; ".join(f"{each.name}: {each.summary}" for each in RUNTIMES.values())
+        + f"; {AUTO}: the fastest that the machine and the set have. Default: {AUTO} with --device, else onnxruntime.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the checkpoints (respin weights fetch) for --runtime torch. Default: the mini set's."),
+]
+GpuMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--gpu-memory-mib",
+        metavar="N",
+        min=1,
+        help="GPU memory that the engine's process may take, MiB; what does not fit is refused before it is loaded. "
+        "Default: no limit.",
+    ),
+]
 Port = typer.Option(help="0 picks a free one.")
 
 
@@ -54,6 +94,10 @@ def serve(
     *,
     models: Models = None,
     profile: ProfileName = None,
+    device: Device = None,
+    runtime: RuntimeName = None,
+    weights: Weights = None,
+    gpu_memory_mib: GpuMemory = None,
     repository: Annotated[
         Path | None, typer.Option(help="A repository made by `respin assemble`, instead of --models.")
     ] = None,
@@ -98,11 +142,14 @@ def serve(
 
         respin serve --models models/full --profile local --limit max_jobs=128 --limit cache_mib=0
 
+        respin serve --device cuda --runtime torch --weights weights
+
         respin serve --host 0.0.0.0 --tls-certificate server.pem --tls-key server.key
 
         respin serve -- respin rotate --image laptop.jpg --class-name laptop --azimuth 80
     """
-    with _repository(repository, models, profile, limit) as (folder, assembled):
+    wanted = Wanted(device, runtime, weights, gpu_memory_mib)
+    with _repository(repository, models, profile, limit, wanted) as (folder, assembled):
         options = ServerOptions(
             repository=folder,
             profile=assembled.profile,
@@ -114,11 +161,14 @@ def serve(
             admin_key=None if admin_key_file is None else _key_in(admin_key_file),
             log_file=log_file,
             verbose=verbose,
+            start_timeout_s=IN_PROCESS_START_S if assembled.runtime else START_S,
             tls_certificate=tls_certificate,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
         )
         facts = {"profile": assembled.profile, "set": assembled.set_name}
+        if assembled.runtime:
+            facts["runtime"] = assembled.runtime
         if assembled.notes:
             facts["note"] = "; ".join(assembled.notes)
         _run(options, facts, command or [], restarts)
@@ -128,7 +178,13 @@ def assemble(
     output: Annotated[Path, typer.Argument(help="Folder to create; one made by this command before is replaced.")],
     *,
     models: Models = None,
-    profile: Annotated[str, typer.Option(help=_PROFILES_HELP)] = DEFAULT_PROFILE,
+    profile: Annotated[
+        str | None, typer.Option(help=f"{_PROFILES_HELP}. Default: cpu, or local with a runtime.")
+    ] = None,
+    device: Device = None,
+    runtime: RuntimeName = None,
+    weights: Weights = None,
+    gpu_memory_mib: GpuMemory = None,
     limit: Limit = None,
 ) -> None:
     """Assemble a model repository for Triton from links to a set's files; nothing is copied.
@@ -144,35 +200,54 @@ def assemble(
 
         tritonserver --model-repository served --model-config-name tensorrt
     """
-    chosen = profile_by_name(profile)
-    limits = EngineLimits.from_texts(limit or [])
-    made = assemble_repository(bundled("model_repository"), _set_folder(models), chosen, output, limits)
+    made = _assemble(output, models, profile, limit, Wanted(device, runtime, weights, gpu_memory_mib))
     typer.echo(f"{output}: set {made.set_name}, for --model-config-name {made.profile}")
 
 
 @contextlib.contextmanager
 def _repository(
-    given: Path | None, models: Path | None, profile: str | None, limit: list[str] | None
+    given: Path | None, models: Path | None, profile: str | None, limit: list[str] | None, wanted: Wanted
 ) -> Iterator[tuple[Path, Assembled]]:
     """Return the repository to serve: the given one, or one assembled for this run."""
     if given is not None:
         assembled = Assembled.load(given)
-        if models is not None or profile not in (None, assembled.profile) or limit:
+        if models is not None or profile not in (None, assembled.profile) or limit or not wanted.is_default:
             raise InvalidInput(
-                f"'{given}' is assembled already, for profile {assembled.profile}; "
-                "leave out --models, --profile and --limit, or assemble another"
+                f"'{given}' is assembled already, for profile {assembled.profile}; leave out --models, --profile, "
+                "--device, --runtime, --weights, --gpu-memory-mib and --limit, or assemble another"
             )
         yield given, assembled
         return
-    chosen = profile_by_name(profile or DEFAULT_PROFILE)
-    check_embeddable(chosen)
+    check_embeddable(_profile(profile, wanted))
     with tempfile.TemporaryDirectory(prefix=owned_prefix()) as folder:
         repository = Path(folder) / "models"
-        limits = EngineLimits.from_texts(limit or [])
-        yield (
-            repository,
-            assemble_repository(bundled("model_repository"), _set_folder(models), chosen, repository, limits),
+        yield repository, _assemble(repository, models, profile, limit, wanted)
+
+
+def _assemble(
+    output: Path, models: Path | None, profile: str | None, limit: list[str] | None, wanted: Wanted
+) -> Assembled:
+    """Assemble a repository, by the runtime that was asked for; say which before anything is loaded."""
+    chosen = _profile(profile, wanted)
+    limits = EngineLimits.from_texts(limit or [])
+    choice: Choice | None = None
+    if not wanted.is_default:
+        if models is not None and wanted.weights is not None:
+            raise InvalidInput("--models names a set and --weights checkpoints in its place; give one of them")
+        choice = choose(wanted, _set_folder(models), Installed.here(), limits.unet_batch)
+        typer.echo(f"runtime: {choice.sentence}")
+    return assemble_repository(bundled("model_repository"), _set_folder(models), chosen, output, limits, choice=choice)
+
+
+def _profile(name: str | None, wanted: Wanted) -> Profile:
+    """Return the profile: `local` where a runtime is asked for, unless another one is named."""
+    chosen = profile_by_name(name or (DEFAULT_PROFILE if wanted.is_default else "local"))
+    if not wanted.is_default and chosen.networks != "in_process":
+        raise InvalidInput(
+            f"--device, --runtime, --weights and --gpu-memory-mib are for networks in the engine's process and profile "
+            f"'{chosen.name}' has them elsewhere; use --profile local, or leave --profile out"
         )
+    return chosen
 
 
 def _set_folder(models: Path | None) -> Path:

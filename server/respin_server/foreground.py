@@ -90,10 +90,10 @@ class Foreground:
         self._print("stopped")
         return failure
 
-    def _progress(self, loaded: int, models: int) -> None:
+    def _progress(self, loaded: int, models: int, network: str) -> None:
         if self._stop_asked:
             raise _StoppedEarly
-        self._status.update(f"loading models: {loaded} of {models}")
+        self._status.update(f"loading models: {loaded} of {models}" + (f"; {network}" if network else ""))
 
     def _supervise(self, triton: EmbeddedTriton) -> str | None:
         """Keep the server running until asked to stop, or until it fails; return why it failed."""

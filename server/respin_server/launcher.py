@@ -22,14 +22,15 @@ from respin_server.leftovers import check_free, owned_prefix, restrict, sweep, s
 from respin_server.options import LOOPBACK, ServerOptions
 from respin_server.ports import Endpoint, pick_endpoints
 from respin_server.processes import Guard, end_group, launch
-from respin_server.server_log import errors_in, last_lines, loaded_models
+from respin_server.server_log import errors_in, last_lines, loaded_models, loading_now
 from respin_server.stubs import Instance, living_instances, stopped_instances
 from respin_server.wheel import TritonWheel
 
 __all__ = ["EmbeddedTriton", "Progress", "ServerOptions"]
 
-Progress = Callable[[int, int], None]
-"""Called repeatedly while the server starts with the number of models loaded and the total number."""
+Progress = Callable[[int, int, str], None]
+"""Called repeatedly while the server starts with the number of models loaded, the total number, and what the engine
+loads at the moment in words."""
 
 _DRAIN = "drain"
 """Name of the file that asks the engine to finish its jobs."""
@@ -205,7 +206,8 @@ class EmbeddedTriton:
 
     def _is_ready(self) -> bool:
         if self._progress is not None:
-            self._progress(len(loaded_models(self._log())), len(self.models))
+            log = self._log()
+            self._progress(len(loaded_models(log)), len(self.models), loading_now(log))
         try:
             return all(self.model_is_ready(model) for model in self.models)
         except Busy:

@@ -11,6 +11,10 @@ from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
 
 LOOPBACK = "127.0.0.1"
 
+START_S, IN_PROCESS_START_S = 120.0, 1800.0
+"""Timeouts for loading all models, seconds; with networks in the engine's process, which are loaded one after another
+and called before the server is ready."""
+
 
 @dataclass(frozen=True)
 class ServerOptions:
@@ -46,7 +50,7 @@ class ServerOptions:
     http_port: int | None = None
     metrics_port: int = 8002
     exit_timeout_s: int = 30
-    start_timeout_s: float = 120.0
+    start_timeout_s: float = START_S
     admin_key: str | None = field(default=None, repr=False)
     log_file: Path | None = None
     verbose: bool = False

@@ -1,19 +1,27 @@
-"""Extract errors and loaded models from a tritonserver log."""
+"""Extract errors, loaded models and what is being loaded from a tritonserver log."""
 
 from __future__ import annotations
 
 import re
 
+from respin.runtimes import LOADING
+
 _NOISE = ("CudaDriverHelper has not been initialized",)
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"""^E\d.*\] "failed to load '([^']+)' version \d+: (.*)"$""", re.MULTILINE)
 _ERROR = re.compile(r'^(?:E\d.*?\] "?|error: )(.*?)"?$', re.MULTILINE)
+_LOADING = re.compile(rf'\] "?{LOADING}(.*?)"?$', re.MULTILINE)
 _MAX_LINES = 5
 
 
 def loaded_models(log: str) -> set[str]:
     """Return the models that the server has loaded so far."""
     return set(_LOADED.findall(log))
+
+
+def loading_now(log: str) -> str:
+    """Return what the engine said last of loading its networks, e.g. "warming up edsr (8 of 10)"; empty = nothing."""
+    return next(reversed(_LOADING.findall(log)), "")
 
 
 def errors_in(log: str) -> list[str]:

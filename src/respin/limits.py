@@ -29,6 +29,7 @@ class EngineLimits:
     job_memory_mib: int = _limit(4096, "MiB that these jobs may take at their peak, beyond which one more is refused")
     started_samples: int = _limit(32, "pictures on their way at one UNet; more would make each come later")
     waiting_samples: int = _limit(512, "pictures that wait to be started at one UNet")
+    unet_batch: int = _limit(8, "samples of the largest call of a UNet; fewer take less memory, and are done sooner")
     cache_mib: int = _limit(256, "MiB of masks, conditions, texts and backgrounds kept for later requests; 0 = none", 0)
 
     def __post_init__(self) -> None:

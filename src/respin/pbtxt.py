@@ -13,18 +13,25 @@ from pathlib import Path
 from respin.contracts import JOBS, MODELS, NETWORKS
 from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
 from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
+from respin.runtimes import DEFAULT_IN_PROCESS, InProcess
 from respin.specs import ModelSpec, TensorSpec
 
 HEADER = "# Rendered from respin.contracts by `python -m respin.pbtxt`; edit the contracts instead.\n"
 
 
-def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIMITS) -> str:
+def render(
+    spec: ModelSpec,
+    profile: Profile,
+    limits: EngineLimits = DEFAULT_LIMITS,
+    in_process: InProcess = DEFAULT_IN_PROCESS,
+) -> str:
     """Return the text of one model's config file under one profile.
 
     Args:
         spec: the model's contract.
         profile: one that serves the model (`serves`).
         limits: limits of the engine.
+        in_process: how the engine runs the networks, if the profile has them in its process.
 
     Returns:
         protobuf text of `inference.ModelConfig`.
@@ -50,15 +57,18 @@ def render(spec: ModelSpec, profile: Profile, limits: EngineLimits = DEFAULT_LIM
         else:
             parts.append(f'default_model_filename: "{profile.network_file}"')
     else:
-        parts += _job_parts(spec, profile, limits)
+        parts += _job_parts(spec, profile, limits, in_process)
     return "\n".join(parts) + "\n"
 
 
-def _job_parts(spec: ModelSpec, profile: Profile, limits: EngineLimits) -> Iterator[str]:
+def _job_parts(spec: ModelSpec, profile: Profile, limits: EngineLimits, in_process: InProcess) -> Iterator[str]:
     if not spec.decoupled:
         return
     yield "model_transaction_policy { decoupled: true }"
     yield _parameter("networks", profile.networks)
+    if profile.networks == "in_process":
+        for name, value in in_process.parameters().items():
+            yield _parameter(name, value)
     for name, meaning in LIMITS.items():
         yield f"# {meaning}"
         yield _parameter(name, str(getattr(limits, name)))

@@ -15,7 +15,7 @@ from respin_benchmarks.in_process.machine import Ceilings, Machine
 from respin_benchmarks.in_process.network_runs import make_trials
 from respin_benchmarks.in_process.report import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
-from respin_benchmarks.in_process.weights import MiniSet
+from respin_export.mini.trained import MiniSet
 
 FEW = [
     "--cold-starts",

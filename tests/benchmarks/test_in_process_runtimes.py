@@ -11,10 +11,10 @@ from respin.model_set import ModelSet
 from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.in_process import runtimes
 from respin_benchmarks.in_process.runtimes import OutOfTime, RuntimeLoader, has_tensorrt
-from respin_benchmarks.in_process.weights import MiniSet
 from respin_ensemble.networks.torch_networks import COMPILED
 from respin_export.inference_modules import InferenceModules
 from respin_export.isolated import TaskDone
+from respin_export.mini.trained import MiniSet
 from respin_export.published import PublishedWeights
 
 

@@ -129,7 +129,7 @@ def test_assembling_again_leaves_nothing_stale(make_set, lay_out):
     (served / "edsr" / "1" / "__pycache__").mkdir()
     lay_out(make_set("other"), "local")
     assert {path.name for path in served.iterdir() if path.is_dir()} == set(JOBS)
-    assert Assembled.load(served) == Assembled("local", "other")
+    assert Assembled.load(served) == Assembled("local", "other", runtime="onnxruntime on cpu")
 
 
 def test_an_assembled_repository_remembers_what_its_set_cannot_do(lay_out, make_set):

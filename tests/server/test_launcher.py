@@ -128,14 +128,14 @@ def test_progress_may_break_off_the_start(tmp_path, add_model, embedded):
     add_model(tmp_path, "slow", "import time; time.sleep(600)")
     seen = []
 
-    def refuse(loaded, models):
-        seen.append((loaded, models))
+    def refuse(loaded, models, network):
+        seen.append((loaded, models, network))
         raise KeyboardInterrupt
 
     server = embedded(tmp_path, refuse)
     with pytest.raises(KeyboardInterrupt):
         server.start()
-    assert seen == [(0, 1)]
+    assert seen == [(0, 1, "")]
     assert not server.is_running()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from respin.lengths import usual_lengths
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
-from respin_export.example import example_inputs, usual_lengths
+from respin_export.example import example_inputs
 from respin_export.half_parity import inputs_without_amplification
 
 BATCHES = {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 4), "clip_text": (2,)}

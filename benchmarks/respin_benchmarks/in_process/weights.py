@@ -13,8 +13,7 @@ from torch import nn
 from respin.errors import InternalError
 from respin.model_set import Sizes
 from respin_export.isolated import TaskFailed, run_isolated
-from respin_export.mini.sizes import SIZES
-from respin_export.mini.trained import KEPT, load_or_build
+from respin_export.mini.trained import MiniSet
 from respin_export.published import PublishedWeights
 from respin_export.weights.catalogue import CATALOGUE, choose
 from respin_export.weights.layouts import LayoutSize
@@ -41,16 +40,6 @@ class Weights(Protocol):
     def load(self, network: str) -> nn.Module:
         """Load a network in float32."""
         ...
-
-
-class MiniSet:
-    """The weights of `models/mini`."""
-
-    sizes = SIZES
-
-    def load(self, network: str) -> nn.Module:
-        """Load a network."""
-        return load_or_build(network, KEPT)[0]
 
 
 def load_weights(kind: str, folder: Path, *, jobs: int = 1) -> Weights:

@@ -14,11 +14,12 @@ from PIL import Image
 
 from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
+from respin.lengths import usual_lengths
 from respin.model_set import Sizes
 from respin.request import RotationRequest
 from respin.specs import Array, DType
 from respin_benchmarks.startup import CUP
-from respin_export.example import example_inputs, usual_lengths
+from respin_export.example import example_inputs
 
 QUALITY = 90
 """Of the photo's JPEG file, small enough to be kept beside the code."""

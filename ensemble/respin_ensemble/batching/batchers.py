@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
@@ -16,6 +17,16 @@ from respin_ensemble.sampling.trajectory import Latents, Sample
 UNETS = (ZERO123_UNET, INPAINT_UNET)
 
 
+def with_largest_batch(unet: ModelSpec, most: int | None) -> ModelSpec:
+    """Return a contract whose calls have at most so many samples.
+
+    Args:
+        unet: the contract.
+        most: number of samples; None, or more than the contract allows = as many as that.
+    """
+    return unet if most is None else replace(unet, served_batch=min(most, unet.max_batch_size))
+
+
 class StepBatchers:
     """One step batcher per UNet; a context manager that stops their threads.
 
@@ -23,10 +34,21 @@ class StepBatchers:
         networks: the networks of the set.
         capacity: limits of each batcher; None = the default.
         meter: receives the measurements of every call.
+        most: samples of the largest call; None = as many as the contract allows.
     """
 
-    def __init__(self, networks: Networks, *, capacity: Capacity | None = None, meter: Meter | None = None) -> None:
-        self._by_unet = {unet.name: StepBatcher(networks, unet, capacity=capacity, meter=meter) for unet in UNETS}
+    def __init__(
+        self,
+        networks: Networks,
+        *,
+        capacity: Capacity | None = None,
+        meter: Meter | None = None,
+        most: int | None = None,
+    ) -> None:
+        self._by_unet = {
+            unet.name: StepBatcher(networks, with_largest_batch(unet, most), capacity=capacity, meter=meter)
+            for unet in UNETS
+        }
 
     def __getitem__(self, unet: ModelSpec) -> StepBatcher:
         """Return the batcher of one UNet."""

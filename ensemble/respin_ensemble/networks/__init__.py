@@ -1,19 +1,25 @@
 """The seam between the stages and the networks: `networks(contract, **arrays) -> arrays`.
 
-There are two implementations: `networks.onnx` runs ONNX Runtime sessions in this process, `networks.triton` calls
-models of the same Triton server by BLS. Stages do not know which one they use.
+`networks.triton` calls models of the same Triton server by BLS; `networks.onnx`, `networks.torch_networks` and
+`networks.tensorrt` run the networks in this process, and `networks.in_process` loads the one that was chosen. Stages do
+not know which one they use.
 """
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
+from respin.errors import Busy
 from respin.model_set import Sizes
 from respin.specs import Array, ModelSpec
+from respin_ensemble.networks.memory_errors import is_out_of_memory, release_frames
+
+_log = logging.getLogger(__name__)
 
 NetworkCall = Callable[[Mapping[str, Array]], dict[str, Array]]
 """Runs one network on a batch and returns its outputs, by the names of its contract."""
@@ -39,6 +45,7 @@ class Networks(Protocol):
 
         Raises:
             ContractMismatch: the arrays do not match the contract.
+            Busy: there is too little memory for the call now.
             InternalError: the network failed.
         """
         ...
@@ -56,13 +63,31 @@ class BatchedNetworks(ABC):
         spec.check_inputs(arrays)
         count = len(arrays[spec.inputs[0].name])
         most = spec.max_batch_size
-        batches = [
-            self._run(spec, {name: array[start : start + most] for name, array in arrays.items()})
-            for start in range(0, count, most)
-        ]
+        try:
+            batches = [
+                self._run(spec, {name: array[start : start + most] for name, array in arrays.items()})
+                for start in range(0, count, most)
+            ]
+        except Exception as error:  # runtimes have no common class for errors
+            if not is_out_of_memory(error):
+                raise
+            self._fail_for_memory(spec, min(count, most), error)
         if len(batches) == 1:
             return batches[0]
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+    def _fail_for_memory(self, spec: ModelSpec, samples: int, error: Exception) -> NoReturn:
+        _log.warning("%s ran out of memory at a batch of %d: %s", spec.name, samples, error)
+        release_frames(error)
+        self.release_memory()
+        raise Busy(
+            f"{spec.name} ran out of memory with {samples} samples in a call; send the request again when fewer jobs "
+            "run, with fewer views, or with a smaller photo"
+        ) from None
+
+    def release_memory(self) -> None:
+        """Give back what is kept for calls to come; called after a call has run out of memory."""
+        return
 
     @abstractmethod
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:

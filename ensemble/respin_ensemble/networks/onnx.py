@@ -16,6 +16,7 @@ from respin.model_set import ModelSet, Sizes
 from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks, NetworkCall
+from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.onnx_cuda import CudaSession
 
 LARGE_BYTES = 4 * 2**20
@@ -97,15 +98,27 @@ class OnnxNetworks(BatchedNetworks):
         self._calls = calls
 
     @classmethod
-    def from_files(cls, files: Mapping[str, Path], sizes: Sizes, *, device: str = "cpu") -> OnnxNetworks:
+    def from_files(
+        cls, files: Mapping[str, Path], sizes: Sizes, *, device: str = "cpu", report: Report | None = None
+    ) -> OnnxNetworks:
         """Load each network from its file.
+
+        Args:
+            files: path of each network's model.onnx, by name.
+            sizes: image sizes of the set.
+            device: "cpu" or "cuda".
+            report: receives the name of each network before it is loaded.
 
         Raises:
             InvalidInput: the device is not available.
         """
-        if device == "cuda":
-            return cls({name: CudaSession(path, NETWORKS[name]) for name, path in files.items()}, sizes)
-        return cls({name: CpuSession(path, NETWORKS[name]) for name, path in files.items()}, sizes)
+        open_session = CudaSession if device == "cuda" else CpuSession
+        calls: dict[str, NetworkCall] = {}
+        for name, path in files.items():
+            if report is not None:
+                report(f"loading {name} ({len(calls) + 1} of {len(files)})")
+            calls[name] = open_session(path, NETWORKS[name])
+        return cls(calls, sizes)
 
     @classmethod
     def from_set(cls, folder: Path, *, device: str = "cpu") -> OnnxNetworks:
@@ -125,3 +138,9 @@ class OnnxNetworks(BatchedNetworks):
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         return self._calls[spec.name](arrays)
+
+
+def load_in_process(source: Source, report: Report) -> OnnxNetworks:
+    """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
+    sizes, device = source.model_set.sizes, source.choice.device
+    return OnnxNetworks.from_files(source.files(), sizes, device=device, report=report)

@@ -137,7 +137,7 @@ def require_cuda() -> None:
     if PROVIDER not in onnxruntime.get_available_providers():
         raise InvalidInput(
             "device 'cuda' is asked for and this ONNX Runtime was built without CUDA; "
-            "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+            "pip uninstall onnxruntime, then pip install 'respin[serve-gpu]'"
         )
 
 

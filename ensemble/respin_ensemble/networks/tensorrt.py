@@ -17,7 +17,8 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InternalError, InvalidInput
 from respin.model_set import ModelSet
 from respin.specs import ModelSpec
-from respin_ensemble.networks.torch_networks import ModuleNetworks, require_device
+from respin_ensemble.networks.in_process import Report, Source
+from respin_ensemble.networks.torch_networks import ModuleNetworks, limit_gpu_memory, require_device
 
 
 class TensorRtNetworks(ModuleNetworks):
@@ -42,10 +43,41 @@ class TensorRtNetworks(ModuleNetworks):
         if device != "cuda":
             raise InvalidInput(f"device is '{device}' and TensorRT runs only on an NVIDIA GPU; use --device cuda")
         manifest = ModelSet.load(folder)
+        # Before the files are looked for: a set of graphs has none of engine plans.
+        flavour_of(manifest)
+        return cls.from_files({name: manifest.file(folder, NETWORKS[name]) for name in names}, manifest)
+
+    @classmethod
+    def from_files(
+        cls, files: Mapping[str, Path], manifest: ModelSet, report: Report | None = None
+    ) -> TensorRtNetworks:
+        """Load engine plans from their files.
+
+        Args:
+            files: path of each network's engine plan, by name.
+            manifest: of their set, which records the flavour of TensorRT.
+            report: receives the name of each network before it is loaded.
+
+        Raises:
+            ContractMismatch: it is not a set of engine plans.
+            InvalidInput: there is no GPU, or that TensorRT is not installed.
+            InternalError: TensorRT cannot load an engine plan here.
+        """
         trt = load_tensorrt(flavour_of(manifest))
-        require_device(device)
-        modules = {name: EnginePlan(trt, manifest.file(folder, NETWORKS[name]), NETWORKS[name]) for name in names}
-        return cls(modules, manifest.sizes, device=device, execution="graphs")
+        require_device("cuda")
+        modules: dict[str, nn.Module] = {}
+        for name, path in files.items():
+            if report is not None:
+                report(f"loading {name} ({len(modules) + 1} of {len(files)})")
+            modules[name] = EnginePlan(trt, path, NETWORKS[name])
+        return cls(modules, manifest.sizes, device="cuda", execution="graphs")
+
+
+def load_in_process(source: Source, report: Report) -> TensorRtNetworks:
+    """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
+    require_device("cuda")
+    limit_gpu_memory(source.choice.gpu_memory_mib)
+    return TensorRtNetworks.from_files(source.files(), source.model_set, report)
 
 
 def flavour_of(manifest: ModelSet) -> str:

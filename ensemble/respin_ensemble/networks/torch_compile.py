@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
+from respin.lengths import Lengths, lengths_in_jobs
 from respin.model_set import Sizes
 from respin.specs import Array
 from respin_ensemble.networks.torch_networks import COMPILED, ModuleLoader, call_of, module_on_device
-
-Lengths = dict[str, int]
 
 ExampleInputs = Callable[[str, int, Lengths], Mapping[str, Array]]
 """Makes inputs of a network, by name, for a batch and for lengths of free axes; missing ones are the usual."""
@@ -49,17 +48,6 @@ class _Inputs:
 
     def __call__(self) -> Mapping[str, Array]:
         return self.make(self.name, self.batch, self.lengths)
-
-
-def lengths_in_jobs(name: str, sizes: Sizes) -> list[Lengths]:
-    """Return the lengths of a network's free axes in a job with a square photo; {} are the usual ones."""
-    view = sizes.view_side
-    others: dict[str, Lengths] = {
-        "grounding_dino": {"height": sizes.detection_short_side, "width": sizes.detection_short_side},
-        "vae_encoder": {"height": view, "width": view},
-        "vae_decoder": {"latent_height": view // 8, "latent_width": view // 8},
-    }
-    return [{}, others[name]] if name in others else [{}]
 
 
 def compile_tasks(load_module: ModuleLoader, sizes: Sizes, example_inputs: ExampleInputs) -> dict[str, CompileTask]:

@@ -5,18 +5,22 @@ PyTorch is imported only here, in the modules that this one imports, and in `net
 
 from __future__ import annotations
 
+import importlib
+import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from respin.contracts import NETWORKS
-from respin.errors import InvalidInput
+from respin.errors import ContractMismatch, InternalError, InvalidInput, RespinError
 from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Lane
 
 ModuleLoader = Callable[[str], nn.Module]
@@ -61,8 +65,18 @@ class ModuleNetworks(BatchedNetworks):
         }
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
-        with torch.inference_mode():
-            return self.calls[spec.name](arrays)
+        try:
+            with torch.inference_mode():
+                return self.calls[spec.name](arrays)
+        except RespinError:
+            raise
+        except Exception as error:  # PyTorch's errors have no common base class
+            raise InternalError(f"{spec.name} failed: {error}") from error
+
+    def release_memory(self) -> None:
+        """Return what PyTorch keeps for later calls to the GPU; graphs that were captured stay."""
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 class TorchNetworks(ModuleNetworks):
@@ -111,6 +125,66 @@ class TorchNetworks(ModuleNetworks):
         require_device(device)
         modules = {name: module_on_device(name, load_module, device) for name in names}
         return cls(modules, sizes, device=device, execution=execution)
+
+
+def load_in_process(source: Source, report: Report) -> TorchNetworks:
+    """Load the networks of the engine: see `respin_ensemble.networks.in_process`.
+
+    Raises:
+        ContractMismatch: a network does not compute in the manifest's precision.
+    """
+    choice, precision = source.choice, source.model_set.precision
+    require_device(choice.device)
+    if choice.device == "cuda":
+        limit_gpu_memory(choice.gpu_memory_mib)
+        torch.backends.cudnn.benchmark = True
+    else:
+        # Of the two UNets of a job each gets half of the cores.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    maker: Any = importlib.import_module(choice.modules)
+    load_module: ModuleLoader = maker.module_loader(source.weights, choice.device, precision)
+    order = list(NETWORKS)
+
+    def load_checked(name: str) -> nn.Module:
+        report(f"loading {name} ({order.index(name) + 1} of {len(order)})")
+        module = load_module(name)
+        check_precision(name, module, precision)
+        return module
+
+    execution: Execution = "graphs" if choice.device == "cuda" else "eager"
+    return TorchNetworks.load(load_checked, source.model_set.sizes, device=choice.device, execution=execution)
+
+
+def check_precision(name: str, module: nn.Module, precision: str) -> None:
+    """Check that a network computes in the precision of its set's manifest, by the type of most of its weights.
+
+    Args:
+        name: of the network.
+        module: the network.
+        precision: "fp16" or "fp32".
+
+    Raises:
+        ContractMismatch: it does not.
+    """
+    sizes: Counter[torch.dtype] = Counter()
+    for parameter in module.parameters():
+        sizes[parameter.dtype] += parameter.numel()
+    wanted = torch.float16 if precision == "fp16" else torch.float32
+    if sizes and (most := sizes.most_common(1)[0][0]) != wanted:
+        raise ContractMismatch(
+            f"{name} has weights of {most} and the set's manifest says {precision}; assemble the repository again"
+        )
+
+
+def limit_gpu_memory(mib: int) -> None:
+    """Limit what PyTorch allocates on the GPU.
+
+    Args:
+        mib: limit in MiB; 0 = none.
+    """
+    if mib:
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, mib * 2**20 / total))
 
 
 def require_device(device: str) -> None:

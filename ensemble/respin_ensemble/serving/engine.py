@@ -14,17 +14,19 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
-from respin.contracts import NETWORKS, ROTATE_OBJECT_STREAM
+from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.contracts.networks import ZERO123_UNET
 from respin.errors import Busy, InternalError
 from respin.limits import EngineLimits
-from respin.model_set import ModelSet, Sizes
+from respin.model_set import ModelSet
 from respin.request import PRIORITIES, RotationRequest
+from respin.runtimes import LOADING, InProcess
 from respin.specs import Array
 from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.batching.step_batcher import Capacity
 from respin_ensemble.imaging.codec import count_pixels
 from respin_ensemble.networks import Networks
+from respin_ensemble.networks.in_process import Source, load_networks
 from respin_ensemble.pipeline.context import Caches, JobContext
 from respin_ensemble.pipeline.events import JobEvent
 from respin_ensemble.pipeline.rotate_object import find_cached, rotate_object
@@ -72,10 +74,10 @@ class Engine:
         limits = EngineLimits.from_parameters(parameters)
         model_set = ModelSet.load(version)
         costs = CostModel()
-        networks = TimedNetworks(_networks(parameters["networks"], version, model_set.sizes), costs)
+        networks = TimedNetworks(_networks(parameters, version, model_set, limits), costs)
         self._meter = TritonMeter()
         capacity = Capacity(limits.started_samples, limits.waiting_samples)
-        self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter)
+        self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter, most=limits.unet_batch)
         self._admission = Admission(limits, costs, self._batchers[ZERO123_UNET], self._meter)
         self._workers = ThreadPoolExecutor(limits.workers, thread_name_prefix="job")
         # Each running job has one background: with as many threads as workers, none waits for another job's.
@@ -230,13 +232,11 @@ class Engine:
         return RUNNING if jobs else UNKNOWN
 
 
-def _networks(kind: str, version: Path, sizes: Sizes) -> Networks:
-    """Return the networks of the profile: models of this server, or sessions in this process."""
-    if kind == "triton":
+def _networks(parameters: Mapping[str, str], version: Path, model_set: ModelSet, limits: EngineLimits) -> Networks:
+    """Return the networks of the profile: models of this server, or loaded into this process by a runtime."""
+    if parameters["networks"] == "triton":
         from respin_ensemble.networks.triton import TritonNetworks  # noqa: PLC0415
 
-        return TritonNetworks(sizes)
-    from respin_ensemble.networks.onnx import OnnxNetworks  # noqa: PLC0415
-
-    files = {name: version / "networks" / name / "model.onnx" for name in NETWORKS}
-    return OnnxNetworks.from_files(files, sizes)
+        return TritonNetworks(model_set.sizes)
+    source = Source(version, model_set, InProcess.from_parameters(parameters), limits.unet_batch)
+    return load_networks(source, lambda step: pb_utils.Logger.log_info(f"{LOADING}{step}"))

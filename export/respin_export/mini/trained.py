@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from respin.model_set import Sizes
 from respin_export.mini.networks import SEED, build, build_seeded
+from respin_export.mini.sizes import SIZES
 from respin_export.training.loop import CURVE, WEIGHTS
 from respin_export.training.recipes import TRAINED
 
 KEPT = Path(__file__).resolve().parents[3] / "models" / "mini-weights"
 """Runs of the committed set: weights in float16, and curves. Only a checkout has them."""
+
+
+@dataclass(frozen=True)
+class MiniSet:
+    """The weights of the mini set as modules.
+
+    Args:
+        runs: folder of the runs of `respin train`.
+    """
+
+    runs: Path = KEPT
+
+    sizes: ClassVar[Sizes] = SIZES
+    """Image sizes of the set."""
+
+    def load(self, network: str) -> nn.Module:
+        """Load a network in float32, by name."""
+        return load_or_build(network, self.runs)[0]
 
 
 def load_or_build(name: str, runs: Path) -> tuple[nn.Module, dict[str, Any]]:

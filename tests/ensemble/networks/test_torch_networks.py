@@ -10,29 +10,23 @@ from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.contracts.networks import EDSR, VAE_DECODER
 from respin.errors import ContractMismatch, InvalidInput
+from respin.lengths import lengths_in_jobs
 from respin.model_set import MANIFEST, ModelSet, Sizes
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.networks.tensorrt import TensorRtNetworks
 from respin_ensemble.networks.torch_calls import CompiledCall
-from respin_ensemble.networks.torch_compile import compile_tasks, lengths_in_jobs
+from respin_ensemble.networks.torch_compile import compile_tasks
 from respin_ensemble.networks.torch_networks import COMPILED, TorchNetworks
 from respin_export.inference_modules import InferenceModules
-from respin_export.mini.trained import KEPT, load_or_build
+from respin_export.mini.trained import MiniSet
 
 MINI = bundled("models/mini")
 NO_GPU = "PyTorch sees no NVIDIA GPU here; use --device cpu"
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
 
-class MiniWeights:
-    """The weights of the mini set; a loader that is pickled."""
-
-    def load(self, network):
-        return load_or_build(network, KEPT)[0]
-
-
 def mini_modules():
-    return InferenceModules(MiniWeights(), device="cpu", half=False)
+    return InferenceModules(MiniSet(), device="cpu", half=False)
 
 
 @pytest.mark.parametrize("execution", ["eager", "graphs"])

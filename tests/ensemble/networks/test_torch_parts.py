@@ -13,10 +13,10 @@ from transformers.models.grounding_dino.modeling_grounding_dino import MultiScal
 from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET
 from respin_benchmarks.in_process.network_runs import usual_inputs
-from respin_benchmarks.in_process.weights import MiniSet
 from respin_ensemble.networks.torch_calls import as_list
 from respin_ensemble.networks.torch_parts import REGIONS, SamplingByRows, chunk_feed_forward, compile_module
 from respin_export.half_parity import deviations_fp16
+from respin_export.mini.trained import MiniSet
 from respin_export.networks.sam import SamEncoder, move_positions_into_keys, sam_model
 from respin_export.parity import outputs_by_name
 from respin_export.small import build

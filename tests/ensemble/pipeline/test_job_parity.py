@@ -11,13 +11,13 @@ from PIL import Image
 from respin.bundled import bundled
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.in_process.weights import MiniSet
 from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.pipeline.context import JobContext
 from respin_ensemble.pipeline.rotate_object import rotate_object
 from respin_ensemble.pipeline.scene import segment_view
 from respin_ensemble.stages.novel_view import CameraProjection
+from respin_export.mini.trained import MiniSet
 
 STEPS = 12
 

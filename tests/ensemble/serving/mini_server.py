@@ -12,7 +12,9 @@ from respin.bundled import bundled
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
 from respin_server.assemble import assemble
+from respin_server.choice import Installed, Wanted, choose
 from respin_server.launcher import EmbeddedTriton, ServerOptions
+from respin_server.options import IN_PROCESS_START_S
 
 PROBE_CONFIG = """
 name: "probe"
@@ -31,10 +33,19 @@ def add_probe(repository: Path) -> None:
     shutil.copy(Path(__file__).with_name("probe_model.py"), folder / "model.py")
 
 
-def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: int = 10, **limits: int):
+def serve(
+    profile: str,
+    folder: Path,
+    *,
+    probed: bool = False,
+    exit_timeout_s: int = 10,
+    runtime: str | None = None,
+    **limits: int,
+):
     repository = folder / "repository"
-    chosen = EngineLimits(**limits)
-    assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[profile], repository, chosen)
+    chosen, mini = EngineLimits(**limits), bundled("models/mini")
+    choice = None if runtime is None else choose(Wanted("cpu", runtime), mini, Installed.here())
+    assemble(bundled("model_repository"), mini, PROFILES[profile], repository, chosen, choice=choice)
     if probed:
         add_probe(repository)
     options = ServerOptions(
@@ -43,6 +54,7 @@ def serve(profile: str, folder: Path, *, probed: bool = False, exit_timeout_s: i
         grpc_port=0,
         metrics_port=0,
         exit_timeout_s=exit_timeout_s,
+        start_timeout_s=IN_PROCESS_START_S,
     )
     return EmbeddedTriton(options)
 

@@ -1,4 +1,4 @@
-"""The networks seam: the same tests over BLS and over ONNX Runtime in process."""
+"""The networks seam: the same tests over BLS and over every runtime in process that runs here."""
 
 import io
 
@@ -16,12 +16,14 @@ from respin.model_set import ModelSet
 from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.onnx import OnnxNetworks
+from respin_ensemble.networks.torch_networks import TorchNetworks
 from respin_ensemble.sampling import Guidance, SamplingParams, start
 from respin_ensemble.stages.inpainting import InpaintParams, fill, text_contexts
 from respin_ensemble.stages.novel_view import CameraProjection, encode_condition, turn
 from respin_ensemble.stages.segmentation import object_mask
 from respin_ensemble.stages.super_resolution import enlarge
 from respin_export.example import example_inputs, example_lengths
+from respin_export.served_modules import module_loader
 
 pytestmark = pytest.mark.triton
 
@@ -51,11 +53,16 @@ def in_process():
     return OnnxNetworks.from_set(MINI)
 
 
-@pytest.fixture(params=["in process", "by BLS"])
+@pytest.fixture(scope="session")
+def modules():
+    return TorchNetworks.from_set(MINI, module_loader(MINI, "cpu", "fp32"), device="cpu", execution="eager")
+
+
+@pytest.fixture(params=["onnxruntime", "torch", "by BLS"])
 def networks(request, in_process):
-    if request.param == "in process":
-        return in_process
-    return ProbedNetworks(request.getfixturevalue("cpu_triton_client"))
+    if request.param == "by BLS":
+        return ProbedNetworks(request.getfixturevalue("cpu_triton_client"))
+    return in_process if request.param == "onnxruntime" else request.getfixturevalue("modules")
 
 
 def inputs_for(spec, networks, batch=1):

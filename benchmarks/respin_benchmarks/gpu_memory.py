@@ -1,0 +1,249 @@
+"""The GPU memory of the ten networks by runtime, computed without a GPU, for `respin serve --gpu-memory-mib`.
+
+Each network runs on tensors that have shapes and no values (PyTorch's meta device). The greatest sum of those that
+exist at the same time is its scratch memory; attention counts as its result, as fused kernels compute it. TensorRT's
+figures are its builder's, from the rows of `make parity-full`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import typer
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from respin.contracts import NETWORKS
+from respin.gpu_memory import CONTEXT_MIB, MIB, UNETS, GpuNeed, gpu_need
+from respin.model_set import ModelSet, NetworkFile, Sizes
+from respin.report.markdown import table
+from respin.runtimes import RUNTIMES
+from respin_benchmarks.options import GpuMemoryOptions
+from respin_benchmarks.runner import PageReport, run_benchmark
+from respin_ensemble.networks.in_process import blank_inputs
+from respin_ensemble.networks.torch_calls import as_list
+from respin_ensemble.networks.torch_parts import chunk_feed_forward
+from respin_export.checkpoints import load_network
+from respin_export.inference_modules import halved
+from respin_export.mini.trained import MiniSet
+from respin_export.networks.folding import fold
+from respin_export.networks.sam import move_positions_into_keys
+from respin_export.weights import layouts
+
+Size = Literal["full", "mini"]
+
+FILE, PARITY = Path("src/respin/gpu_memory.json"), "parity_full.csv"
+
+AIM_MIB = 9216
+
+
+class FusedAttention(TorchFunctionMode):
+    """Takes attention for its result: fused kernels hold no scores, which the meta device's version does."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator, or return the result's shape for attention."""
+        given = kwargs or {}
+        if func is not functional.scaled_dot_product_attention:
+            return func(*args, **given)
+        query = args[0] if args else given["query"]
+        value = args[2] if len(args) > 2 else given["value"]
+        return torch.empty((*query.shape[:-1], value.shape[-1]), dtype=query.dtype, device=query.device)
+
+
+class LiveMemory(TorchDispatchMode):
+    """Adds up the memory of the tensors that exist; `peak` is the most at any time, bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator and note the memory of its results."""
+        results = func(*args, **(kwargs or {}))
+        for each in tree_iter(results):
+            if isinstance(each, Tensor):
+                self._note(each.untyped_storage())
+        return results
+
+    def _note(self, storage: Any) -> None:
+        key = storage._cdata
+        if key in self._sizes:
+            return
+        self._sizes[key] = storage.nbytes()
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self.live -= self._sizes.pop(key)
+
+
+def scratch_bytes(module: nn.Module, name: str, sizes: Sizes, batch: int) -> int:
+    """Return the most memory that a call's intermediate values and results take at the same time, bytes.
+
+    Args:
+        module: the network, on the meta device.
+        name: its name.
+        sizes: image sizes of its set; free axes have their usual lengths.
+        batch: number of samples.
+    """
+    arrays = blank_inputs(NETWORKS[name], sizes, batch, {})
+    inputs = {key: torch.from_numpy(array).to("meta") for key, array in arrays.items()}
+    memory = LiveMemory()
+    with torch.inference_mode(), torch.device("meta"), FusedAttention(), memory:
+        as_list(module(**inputs))
+    return memory.peak
+
+
+def modules_without_values(size: Size) -> Iterator[tuple[str, nn.Module, Sizes]]:
+    """Yield each network as a GPU runs it, on the meta device: name, module, sizes; the mini set's stay in float32."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder)
+        if size == "full":
+            _write_hollow_checkpoints(weights)
+        for name in NETWORKS:
+            loaded = load_network(name, weights) if size == "full" else MiniSet().load(name).eval()
+            module = fold(loaded.requires_grad_(False).to("meta"))
+            if name == "sam_encoder":
+                move_positions_into_keys(module)
+            if size == "full":
+                module = halved(name, module).to("meta")
+            if name == "inpaint_unet":
+                chunk_feed_forward(module)
+            yield name, module, Sizes() if size == "full" else MiniSet.sizes
+
+
+def _write_hollow_checkpoints(weights: Path) -> None:
+    """Write the published files with all of their keys and shapes, and a single value that is stored once."""
+    with torch.device("meta"):
+        text = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, intermediate_size=3072))
+    texts = {f"text_model.{name}": tensor for name, tensor in text.state_dict().items()}
+    files: dict[str, Any] = {
+        "grounding_dino/groundingdino_swint_ogc.pth": {"model": _hollow(layouts.grounding_dino("full"))},
+        "sam/sam_vit_l_0b3195.pth": _hollow(layouts.sam("full")),
+        "zero123/zero123-xl.ckpt": {"state_dict": _hollow(layouts.zero123("full"))},
+        "edsr/edsr_x4-4f62e9ef.pt": _hollow(layouts.edsr("full", "full")),
+        "inpaint/sd-v1-5-inpainting.ckpt": {"state_dict": _hollow(layouts.inpaint_ckpt("full", texts))},
+    }
+    for path, state in files.items():
+        (weights / path).parent.mkdir()
+        torch.save(state, weights / path)
+
+
+def _hollow(layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for name, tensor in layout.items()}
+
+
+def compute(size: Size, builder: Mapping[str, float]) -> dict[str, Any]:
+    """Return the figures of one size, as `respin.gpu_memory` reads them.
+
+    Args:
+        size: of the networks.
+        builder: TensorRT's scratch memory by network, MiB, at the largest batch; where one is missing, PyTorch's is
+            taken.
+    """
+    weights: dict[str, float] = {}
+    scratch: dict[str, dict[str, tuple[float, float]]] = {"torch": {}, "tensorrt": {}}
+    view_side = 0
+    for name, module, sizes in modules_without_values(size):
+        view_side = sizes.view_side
+        held = {id(tensor): tensor.nbytes for tensor in (*module.parameters(), *module.buffers())}
+        weights[name] = round(sum(held.values()) / MIB, 1)
+        largest = NETWORKS[name].max_batch_size if name in UNETS else 1
+        usual = 2 if name == "clip_text" else 1
+        first, last = (scratch_bytes(module, name, sizes, batch) / MIB for batch in (usual, max(usual, largest)))
+        scratch["torch"][name] = _pair(first, last, largest)
+        engine = builder.get(name)
+        scratch["tensorrt"][name] = _pair(engine / largest, engine, largest) if engine else scratch["torch"][name]
+        typer.echo(f"{size} {name}: weights {weights[name]} MiB, scratch {scratch['torch'][name]} MiB")
+    return {"view_side": view_side, "weights_mib": weights, "scratch_mib": scratch}
+
+
+def _pair(first: float, last: float, largest: int) -> tuple[float, float]:
+    """Return the scratch of one sample and of each further one, from that of one and of the largest batch."""
+    return round(first, 1), round((last - first) / (largest - 1), 1) if largest > 1 else 0.0
+
+
+def builders_scratch(results: Path) -> dict[str, float]:
+    """Return what TensorRT's builder said of each engine at full size, MiB, from the rows of `make parity-full`."""
+    with (results / PARITY).open() as file:
+        return {row["network"]: float(row["scratch_mib"]) for row in csv.DictReader(file) if row["step"] == "engine"}
+
+
+def page_of(results: Path) -> str:
+    """Return the section: the published set's need by runtime and batch, and by network."""
+    figures = json.loads(FILE.read_text())["full"]
+    engines = {name: round(mib * MIB) for name, mib in _engine_files(results).items()}
+    sets = {
+        "onnxruntime": _set_of({name: round(mib * MIB) for name, mib in figures["weights_mib"].items()}),
+        "tensorrt": _set_of(engines),
+        "torch": _set_of({}),
+    }
+    needs = {
+        (runtime, batch): gpu_need(runtime, sets[runtime], batch) for runtime in RUNTIMES for batch in (8, 4, 2, 1)
+    }
+    rows = [_row(runtime, batch, need) for (runtime, batch), need in needs.items()]
+    titles = ["runtime", "samples a call", "weights", "scratch", "context", "in all", "under 9 GB"]
+    scratch = figures["scratch_mib"]
+    networks = [
+        [
+            f"`{name}`",
+            *(f"{each[name]:.0f}" for each in (figures["weights_mib"], scratch["torch"], scratch["tensorrt"])),
+        ]
+        for name in NETWORKS
+    ]
+    lines = [
+        "Computed by `respin bench gpu-memory`, not measured: MiB, the published set in float16, at its usual sizes.",
+        "",
+        *table(titles, rows),
+        "",
+        "By network; scratch of a call with one sample, and what each further sample of a UNet adds:",
+        "",
+        *table(["network", "weights", "scratch, PyTorch", "scratch, TensorRT's builder"], networks),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _words(pair: tuple[float, float]) -> str:
+    first, more = pair
+    return f"{first:.0f}" + (f" + {more:.0f}" if more else "")
+
+
+def _row(runtime: str, batch: int, need: GpuNeed) -> list[str]:
+    numbers = (batch, need.weights_mib, need.scratch_mib, CONTEXT_MIB, need.total_mib)
+    return [f"`{runtime}`", *map(str, numbers), "yes" if need.total_mib <= AIM_MIB else "no"]
+
+
+def _engine_files(results: Path) -> dict[str, float]:
+    with (results / PARITY).open() as file:
+        return {row["network"]: float(row["file_mib"]) for row in csv.DictReader(file) if row["step"] == "engine"}
+
+
+def _set_of(sizes_bytes: Mapping[str, int]) -> ModelSet:
+    files = {name: (NetworkFile(f"{name}/model.onnx", "0" * 64, each),) for name, each in sizes_bytes.items()}
+    return ModelSet("full", "fp16", Sizes(), files)
+
+
+def run(options: GpuMemoryOptions) -> None:
+    """Compute the figures, and write the section."""
+
+    def compute_all() -> None:
+        figures = {"full": compute("full", builders_scratch(options.results)), "mini": compute("mini", {})}
+        options.figures.write_text(json.dumps(figures, indent=1) + "\n")
+
+    run_benchmark(GPU_MEMORY, compute_all, options)
+
+
+GPU_MEMORY = PageReport("gpu memory", page_of)

@@ -1,0 +1,144 @@
+"""Load the networks into the engine's process by the runtime that was chosen, and warm them up."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from respin.contracts import NETWORKS
+from respin.contracts.networks import CLIP_TEXT, INPAINT_UNET, ZERO123_UNET
+from respin.errors import ContractMismatch, InternalError
+from respin.lengths import Lengths, lengths_in_jobs, usual_lengths
+from respin.model_set import ModelSet, Sizes
+from respin.runtimes import InProcess
+from respin.specs import Array, Axis, ModelSpec
+from respin_ensemble.networks import BatchedNetworks
+
+LOADERS = {
+    "onnxruntime": "respin_ensemble.networks.onnx",
+    "tensorrt": "respin_ensemble.networks.tensorrt",
+    "torch": "respin_ensemble.networks.torch_networks",
+}
+"""Module of each runtime, imported when it is chosen: the others, and PyTorch, stay out of the process.
+
+Each has `load_in_process(source, report)`."""
+
+GRAPH_CALLS = 3
+"""Warm-up calls of a shape on a GPU: the first selects kernels, the second is captured, the third replays."""
+
+Report = Callable[[str], None]
+"""Receives what is being done, in a few words."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the networks are loaded from.
+
+    Args:
+        folder: folder of the engine's version; it has `networks/<name>/<file>`, or `weights` for modules.
+        model_set: manifest of the set.
+        choice: the runtime and its device.
+        unet_batch: samples of the largest call of a UNet.
+    """
+
+    folder: Path
+    model_set: ModelSet
+    choice: InProcess
+    unet_batch: int = 8
+
+    def files(self) -> dict[str, Path]:
+        """Return the file of each network, by name."""
+        return {name: self.folder / "networks" / name / str(self.choice.file) for name in NETWORKS}
+
+    @property
+    def weights(self) -> Path:
+        """Folder of the checkpoints that modules are made of."""
+        return self.folder / "weights"
+
+
+def load_networks(source: Source, report: Report) -> BatchedNetworks:
+    """Load the ten networks, and call each once in every shape that is worth it.
+
+    Args:
+        source: what to load.
+        report: receives each step before it begins.
+
+    Raises:
+        InvalidInput: the runtime or its device is not available.
+        ContractMismatch: a network fails, or does not answer as the contract and the set's manifest say.
+        Busy: there is too little memory.
+    """
+    loader: Any = importlib.import_module(LOADERS[source.choice.runtime])
+    networks: BatchedNetworks = loader.load_in_process(source, report)
+    warm_up(networks, report, source.unet_batch if source.choice.device == "cuda" else None)
+    return networks
+
+
+def warm_up(networks: BatchedNetworks, report: Report, gpu_batch: int | None) -> None:
+    """Call every network on blank inputs: on a CPU once, on a GPU until every shape of usual jobs is captured.
+
+    Args:
+        networks: the networks.
+        report: receives the name of each network before its first call.
+        gpu_batch: samples of the largest call of a UNet on a GPU; None = they run on a CPU.
+
+    Raises:
+        ContractMismatch: a network fails, or an output does not have the contract's type, or the shape that the set's
+            sizes make it.
+        Busy: there is too little memory.
+    """
+    for place, spec in enumerate(NETWORKS.values(), 1):
+        report(f"warming up {spec.name} ({place} of {len(NETWORKS)})")
+        for batch, lengths in _calls(spec, networks.sizes, gpu_batch):
+            arrays = blank_inputs(spec, networks.sizes, batch, lengths)
+            for _ in range(GRAPH_CALLS if gpu_batch else 1):
+                _check_call(networks, spec, arrays)
+
+
+def _calls(spec: ModelSpec, sizes: Sizes, gpu_batch: int | None) -> Iterator[tuple[int, Lengths]]:
+    """Yield batch and lengths of each warm-up call; the largest batch first, so that smaller ones fit in its memory."""
+    if gpu_batch is None:
+        yield 1, {}
+    elif spec in (ZERO123_UNET, INPAINT_UNET):
+        yield from ((batch, {}) for batch in range(min(gpu_batch, spec.max_batch_size), 0, -1))
+    else:
+        # The texts of a job are two: prompt and negative prompt.
+        yield from ((2 if spec is CLIP_TEXT else 1, lengths) for lengths in lengths_in_jobs(spec.name, sizes))
+
+
+def blank_inputs(spec: ModelSpec, sizes: Sizes, batch: int, lengths: Lengths) -> dict[str, Array]:
+    """Return inputs of zeros, and of true where a network takes booleans.
+
+    Args:
+        spec: contract of the network.
+        sizes: image sizes of the set.
+        batch: number of samples.
+        lengths: lengths of free axes by name; missing ones are the usual ones.
+    """
+    chosen = usual_lengths(spec, sizes) | lengths
+    arrays = {}
+    for tensor in spec.inputs:
+        shape = (chosen[each.name] if isinstance(each, Axis) else each for each in sizes.shape(tensor.shape))
+        dtype = tensor.dtype.numpy
+        arrays[tensor.name] = np.full((batch, *shape), dtype == np.bool_, dtype)
+    return arrays
+
+
+def _check_call(networks: BatchedNetworks, spec: ModelSpec, arrays: dict[str, Array]) -> None:
+    batch = len(arrays[spec.inputs[0].name])
+    try:
+        outputs = networks(spec, **arrays)
+        for tensor in spec.outputs:
+            array = outputs[tensor.name]
+            replace(tensor, shape=networks.sizes.shape(tensor.shape)).check(array, batched=True, owner=spec.name)
+            if len(array) != batch:
+                raise ContractMismatch(f"'{tensor.name}' has {len(array)} samples of {batch}")
+    except (ContractMismatch, InternalError) as error:
+        raise ContractMismatch(
+            f"{spec.name} does not answer with the sizes of the set's manifest ({error}); export the set again"
+        ) from error
