@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 SMOOTHING = 0.1
 """Weight of the newest call in the running mean: a call ten calls ago has a third of the weight."""
@@ -18,6 +18,14 @@ class LatencyForecast(NamedTuple):
 
     best_s: float
     now_s: float
+
+
+class LatencyForecaster(Protocol):
+    """Forecasts when samples would be done; `StepBatcher` is one."""
+
+    def forecast(self, *, steps: int, samples: int) -> LatencyForecast:
+        """Forecast when a request of so many samples, each of so many steps, would be done if it arrived now."""
+        ...
 
 
 class LatencyModel:

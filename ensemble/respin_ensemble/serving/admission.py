@@ -7,34 +7,29 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from respin.errors import Busy, InvalidInput
 from respin.limits import EngineLimits
 from respin.request import RotationRequest
-from respin_ensemble.batching.latency import LatencyForecast
+from respin_ensemble.batching.latency import LatencyForecaster
 from respin_ensemble.metrics import Meter
 from respin_ensemble.pipeline.events import JobEvent
-from respin_ensemble.serving.forecast import MEMORY_S, Costs, JobProgress, Phase, SpeedModel, Unit, Work, finish_times
+from respin_ensemble.serving.forecast import Costs, JobProgress, Phase, Unit, Work
 from respin_ensemble.serving.job_size import JobSize
+from respin_ensemble.serving.speed import MEMORY_S, SpeedModel, finish_times
 
 SAFETY = 2.0
 """A job is admitted if it would meet its deadline even if it took so many times as long as forecast: later jobs share
 the engine with it, and other programs the machine."""
+
+COLD_SAFETY = 8.0
+"""The same in an engine's first second, when only single calls were measured, not what all together make of them."""
 
 MIN_RETRY_S = 0.1
 """Smallest hint, seconds."""
 
 UNKNOWN_S = 1.0
 """Hint until the speed of the engine was measured, seconds: by then it is."""
-
-
-class LatencyForecaster(Protocol):
-    """Forecasts when samples would be done; `StepBatcher` is one."""
-
-    def forecast(self, *, steps: int, samples: int) -> LatencyForecast:
-        """Forecast when a request of so many samples, each of so many steps, would be done if it arrived now."""
-        ...
 
 
 @dataclass(eq=False)
@@ -46,12 +41,14 @@ class Reservation:
         progress: its work, and what is left of it.
         since_s: time of admission on the monotonic clock, seconds.
         forecast_s: its forecast duration, seconds.
+        seen_s: `share_s` of the speed model when its progress was last seen, seconds.
     """
 
     size: JobSize
     progress: JobProgress
     since_s: float
     forecast_s: float
+    seen_s: float
 
 
 @dataclass(frozen=True)
@@ -130,9 +127,8 @@ class Admission:
                 raise rejected.error from None
             now_s = self._clock()
             deadline_at_s = None if candidate.deadline_s is None else now_s + candidate.deadline_s
-            reservation = Reservation(
-                candidate.size, JobProgress(work, candidate.request.views, deadline_at_s), now_s, forecast_s
-            )
+            progress = JobProgress(work, candidate.request.views, deadline_at_s)
+            reservation = Reservation(candidate.size, progress, now_s, forecast_s, self._speed.share_s)
             self._jobs.append(reservation)
         return reservation
 
@@ -141,13 +137,19 @@ class Admission:
         done = reservation.progress.observe(event)
         with self._lock:
             self._record(done)
+            reservation.seen_s = self._speed.share_s
 
-    def stop(self, reservation: Reservation) -> None:
-        """Free the slot of a job that was cancelled; its memory stays counted until `release`."""
+    def stop(self, reservation: Reservation, *, late: bool) -> None:
+        """Free the slot of a job that was cancelled; its memory stays counted until `release`.
+
+        Args:
+            reservation: as returned by `admit`.
+            late: whether it missed its deadline, which shows how slow the engine is.
+        """
         with self._lock:
             self._record({})
             if reservation in self._jobs:
-                self._jobs.remove(reservation)
+                self._remove(reservation, seen=late)
                 self._stopping.append(reservation)
 
     def release(self, reservation: Reservation, *, answered: bool) -> None:
@@ -159,13 +161,24 @@ class Admission:
         """
         with self._lock:
             self._record({})
-            for jobs in (self._jobs, self._stopping):
-                if reservation in jobs:
-                    jobs.remove(reservation)
+            if reservation in self._jobs:
+                self._remove(reservation, seen=answered)
+            elif reservation in self._stopping:
+                self._stopping.remove(reservation)
         if answered:
             took_s = self._clock() - reservation.since_s
             self._meter.observe("respin_job_seconds", took_s)
             self._meter.observe("respin_job_forecast_ratio", took_s / reservation.forecast_s)
+
+    def _remove(self, reservation: Reservation, *, seen: bool) -> None:
+        """Remove a job; if what it did last was not seen, the time that it took for it does not count."""
+        workers = self._limits.workers
+        if self._jobs.index(reservation) < workers:
+            if not seen:
+                self._speed.forget(reservation.seen_s)
+            if len(self._jobs) > workers:
+                self._jobs[workers].seen_s = self._speed.share_s  # it runs from now on
+        self._jobs.remove(reservation)
 
     def _record(self, done: Mapping[Unit, float]) -> None:
         now_s = self._clock()
@@ -232,14 +245,15 @@ class Admission:
             if deadline_s is not None and forecast_s > deadline_s and seen:
                 raise _Rejected("deadline", self._too_slow(forecast_s, deadline_s))
             return forecast_s
-        if deadline_s is not None and forecast_s * SAFETY > deadline_s:
+        safety = COLD_SAFETY if work.is_known(self._costs) and not self._speed.measured else SAFETY
+        if deadline_s is not None and forecast_s * safety > deadline_s:
             raise _Rejected("deadline", self._too_late(forecast_s, deadline_s))
         without_s = finish_times(left_s, self._limits.workers, self._speed)
         now_s = self._clock()
         late = 0
         for each, before_s, after_s in zip(self._jobs, without_s, others_s, strict=True):
             if (until_s := each.progress.deadline_at_s) is not None:
-                late += before_s < after_s and until_s - now_s < after_s * SAFETY
+                late += before_s < after_s and until_s - now_s < after_s * safety
         if late:
             raise _Rejected(
                 "deadline",

@@ -163,7 +163,7 @@ class Engine:
 
     def _stop(self, job: Job, reservation: Reservation, future: Future[None]) -> None:
         """Answer a cancelled job and free its slot at once; its thread returns after the network call in progress."""
-        self._admission.stop(reservation)
+        self._admission.stop(reservation, late=job.cancelled_by == "deadline")
         if future.cancel():
             self._end(job, reservation, job.fail_cancelled())
         else:

@@ -1,17 +1,9 @@
-"""When the admitted jobs will be done: their work, and how fast the engine gets through it.
-
-Work is counted in calls of networks, each with the time of its fastest. How much of it the engine completes per
-second depends on the machine, on the batches and on everything else that runs there, so it is measured, by the number
-of jobs that run at the same time.
-"""
+"""What the admitted jobs have left to do: work is counted in calls of networks, each with the time of its fastest."""
 
 from __future__ import annotations
 
-import heapq
-import math
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -53,17 +45,8 @@ INITIAL_S = 0.5
 """Assumed duration of a sample of a network until the first was measured, seconds. Too long on most machines: while
 nothing is known, a refusal costs less than a deadline."""
 
-MEMORY_S = 10.0
-"""How far back the measured speed looks, seconds."""
-
-MIN_SPEED = 1e-3
-"""Least work per second that is assumed: jobs that wait for each other make no progress for a moment."""
-
 MIN_LEFT = 0.01
 """Least share of a job's work that is left before it has ended."""
-
-MIN_MEASURED_S = 1.0
-"""Time for which a number of jobs must have run before their speed counts, seconds."""
 
 
 class Costs(Protocol):
@@ -172,48 +155,6 @@ class TimedNetworks:
         return outputs
 
 
-class SpeedModel:
-    """Measures how much work is completed per second, by the number of jobs that run. Not thread-safe.
-
-    Completed work is kept in units, so that a better knowledge of their costs applies to the past, too.
-
-    Args:
-        costs: what the units take.
-    """
-
-    def __init__(self, costs: Costs) -> None:
-        self._costs = costs
-        self._time_s: dict[int, float] = {}
-        self._units: dict[int, dict[Unit, float]] = {}
-
-    @property
-    def measured(self) -> bool:
-        """Whether any speed was measured yet."""
-        return any(time_s >= MIN_MEASURED_S for time_s in self._time_s.values())
-
-    def record(self, running: int, elapsed_s: float, units: Mapping[Unit, float]) -> None:
-        """Record what so many running jobs completed in some time; what is long ago is forgotten."""
-        kept = math.exp(-elapsed_s / MEMORY_S)
-        self._time_s[running] = self._time_s.get(running, 0.0) * kept + elapsed_s
-        done = self._units.setdefault(running, {})
-        for unit in done:
-            done[unit] *= kept
-        for unit, amount in units.items():
-            done[unit] = done.get(unit, 0.0) + amount
-
-    def speed(self, running: int) -> float:
-        """Return the work per second of so many running jobs; if unmeasured, that of the nearest measured number below.
-
-        More jobs are at least as fast as fewer: their samples share calls.
-        """
-        measured = [count for count, time_s in self._time_s.items() if time_s >= MIN_MEASURED_S]
-        if not measured:
-            return 1.0
-        nearest = min(measured, key=lambda count: (count > running, abs(count - running)))
-        done_s = sum(amount * self._costs[unit] for unit, amount in self._units[nearest].items())
-        return max(MIN_SPEED, done_s / self._time_s[nearest])
-
-
 class JobProgress:
     """How much of one admitted job is done. Thread-safe.
 
@@ -267,29 +208,3 @@ class JobProgress:
         self._done[phase] = max(before, min(1.0, share))
         more = self._done[phase] - before
         return {unit: more * amount for unit, amount in self._work.units.get(phase, {}).items()} if more else {}
-
-
-def finish_times(left_s: Sequence[float], workers: int, speed: SpeedModel) -> list[float]:
-    """Return when each job will be done, in seconds from now.
-
-    As many jobs as there are workers run at the same time and share the engine equally; the others follow in order.
-
-    Args:
-        left_s: work that is left of each job, in the order of their arrival.
-        workers: limit on the jobs that run at the same time.
-        speed: how fast so many jobs are.
-    """
-    waiting = deque(enumerate(left_s))
-    running: list[tuple[float, int]] = []
-    finish = [0.0] * len(left_s)
-    # The work that each running job has received so far; a job ends when it has received its own.
-    now_s = received_s = 0.0
-    while waiting or running:
-        while waiting and len(running) < workers:
-            index, work_s = waiting.popleft()
-            heapq.heappush(running, (received_s + work_s, index))
-        until_s, index = heapq.heappop(running)
-        now_s += (until_s - received_s) * (len(running) + 1) / speed.speed(len(running) + 1)
-        received_s = until_s
-        finish[index] = now_s
-    return finish

@@ -1,5 +1,7 @@
 """Admission control, without a server."""
 
+import contextlib
+
 import pytest
 
 from respin.contracts import NETWORKS
@@ -123,7 +125,7 @@ def test_whoever_was_refused_takes_no_room(admission_with):
 def test_a_cancelled_job_frees_its_slot_at_once_and_its_memory_when_its_thread_returns(admission_with):
     admission = admission_with(max_jobs=1)
     cancelled = admission.admit(candidate(memory_mib=7))
-    admission.stop(cancelled)
+    admission.stop(cancelled, late=False)
     assert admission.load == (0, 7 * MIB)
     admission.admit(candidate())
     admission.release(cancelled, answered=False)
@@ -144,6 +146,53 @@ def test_a_job_that_is_alone_is_tried_unless_one_has_just_shown_that_it_would_be
         admission.admit(candidate(deadline_s=4.0))
     clock.now_s += 10
     admission.admit(candidate(deadline_s=4.0))
+
+
+def test_until_the_speed_is_measured_jobs_are_admitted_together_only_with_much_time(admission_with, clock):
+    admission = admission_with()
+    first = admission.admit(candidate(deadline_s=20.0))
+    with pytest.raises(Busy, match=r"with 1 jobs in progress this one would take about 10 s\. Retry in"):
+        admission.admit(candidate(deadline_s=79.0))
+    with pytest.raises(Busy, match="with this job, 1 of 1 jobs would miss their deadlines"):
+        admission.admit(candidate())
+    clock.now_s += 2
+    admission.observe(first, JobEvent("novel_view", step=20, steps=50))
+    admission.admit(candidate(deadline_s=20.0))
+
+
+def test_a_slow_engine_makes_none_of_its_first_jobs_late(admission_with, clock):
+    """Simulated: other programs leave it a third of what its single calls have shown."""
+    admission, running, late = admission_with(workers=4), [], 0
+    for _ in range(400):
+        clock.now_s += 0.1
+        with contextlib.suppress(Busy):
+            running.append((admission.admit(candidate(steps=20, deadline_s=20.0)), clock.now_s + 20, [0.0]))
+        for reservation, until_s, done in running[:4]:
+            done[0] += 0.33 / len(running[:4])
+            admission.observe(reservation, JobEvent("novel_view", step=int(done[0]), steps=20))
+            if done[0] >= 20:
+                admission.release(reservation, answered=True)
+                running = [each for each in running if each[0] is not reservation]
+                late += clock.now_s > until_s
+    assert late == 0
+
+
+def test_a_crowd_that_leaves_does_not_make_the_engine_seem_slow(measured, clock):
+    admission = measured()
+    for _ in range(50):
+        left = admission.admit(candidate())
+        clock.now_s += 0.2
+        admission.stop(left, late=False)
+    admission.admit(candidate(deadline_s=6.0))
+
+
+def test_jobs_that_miss_their_deadlines_show_how_slow_the_engine_is(measured, clock):
+    admission = measured()
+    slow = admission.admit(candidate(deadline_s=10.0))
+    clock.now_s += 10
+    admission.stop(slow, late=True)
+    with pytest.raises(Busy, match="at the speed of the last jobs this one would take about"):
+        admission.admit(candidate(deadline_s=6.0))
 
 
 def test_the_whole_job_counts_not_only_its_views(measured):
@@ -231,18 +280,11 @@ def test_ten_times_more_work_than_there_is_time_for_misses_no_deadline(measured,
     running, ends = [], []
     for tick in range(1000):
         clock.now_s += 0.1
+        steps = 10 + tick % 40
         for _ in range(3):
-            try:
-                running.append(
-                    (
-                        admission.admit(candidate(steps=10 + tick % 40, deadline_s=12.0)),
-                        clock.now_s + 12,
-                        [0],
-                        10 + tick % 40,
-                    )
-                )
-            except Busy:
-                continue
+            with contextlib.suppress(Busy):
+                admitted = admission.admit(candidate(steps=steps, deadline_s=12.0))
+                running.append((admitted, clock.now_s + 12, [0], steps))
         at_work = running[:4]
         for reservation, deadline_s, done, steps in at_work:
             done[0] += 1 / len(at_work)

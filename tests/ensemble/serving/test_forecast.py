@@ -12,11 +12,10 @@ from respin_ensemble.serving.forecast import (
     PIXEL,
     CostModel,
     JobProgress,
-    SpeedModel,
     TimedNetworks,
     Work,
-    finish_times,
 )
+from respin_ensemble.serving.speed import SpeedModel, finish_times
 
 COSTS = {
     **dict.fromkeys([*NETWORKS, PIXEL], 0.0),
@@ -76,6 +75,17 @@ def test_a_better_knowledge_of_the_costs_applies_to_the_past():
     speed.record(1, 1.0, {"sam_encoder": 1.0})
     costs["sam_encoder"] = 0.5
     assert speed.speed(1) == pytest.approx(0.5)
+
+
+def test_time_whose_work_was_not_seen_does_not_count():
+    speed = speeds({1: 1.0})
+    since_s = speed.share_s
+    speed.record(2, 6.0, {})
+    speed.forget(since_s)
+    assert speed.share_s - since_s == pytest.approx(3.0), "two jobs share the engine"
+    assert speed.speed(2) == pytest.approx(0.0, abs=0.01), "the other job's half counts"
+    speed.forget(0.0)
+    assert not speed.measured
 
 
 def test_progress_lowers_what_is_left_and_says_what_was_done():
