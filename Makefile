@@ -49,13 +49,15 @@ soak: $(TEST)/.installed  ## failures under load, which Triton itself does not a
 chaos: $(TEST)/.installed  ## kill, stop and crash a server in every way of docs/reliability.md, and write its table again
 	$(TEST)/bin/python tests/ensemble/serving/chaos.py --page docs/reliability.md
 
-lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs
+lint: $(TEST)/.installed  ## ruff, mypy --strict, pyright, rendered configs, hadolint and shellcheck
 	$(TEST)/bin/ruff format --check
 	$(TEST)/bin/ruff check
 	$(TEST)/bin/mypy
 	$(TEST)/bin/pyright
 	$(TEST)/bin/python -m respin.pbtxt --check
 	$(TEST)/bin/python -m respin_client.protocol_page --check
+	$(TEST)/bin/hadolint docker/Dockerfile
+	$(TEST)/bin/shellcheck docker/serve.sh
 
 parity: $(TEST)/.installed  ## measure the export against the original implementations again: docs/parity.md
 	$(TEST)/bin/respin parity

@@ -18,7 +18,7 @@ import typer
 
 from respin.errors import InvalidInput
 from respin_export.cuda_device import has_cuda
-from respin_export.setup.plan import Device, Precision, Runtime, SetupPlan
+from respin_export.setup.plan import DEFAULT_RUNTIMES, Device, Precision, Runtime, SetupPlan
 from respin_export.setup.steps import SetupTools, check_room, run_setup, steps_of
 from respin_export.setup.view import SetupView
 from respin_export.tensorrt.engine_set import EngineOptions
@@ -39,8 +39,12 @@ def setup(
         Device | None, typer.Option(help="Where the networks will run. Default: cuda if there is a GPU here.")
     ] = None,
     runtime: Annotated[
-        Runtime, typer.Option(help="What will run them. torch needs no export, tensorrt builds engines too.")
-    ] = "onnxruntime",
+        Runtime | None,
+        typer.Option(
+            help="What will run them: torch loads the checkpoints, onnxruntime needs an export, tensorrt engines too. "
+            "Default: torch for cuda, onnxruntime for cpu."
+        ),
+    ] = None,
     precision: Annotated[
         Precision | None, typer.Option(help="Number format of the ONNX files. Default: fp16 for cuda, fp32 for cpu.")
     ] = None,
@@ -59,7 +63,7 @@ def setup(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of networks to export at a time; each up to 8 GB.")] = 1,
 ) -> None:
-    """Fetch the published weights, export them, build engines where asked, and check all of it.
+    """Fetch the published weights, export them and build engines where the runtime needs it, and check all of it.
 
     The licences of the checkpoints are printed first. What is complete and of the same inputs is kept, so the same
     command goes on after an interruption. Disks are checked for room before anything is fetched. The last line, on
@@ -70,7 +74,7 @@ def setup(
 
         respin setup full
 
-        respin setup full --device cuda --runtime tensorrt
+        respin setup full --device cuda --runtime tensorrt --jobs 2
 
         respin weights synthesize --output trial; respin setup full --weights trial --models trial-models --device cpu
     """
@@ -82,9 +86,10 @@ def setup(
     hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
     origin = DownloadSource(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
     capability = device_capability()
-    plan = SetupPlan(weights, models, device or ("cuda" if capability else "cpu"), runtime, precision)
+    device = device or ("cuda" if capability else "cpu")
+    plan = SetupPlan(weights, models, device, runtime or DEFAULT_RUNTIMES[device], precision)
     engines = None
-    if runtime == "tensorrt":
+    if plan.runtime == "tensorrt":
         library = Library.installed(flavour)
         engines = EngineOptions(library, target_capabilities(library, [], capability), rebuild=True)
         plan = replace(plan, flavour=library.flavour)

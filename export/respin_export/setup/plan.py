@@ -17,6 +17,9 @@ Device = Literal["cpu", "cuda"]
 Runtime = Literal["onnxruntime", "tensorrt", "torch"]
 Precision = Literal["fp32", "fp16"]
 
+DEFAULT_RUNTIMES: dict[Device, Runtime] = {"cpu": "onnxruntime", "cuda": "torch"}
+"""What runs the networks unless told, by device: the fastest measured that needs no engines (docs/benchmarks.md)."""
+
 GRAPHS_MIB = {"fp32": 10456, "fp16": 5238}
 """Size of the ONNX files of all published networks by precision, MiB (docs/parity.md, full size)."""
 
