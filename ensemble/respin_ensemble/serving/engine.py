@@ -121,6 +121,7 @@ class Engine:
         self._backgrounds.shutdown()
         self._poller.close()
         self._batchers.close()
+        self._meter.close()
 
     def _accept(self, request: pb_utils.InferenceRequest, sender: ResponseSender) -> None:
         self._published = False
@@ -192,6 +193,7 @@ class Engine:
     def _end(self, job: Job, reservation: Reservation, status: str) -> None:
         with self._lock:
             del self._jobs[job.name]
+        job.end()
         self._memory.job_ended()
         self._admission.release(reservation, answered=status == "OK")
         self._meter.add("respin_jobs_ended_total", status)

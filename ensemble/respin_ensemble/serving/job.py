@@ -54,6 +54,7 @@ class Job:
         self.cancellation = Cancellation()
         self.cancelled_by: str | None = None
         self._when_cancelled: Callable[[], None] | None = None
+        self._ended = False
         self._lock = threading.Lock()
         self._arrived_s = time.monotonic()
         self._sender = sender
@@ -71,10 +72,16 @@ class Job:
     def call_when_cancelled(self, when_cancelled: Callable[[], None]) -> None:
         """Set the function that is called once the job is cancelled; at once if it was already."""
         with self._lock:
-            self._when_cancelled = when_cancelled
+            self._when_cancelled = None if self._ended else when_cancelled
             cancelled = self.cancelled_by is not None
         if cancelled:
             when_cancelled()
+
+    def end(self) -> None:
+        """Forget that function, which refers to the job: the cycle would keep photo, results and sender in memory."""
+        with self._lock:
+            self._ended = True
+            self._when_cancelled = None
 
     def poll(self) -> None:
         """Cancel the job if its caller has disconnected or its deadline has passed; called periodically."""

@@ -57,6 +57,11 @@ class TritonMeter:
         for series, value in observations:
             self._series_of(series).observe(value)
 
+    def close(self) -> None:
+        """Take the series back from Triton; after the process has lost its shared memory, that would crash it."""
+        self._series.clear()
+        self._families.clear()
+
     def _series_of(self, series: Series) -> Any:
         """Return the series of a label value, created at its first use."""
         if series not in self._series:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from mini_server import serve
 
-from respin.errors import Busy, InvalidInput
+from respin.errors import Busy
 from respin_client import Client
 from respin_server.stubs import living_instances
 
@@ -44,17 +44,3 @@ def test_a_proxy_at_its_limit_rejects_at_once_and_answers_those_it_took_in(tmp_p
     refusals = [answer for answer in answers if isinstance(answer, str)]
     assert 0 < len(refusals) <= CROWD - MAX_CALLS
     assert set(refusals) == {f"segment_object has {MAX_CALLS} requests in progress, its limit. Retry in 1.0 s"}
-
-
-def test_a_proxy_that_is_stopped_does_not_crash(tmp_path, turn):
-    """What its last calls left would be destroyed after the shared memory that it lies in."""
-    server, crash = serve("local", tmp_path, exit_timeout_s=5), tmp_path / "crash"
-    model = tmp_path / "repository" / "rotate_object" / "1" / "model.py"
-    told = model.read_text() + f"\nimport faulthandler\nfaulthandler.enable(open({str(crash)!r}, 'w'))\n"
-    model.unlink()
-    model.write_text(told)
-    with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
-        assert client.rotate_object(turn(azimuth=(80.0,))).image
-        with pytest.raises(InvalidInput, match="the photo"):
-            client.rotate_object(turn(box=(0.0, 0.0, 8000.0, 8000.0)))
-    assert crash.read_text() == ""
