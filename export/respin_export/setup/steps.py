@@ -95,6 +95,7 @@ def run_setup(plan: SetupPlan, tools: SetupTools, view: SetupView) -> None:
         with view.step("engines"):
             _engines(plan.graphs, plan.engines, tools.engines, tools.build, view)
     with view.step("checks"):
+        view.line(_checkpoints(plan.weights))
         for folder in (plan.graphs, plan.engines):
             if folder is not None:
                 view.line(_checked(folder))
@@ -103,8 +104,6 @@ def run_setup(plan: SetupPlan, tools: SetupTools, view: SetupView) -> None:
 def _weights(plan: SetupPlan, tools: SetupTools, view: SetupView) -> Iterable[str]:
     if not plan.is_synthesized:
         return tools.fetch(plan, view)
-    for name in dict.fromkeys(CHECKPOINT_OF.values()):
-        find_checkpoint(name, plan.weights)
     return [f"{plan.weights}: random weights of `respin weights synthesize`; nothing is fetched"]
 
 
@@ -130,6 +129,12 @@ def _engines(graphs: Path, engines: Path, options: EngineOptions, build: Build, 
     if report.failed:
         reasons = "\n  ".join(str(error) for error in report.failed.values())
         raise BuildFailed(f"not built: {', '.join(report.failed)}\n  {reasons}")
+
+
+def _checkpoints(weights: Path) -> str:
+    """Check that the checkpoint of every network is there, and return a sentence about them."""
+    found = {name: find_checkpoint(name, weights) for name in dict.fromkeys(CHECKPOINT_OF.values())}
+    return f"{weights}: checkpoints {', '.join(found)}"
 
 
 def _checked(folder: Path) -> str:
