@@ -141,10 +141,10 @@ def segment(
     with client_from_flags(flags) as client:
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
     with text_apart_from(*destinations.values()):
-        for name, path in destinations.items():
-            write(path, getattr(result, name))
         print_box(request, result)
         print_notes(result.notes)
+        for name, path in destinations.items():
+            write(path, getattr(result, name))
 
 
 def _check_segment_files(*paths: Path) -> None:

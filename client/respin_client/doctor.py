@@ -155,7 +155,7 @@ def profiles(*, serving: bool, gpus: Sequence[Gpu], container: Path = TRITON_CON
     for each in PROFILES.values():
         lacking = _lacking(each, serving=serving, gpus=gpus, container=container)
         yield Finding(
-            f"profile {each.name}", not lacking, f"needs {' and '.join(lacking)}" if lacking else each.summary
+            f"profile {each.name}", not lacking, f"needs {', and '.join(lacking)}" if lacking else each.summary
         )
 
 

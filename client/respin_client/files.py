@@ -166,7 +166,7 @@ class RotationFiles:
         if folder is not None:
             check_folder(folder)
         check_writable(output)
-        self._output, self._folder, self._format = output, folder, output_format
+        self._output, self._folder, self._suffix = output, folder, SUFFIXES[output_format]
         self._missing = set(range(views))
         self._several = views > 1
         self.made: dict[str, EncodedImage] = {}
@@ -222,8 +222,8 @@ class RotationFiles:
         if self._folder is not None:
             yield self._folder / "mask.png", event.mask
             yield self._folder / "cut_out.png", event.cut_out
-            yield self._folder / f"background.{self._format}", event.background
-            yield self._folder / f"novel_view-{view}.{self._format}", event.novel_view
+            yield self._folder / f"background{self._suffix}", event.background
+            yield self._folder / f"novel_view-{view}{self._suffix}", event.novel_view
 
 
 def encode_png(image: Image.Image) -> EncodedImage:

@@ -51,7 +51,9 @@ def follow(
         for event in events:
             bars.show(event)
             take(event)
-            print_notes([note for note in event.notes if note not in known_notes])
+            for note in event.notes:
+                if note not in known_notes:
+                    bars.print_note(f"note: {note}")
             notes += event.notes
     return tuple(notes)
 

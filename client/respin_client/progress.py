@@ -20,7 +20,8 @@ _FINISHING = ("super_resolution", "outline", "composition")
 class StageBars:
     """Progress bars: one for each stage, all full at the end of the stream.
 
-    While they are drawn, standard output is held back if it is a terminal too, and printed below them at the end.
+    While they are drawn, standard output is held back if it is a terminal too, and printed below them at the end: the
+    files that were written come last.
 
     Args:
         console: console to draw on; nothing is drawn unless it is a terminal.
@@ -42,6 +43,7 @@ class StageBars:
         self._counted: set[str] = set()
         self._finished: dict[str, int] = dict.fromkeys(_FINISHING, 0)
         self._exits = ExitStack()
+        self._held_notes: list[str] | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -59,9 +61,10 @@ class StageBars:
     def __enter__(self) -> StageBars:
         """Start drawing."""
         if self._is_drawing and sys.stdout.isatty():
-            held = StringIO()
+            held, notes = StringIO(), []
+            self._held_notes = notes
             # Run in reverse order: standard output is itself again before the text is printed.
-            self._exits.callback(lambda: print(held.getvalue(), end="", flush=True))
+            self._exits.callback(lambda: print(*notes, held.getvalue(), sep="\n", end="", flush=True))
             self._exits.enter_context(redirect_stdout(held))
         self._progress.start()
         return self
@@ -74,6 +77,13 @@ class StageBars:
         self._progress.stop()
         self._exits.close()
 
+    def print_note(self, note: str) -> None:
+        """Print a line about the job: before all that is held back, or now if nothing is."""
+        if self._held_notes is None:
+            print(note)
+        else:
+            self._held_notes.append(note)
+
     def show(self, event: RotationEvent) -> None:
         """Draw an event."""
         if event.stage == "done":
@@ -82,6 +92,8 @@ class StageBars:
             self._show_stage(event)
         elif event.stage in _FINISHING:
             self._begin(event.stage)
+            if event.stage == "composition":
+                self._fill("background")
             if event.stage != _FINISHING[0]:
                 self._finish_view(_FINISHING[_FINISHING.index(event.stage) - 1])
         else:

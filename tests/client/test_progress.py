@@ -121,15 +121,17 @@ def test_what_is_printed_meanwhile_stands_below_the_bars(monkeypatch):
         bars.show(PART[0])
         print("wrote view.png")
         bars.show(finished())
-    assert screen.getvalue().endswith("\x1b[?25hwrote view.png\n")
+        bars.print_note("note: a note")
+    assert screen.getvalue().endswith("\x1b[?25hnote: a note\nwrote view.png\n")
 
 
 def test_output_to_a_pipe_is_not_held_back(monkeypatch):
     pipe = io.StringIO()
     monkeypatch.setattr(sys, "stdout", pipe)
-    with StageBars(Console(file=io.StringIO(), force_terminal=True), request()):
+    with StageBars(Console(file=io.StringIO(), force_terminal=True), request()) as bars:
         print("wrote view.png")
-        assert pipe.getvalue() == "wrote view.png\n"
+        bars.print_note("note: a note")
+        assert pipe.getvalue() == "wrote view.png\nnote: a note\n"
 
 
 @pytest.mark.parametrize("how", [{"terminal": False}, {"quiet": True}], ids=["no terminal", "quiet"])

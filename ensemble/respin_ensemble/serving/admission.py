@@ -219,9 +219,9 @@ class Admission:
                 raise _Rejected(
                     "deadline",
                     InvalidInput(
-                        f"the deadline is in {_seconds(deadline_s)}, but {request.views} views of {request.steps} "
-                        f"steps take at least {_seconds(best_s)} on this server; allow more time, or request fewer "
-                        "steps or views"
+                        f"the deadline is in {_seconds(deadline_s)}, but {request.steps} steps for "
+                        f"{request.views} view{'s' if request.views > 1 else ''} take at least {_seconds(best_s)} on "
+                        "this server; allow more time, or request fewer steps or views"
                     ),
                 )
         work = candidate.work

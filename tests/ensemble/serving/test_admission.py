@@ -134,7 +134,7 @@ def test_a_cancelled_job_frees_its_slot_at_once_and_its_memory_when_its_thread_r
 
 def test_a_deadline_that_no_job_could_meet_is_an_invalid_request(admission_with, meter):
     admission = admission_with(best_s=5.0)
-    with pytest.raises(InvalidInput, match=r"the deadline is in 2 s, but 1 views of 50 steps take at least 5 s"):
+    with pytest.raises(InvalidInput, match=r"the deadline is in 2 s, but 50 steps for 1 view take at least 5 s"):
         admission.admit(candidate(deadline_s=2.0))
     admission.admit(candidate(deadline_s=6.0))
     assert meter.values["respin_rejections_total", "deadline"] == 1
