@@ -48,6 +48,11 @@ BENCHMARKS: dict[str, tuple[type[Any], str, str]] = {
     "spin": (of.SpinOptions, "served.session:run_spin", "Many views in one request, against one view."),
     "overhead": (of.OverheadOptions, "overhead:run", "What the server adds to a job, against the same job in process."),
     "perf": (of.PerfOptions, "perf_analyzer.session:run", "perf_analyzer on every job and every network."),
+    "host-work": (
+        of.HostWorkOptions,
+        "host_work:run",
+        "What the processor does between two calls of a UNet, in the engine's process.",
+    ),
     "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run", "GPU memory by runtime: computed, on a machine without one."),
     "startup": (of.StartupOptions, "startup:run", "How fast the embedded server starts, and what it takes."),
 }

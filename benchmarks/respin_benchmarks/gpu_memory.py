@@ -33,6 +33,7 @@ from respin_benchmarks.options import GpuMemoryOptions
 from respin_benchmarks.runner import PageReport, run_benchmark
 from respin_ensemble.networks.in_process import blank_inputs
 from respin_ensemble.networks.torch_calls import as_list
+from respin_ensemble.networks.torch_networks import is_doubled
 from respin_ensemble.networks.torch_parts import chunk_feed_forward
 from respin_export.checkpoints import load_network
 from respin_export.inference_modules import halved
@@ -48,7 +49,7 @@ FILE, PARITY = Path("src/respin/gpu_memory.json"), "parity_full.csv"
 AIM_MIB = 9216
 
 
-class FusedAttention(TorchFunctionMode):
+class FusedAttention(TorchFunctionMode):  # type: ignore[no-untyped-call]
     """Takes attention for its result: fused kernels hold no scores, which the meta device's version does."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -61,11 +62,11 @@ class FusedAttention(TorchFunctionMode):
         return torch.empty((*query.shape[:-1], value.shape[-1]), dtype=query.dtype, device=query.device)
 
 
-class LiveMemory(TorchDispatchMode):
+class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the memory of the tensors that exist; `peak` is the most at any time, bytes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._sizes: dict[int, int] = {}
 
@@ -120,7 +121,7 @@ def modules_without_values(size: Size) -> Iterator[tuple[str, nn.Module, Sizes]]
                 move_positions_into_keys(module)
             if size == "full":
                 module = halved(name, module).to("meta")
-            if name == "inpaint_unet":
+            if name == "inpaint_unet" and is_doubled(module):
                 chunk_feed_forward(module)
             yield name, module, Sizes() if size == "full" else MiniSet.sizes
 
@@ -200,7 +201,8 @@ def page_of(results: Path) -> str:
     networks = [
         [
             f"`{name}`",
-            *(f"{each[name]:.0f}" for each in (figures["weights_mib"], scratch["torch"], scratch["tensorrt"])),
+            f"{figures['weights_mib'][name]:.0f}",
+            *(_words(scratch[key][name]) for key in ("torch", "tensorrt")),
         ]
         for name in NETWORKS
     ]

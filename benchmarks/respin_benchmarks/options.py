@@ -174,6 +174,14 @@ class StartupOptions(ReportOptions):
 
 
 @dataclass(kw_only=True)
+class HostWorkOptions(ReportOptions):
+    """The processor's work between two calls of a UNet."""
+
+    repeats: Annotated[int, Option(min=1, help="Of each case, interleaved.")] = 9
+    steps: Annotated[int, Option(min=2, help="Asked of the sampler.")] = 75
+
+
+@dataclass(kw_only=True)
 class GpuMemoryOptions(ReportOptions):
     """GPU memory by runtime, computed."""
 

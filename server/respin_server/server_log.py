@@ -10,7 +10,7 @@ _NOISE = ("CudaDriverHelper has not been initialized",)
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"""^E\d.*\] "failed to load '([^']+)' version \d+: (.*)"$""", re.MULTILINE)
 _ERROR = re.compile(r'^(?:E\d.*?\] "?|error: )(.*?)"?$', re.MULTILINE)
-_LOADING = re.compile(rf'\] "?{LOADING}(.*?)"?$', re.MULTILINE)
+_LOADING = re.compile(rf'\] "?{LOADING}(.+?)"?$', re.MULTILINE)
 _MAX_LINES = 5
 
 

@@ -96,8 +96,11 @@ def warm_up(networks: BatchedNetworks, report: Report, gpu_batch: int | None) ->
         report(f"warming up {spec.name} ({place} of {len(NETWORKS)})")
         for batch, lengths in _calls(spec, networks.sizes, gpu_batch):
             arrays = blank_inputs(spec, networks.sizes, batch, lengths)
-            for _ in range(GRAPH_CALLS if gpu_batch else 1):
-                _check_call(networks, spec, arrays)
+            # At guidance 1 a UNet may run without its unconditional half.
+            without = [{**arrays, "guidance": np.ones_like(arrays["guidance"])}] if "guidance" in arrays else []
+            for each in (arrays, *without):
+                for _ in range(GRAPH_CALLS if gpu_batch else 1):
+                    _check_call(networks, spec, each)
 
 
 def _calls(spec: ModelSpec, sizes: Sizes, gpu_batch: int | None) -> Iterator[tuple[int, Lengths]]:

@@ -157,6 +157,23 @@ class CompiledCall(GraphedCall):
         return self._compiled if shapes in taken else self.module
 
 
+class Unguided(nn.Module):
+    """A UNet without its unconditional half, for calls whose samples all have guidance 1.
+
+    Args:
+        unet: a module with a method `predict_conditional`, which takes the inputs but the guidance.
+    """
+
+    def __init__(self, unet: Any) -> None:
+        super().__init__()
+        self._unet = unet
+
+    def forward(self, guidance: Tensor, **inputs: Tensor) -> Tensor:
+        """Predict the noise; the guidance is 1."""
+        noise: Tensor = self._unet.predict_conditional(**inputs)
+        return noise
+
+
 class CapturedCall:
     """A CUDA graph of one call: inputs are copied in, the graph runs, outputs are copied out.
 

@@ -21,7 +21,7 @@ from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
 from respin_ensemble.networks.in_process import Report, Source
-from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Lane
+from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Lane, Unguided
 
 ModuleLoader = Callable[[str], nn.Module]
 """Loads the module of a network, by name, onto the CPU, in evaluation mode and in the precision that it runs in."""
@@ -63,15 +63,29 @@ class ModuleNetworks(BatchedNetworks):
             name: call_of(name, module, device=device, execution=execution, lane=lanes.get(name))
             for name, module in modules.items()
         }
+        self.unguided = {
+            name: call_of(
+                name, Unguided(_by_rows(name, module, device)), device=device, execution=execution, lane=lanes.get(name)
+            )
+            for name, module in modules.items()
+            if is_doubled(module)
+        }
+        """Calls of UNets without their unconditional half, by the same weights: for samples outside of the guidance
+        interval."""
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         try:
             with torch.inference_mode():
-                return self.calls[spec.name](arrays)
+                return self._call_for(spec.name, arrays)(arrays)
         except RespinError:
             raise
         except Exception as error:  # PyTorch's errors have no common base class
             raise InternalError(f"{spec.name} failed: {error}") from error
+
+    def _call_for(self, name: str, arrays: Mapping[str, Array]) -> EagerCall:
+        if name in self.unguided and (arrays["guidance"] == 1).all():
+            return self.unguided[name]
+        return self.calls[name]
 
     def release_memory(self) -> None:
         """Return what PyTorch keeps for later calls to the GPU; graphs that were captured stay."""
@@ -206,12 +220,27 @@ def module_on_device(name: str, load_module: ModuleLoader, device: str) -> nn.Mo
         device: "cpu" or "cuda".
     """
     module = load_module(name)
-    if device == "cuda" and name == "inpaint_unet":
+    if device == "cuda" and name == "inpaint_unet" and is_doubled(module):
         # diffusers and transformers, which only these modules need
         from respin_ensemble.networks.torch_parts import chunk_feed_forward  # noqa: PLC0415
 
         chunk_feed_forward(module)
     return module.to(device)
+
+
+def is_doubled(module: nn.Module) -> bool:
+    """Return whether a network doubles each sample for guidance, and can do without; the mini set's UNets do not."""
+    return hasattr(module, "predict_conditional")
+
+
+def _by_rows(name: str, module: nn.Module, device: str) -> nn.Module:
+    """Return a module whose feed-forward layers take any number of rows: without guidance a sample is one, not two."""
+    if device == "cpu" or name != "inpaint_unet":
+        return module
+    # diffusers and transformers, which only these modules need
+    from respin_ensemble.networks.torch_parts import twin_by_rows  # noqa: PLC0415
+
+    return twin_by_rows(module)
 
 
 def call_of(name: str, module: nn.Module, *, device: str, execution: Execution, lane: Lane | None = None) -> EagerCall:

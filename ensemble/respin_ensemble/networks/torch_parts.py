@@ -42,12 +42,30 @@ def compile_module(module: nn.Module) -> Forward:
     if not any(isinstance(part, REGIONS) for part in module.modules()):
         return cast(Forward, torch.compile(module, dynamic=False))
     torch._dynamo.config.recompile_limit = max(MOST_REGIONS, torch._dynamo.config.recompile_limit)
-    shared = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
-    twin = copy.deepcopy(module, shared)
+    twin = _twin(module)
     _sample_by_rows(twin)
     for part in twin.modules():
         if isinstance(part, REGIONS):
             part.compile(dynamic=False)
+    return twin
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """Return a copy of a module that shares its weights."""
+    shared = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
+    return copy.deepcopy(module, shared)
+
+
+def twin_by_rows(module: nn.Module) -> nn.Module:
+    """Return a copy of the inpainting's UNet that shares its weights, and whose feed-forward layers go row by row.
+
+    Args:
+        module: the UNet, with its feed-forward layers chunked or not.
+    """
+    twin = _twin(module)
+    for block in twin.modules():
+        if isinstance(block, BasicTransformerBlock):
+            block.set_chunk_feed_forward(1)
     return twin
 
 

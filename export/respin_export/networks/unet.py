@@ -60,6 +60,12 @@ class Zero123UNet(nn.Module):
         unconditional, conditional = _both_predictions(self.unet, sample, timestep, contexts)
         return apply_guidance(unconditional, conditional, guidance)
 
+    def predict_conditional(self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor) -> Tensor:
+        """Predict the noise with the condition alone, as `forward` at guidance 1, in half of the arithmetic."""
+        sample = torch.cat([latents, image_latents], dim=1)
+        noise: Tensor = self.unet(sample, timestep[:, 0], context, return_dict=False)[0]
+        return noise
+
 
 class InpaintUNet(nn.Module):
     """The network of the contract `inpaint_unet`.
@@ -101,6 +107,14 @@ class InpaintUNet(nn.Module):
         negative_first = torch.cat([contexts[:, 1], contexts[:, 0]])
         unconditional, conditional = _both_predictions(self.unet, torch.cat([sample, sample]), timestep, negative_first)
         return apply_guidance(unconditional, conditional, guidance)
+
+    def predict_conditional(
+        self, latents: Tensor, timestep: Tensor, contexts: Tensor, mask: Tensor, masked_image_latents: Tensor
+    ) -> Tensor:
+        """Predict the noise with the prompt alone, as `forward` at guidance 1, in half of the arithmetic."""
+        sample = torch.cat([latents, mask, masked_image_latents], dim=1)
+        noise: Tensor = self.unet(sample, timestep[:, 0], contexts[:, 0], return_dict=False)[0]
+        return noise
 
 
 def _both_predictions(unet: nn.Module, sample: Tensor, timestep: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:

@@ -90,11 +90,11 @@ class CountingNetworks(BatchedNetworks):
         return outputs
 
 
-def test_on_a_gpu_every_batch_of_a_unet_comes_three_times_the_largest_first():
+def test_on_a_gpu_every_batch_of_a_unet_comes_three_times_with_and_without_guidance_the_largest_first():
     networks = CountingNetworks()
     warm_up(networks, lambda step: None, 8)
-    assert networks.calls[ZERO123_UNET.name] == [batch for batch in range(8, 0, -1) for _ in range(3)]
-    assert networks.calls["inpaint_unet"] == [batch for batch in range(4, 0, -1) for _ in range(3)]
+    assert networks.calls[ZERO123_UNET.name] == [batch for batch in range(8, 0, -1) for _ in range(6)]
+    assert networks.calls["inpaint_unet"] == [batch for batch in range(4, 0, -1) for _ in range(6)]
     assert networks.calls["clip_text"] == [2, 2, 2]
     assert len(networks.calls["grounding_dino"]) == 6, "the shape of a square photo, and the usual one"
 

@@ -2,6 +2,7 @@
 
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from diffusers.models.attention import BasicTransformerBlock
@@ -14,7 +15,14 @@ from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET
 from respin_benchmarks.in_process.network_runs import usual_inputs
 from respin_ensemble.networks.torch_calls import as_list
-from respin_ensemble.networks.torch_parts import REGIONS, SamplingByRows, chunk_feed_forward, compile_module
+from respin_ensemble.networks.torch_networks import UNETS, ModuleNetworks
+from respin_ensemble.networks.torch_parts import (
+    REGIONS,
+    SamplingByRows,
+    chunk_feed_forward,
+    compile_module,
+    twin_by_rows,
+)
 from respin_export.half_parity import deviations_fp16
 from respin_export.mini.trained import MiniSet
 from respin_export.networks.sam import SamEncoder, move_positions_into_keys, sam_model
@@ -117,3 +125,37 @@ def test_layers_are_compiled_one_by_one_in_a_copy_that_shares_the_weights(name):
     with torch.compiler.set_stance("force_eager"):  # compiling takes minutes
         got = [output.numpy() for output in as_list(twin(**inputs))]
     assert max(each.error for each in deviations_fp16(name, got, outputs_by_name(spec, wanted))) < 1e-5
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_at_guidance_1_a_unet_runs_without_its_unconditional_half_and_answers_the_same(name):
+    module = build(name, seed=0).eval()
+    inputs = usual_inputs(NETWORKS[name], MiniSet.sizes, 3)
+    rows = []
+    module.unet.register_forward_hook(lambda unet, given, noise: rows.append(len(given[0])))
+    networks = ModuleNetworks({name: module}, MiniSet.sizes)
+
+    def noise(*guidance):
+        return networks(NETWORKS[name], **{**inputs, "guidance": np.array(guidance, np.float32)[:, None]})["noise"]
+
+    alone, beside = noise(1, 1, 1), noise(1, 1, 3)
+    assert rows == [3, 6]
+    np.testing.assert_allclose(alone[:2], beside[:2], atol=1e-5 * np.abs(beside).max())
+    assert np.abs(alone[2] - beside[2]).max() > 1e-3 * np.abs(beside).max()
+
+
+def test_a_twin_for_single_rows_shares_the_weights_and_leaves_the_other_as_it_is():
+    module = build("inpaint_unet", seed=0).eval()
+    chunk_feed_forward(module)
+    twin = twin_by_rows(module)
+    assert {id(each) for each in twin.parameters()} == {id(each) for each in module.parameters()}
+    chunks = [
+        {each._chunk_size for each in unet.modules() if isinstance(each, BasicTransformerBlock)}
+        for unet in (module, twin)
+    ]
+    assert chunks == [{2}, {1}]
+    inputs = {key: torch.tensor(array) for key, array in usual_inputs(INPAINT_UNET, MiniSet.sizes, 1).items()}
+    del inputs["guidance"]
+    with pytest.raises(ValueError, match="chunk"):
+        module.predict_conditional(**inputs)
+    assert twin.predict_conditional(**inputs).shape == inputs["latents"].shape
