@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -13,6 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 TIMEOUT_S = 60.0
+TRUE_STATUS = (("triton_grpc_error", "true"),)
 
 
 def message(model: str, **options: int) -> service_pb2.ModelInferRequest:
@@ -47,7 +51,30 @@ def two_requests_on_a_stream(url: str) -> None:
         each.outputs.add(name="stage")
     with grpc.insecure_channel(url) as channel, contextlib.suppress(grpc.RpcError):
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        list(stub.ModelStreamInfer(iter(messages), timeout=TIMEOUT_S, metadata=(("triton_grpc_error", "true"),)))
+        list(stub.ModelStreamInfer(iter(messages), timeout=TIMEOUT_S, metadata=TRUE_STATUS))
+
+
+def refused_streams_with_the_header(url: str, users: int = 8, seconds: float = 60.0) -> None:
+    """One request on each stream, which is refused, until the server crashes: one in some hundred does it, on a
+    machine that does little else.
+    """
+    dead, until_s = threading.Event(), time.monotonic() + seconds
+
+    def refuse() -> None:
+        request = message("rotate_object_stream", seed=-1)
+        request.outputs.add(name="stage")
+        with grpc.insecure_channel(url, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            while not dead.is_set() and time.monotonic() < until_s:
+                try:
+                    list(stub.ModelStreamInfer(iter([request]), timeout=TIMEOUT_S, metadata=TRUE_STATUS))
+                except grpc.RpcError as error:
+                    if error.code() == grpc.StatusCode.UNAVAILABLE:
+                        dead.set()
+
+    with ThreadPoolExecutor(users) as pool:
+        for _ in range(users):
+            pool.submit(refuse)
 
 
 def nested_brackets(url: str) -> None:

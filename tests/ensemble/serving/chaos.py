@@ -94,6 +94,10 @@ BLOWS = (
     Blow(f"the engine stopped for {FROZEN_S:g} s (SIGSTOP, SIGCONT)", freeze),
     Blow("one request: `classification` of a BYTES output", on_grpc(attacks.classification_of_bytes)),
     Blow("two requests on a stream with `triton_grpc_error`, one refused", on_grpc(attacks.two_requests_on_a_stream)),
+    Blow(
+        "refused streams with `triton_grpc_error`, of eight users for a minute or until it crashes",
+        on_grpc(attacks.refused_streams_with_the_header),
+    ),
     on_http("HTTP body of 120,000 brackets", attacks.nested_brackets),
     on_http("HTTP FP32 of shape 2^62", attacks.shape_of_2_to_the_62),
     on_http("HTTP body of 1.5 million chunks of a byte", attacks.many_small_chunks),

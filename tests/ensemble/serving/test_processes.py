@@ -211,6 +211,13 @@ def test_a_request_that_crashes_triton_is_survived(cpu_serving, turn, attack):
     assert cpu_serving.count("tritonserver was killed by signal") == 1
 
 
+def test_streams_that_crash_triton_now_and_then_are_survived(cpu_serving, turn):
+    attacks.refused_streams_with_the_header(cpu_serving.url, seconds=15)
+    with cpu_serving.client() as client:
+        assert patiently(lambda: client.rotate_object(turn(azimuth=(80.0,))).image)
+    assert cpu_serving.count("restarting the server") == cpu_serving.count("tritonserver was killed by signal")
+
+
 def load_again(server, model):
     """Load a model again, as an operator with the admin key does; the new process inherits no socket."""
     headers = {"triton-grpc-protocol-admin-key": server.admin_key}
