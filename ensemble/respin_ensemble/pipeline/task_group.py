@@ -43,10 +43,20 @@ class TaskGroup:
         if error is not None:
             self._fail(error)
         wait(self._tasks)
-        # A task that failed holds its frames, one of them this group: a cycle, with all that the job has in memory.
-        self._tasks.clear()
+        self._forget()
         if self._error is not None and self._error is not error:
             raise self._error
+
+    def _forget(self) -> None:
+        """Let go of the tasks, and of the frames of errors that nobody will see.
+
+        They hold what the job has in memory; one that holds its own error is freed only by the garbage collector.
+        """
+        for task in self._tasks:
+            failure = None if task.cancelled() else task.exception()
+            if failure is not None and failure is not self._error:
+                failure.__traceback__ = failure.__context__ = None
+        self._tasks.clear()
 
     def start(self, executor: Executor, task: Callable[[], T]) -> Future[T]:
         """Start a task.

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -110,9 +111,17 @@ def test_a_group_that_failed_holds_nothing_of_its_job_without_the_garbage_collec
     class Photo:
         """Many megabytes."""
 
+    def look_at(photo, cancellation):
+        try:
+            wait_for_cancellation(cancellation)
+        except Cancelled as error:
+            kept = error  # as a cache does that tells other threads
+            raise
+        return photo, kept
+
     def body(photo):
         with TaskGroup(Cancellation()) as group:
-            group.start(executor, lambda: wait_for_cancellation(group.cancellation) or photo)
+            group.start(executor, partial(look_at, photo, group.cancellation))
             raise InternalError("the body failed")
 
     photo = Photo()
