@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -198,3 +199,8 @@ def main(arguments: Sequence[str] | None = None, entry_points: Iterable[metadata
     except RespinError as error:
         typer.echo(f"respin: {error}", err=True)
         sys.exit(EXIT_STATUSES.get(type(error), 1))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo("respin: the disk that the output goes to is full; free some space", err=True)
+        sys.exit(1)

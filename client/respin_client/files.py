@@ -140,7 +140,8 @@ def write(path: Path, picture: EncodedImage | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)
     except OSError as error:
-        raise InvalidInput(f"cannot write '{path}' ({error.strerror}); name another file") from None
+        named = "to standard output" if path == STANDARD_STREAM else f"'{path}'"
+        raise InvalidInput(f"cannot write {named} ({error.strerror}); name another file") from None
     typer.echo(f"wrote {path}")
 
 

@@ -209,7 +209,7 @@ def test_a_server_that_is_not_there_is_code_1_after_the_wait(photos, respin, nob
     code, printed, complained = respin("batch", "x.jpg", *TURN, "--wait-s", "0", "--url", nobody)
     assert code == 1
     assert complained.startswith(f"waiting up to 0 s for the server: no server answers at {nobody}")
-    assert "1 photos: 1 failed" in printed
+    assert "1 photo: 1 failed" in printed
 
 
 def test_an_answer_that_lacks_a_view_is_a_failure(tmp_path, photos, turning, respin):

@@ -53,7 +53,7 @@ def test_a_photo_that_is_named_twice_is_done_once(photos, turning, respin):
     photos("photos/x.jpg")
     code, printed, _ = respin("batch", "photos", "photos/x.jpg", *TURN, "--url", turning.url)
     assert code == 0
-    assert "1 photos: 1 done" in printed
+    assert "1 photo: 1 done" in printed
     assert len(turning.heard) == 1
 
 

@@ -43,6 +43,17 @@ def test_the_callers_mistakes_are_one_line_and_code_2(here, respin, arguments, s
     assert complained.count("\n") == 1
 
 
+def test_a_full_disk_is_one_line_and_code_1(here, triton):
+    triton.events = views(1)
+    command = [sys.executable, "-m", "respin_client", "rotate", *PHOTO, "--azimuth", "80", "--url", triton.url]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, cwd=here, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "respin: the disk that the output goes to is full; free some space\n",
+    )
+
+
 @pytest.mark.parametrize("flag", [("--steps", "many"), ("--no-such-flag",)])
 def test_a_bad_flag_is_code_2(here, respin, flag):
     code, _, complained = respin("rotate", *PHOTO, *flag)

@@ -171,7 +171,7 @@ def _summarize(runner: BatchRunner, photos: int, folder: Path, *, interrupted: b
     left = photos - counts.total()
     if left:
         parts.append(f"{left} left")
-    typer.echo(f"{photos} photos: {', '.join(parts)}; see {folder / NAME}")
+    typer.echo(f"{photos} photo{'s' if photos != 1 else ''}: {', '.join(parts)}; see {folder / NAME}")
     if runner.gave_up is not None:
         typer.echo(f"respin: stopped waiting for the server: {runner.gave_up}", err=True)
     if interrupted or left or counts["failed"]:
