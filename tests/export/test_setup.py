@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import re
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
+from rich.progress import Progress
+from typer.testing import CliRunner
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
@@ -20,12 +21,15 @@ from respin.model_set import ModelSet
 from respin_export.errors import BuildFailed, ExportMismatch
 from respin_export.export_set import ExportResult
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress
+from respin_export.setup.commands import fetch_published, setup
 from respin_export.setup.plan import DRAFT_MIB, GRAPHS_MIB, SetupPlan
 from respin_export.setup.steps import SetupTools, check_room, run_setup, steps_of
 from respin_export.setup.view import SetupView
 from respin_export.tensorrt.engine_set import EngineOptions, engines_folder
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.process import BuildCost
+from respin_export.weights.catalogue import CATALOGUE, choose
+from respin_export.weights.fetch import DownloadSource
 from respin_export.weights.verify import SYNTHESIZED
 
 RTX = EngineOptions(Library("tensorrt_rtx", "1.7.1", ("8.6",)), rebuild=True)
@@ -208,34 +212,43 @@ def test_what_is_there_takes_no_more_room(plan):
     assert needed_of_sets - left_of_sets == (GRAPHS_MIB["fp16"] + DRAFT_MIB) * 2**20
 
 
-ROOT = Path(__file__).parents[2]
-MADE = {"full", "full-fp16", "full-fp16-tensorrt"}
-"""Folders of the full set that a command writes unless told."""
+def command(*arguments):
+    app = typer.Typer()
+    app.command()(setup)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def documented():
-    """Every page and module that names a command."""
-    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", "docker/compose.yaml")]
-    pages += [*ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.yaml")]
-    return pages + [
-        path for package in ("client", "export", "server", "ensemble") for path in ROOT.glob(f"{package}/**/*.py")
-    ]
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--flavour", "tensorrt_rtx"), "--flavour tensorrt_rtx is for --runtime tensorrt only"),
+        (("--device", "cpu", "--runtime", "tensorrt", "--flavour", "tensorrt_rtx"), "TensorRT runs on GPUs only"),
+        (("--device", "cuda", "--runtime", "tensorrt", "--flavour", "openvino"), "choose of tensorrt, tensorrt_rtx"),
+        (("--mirror", "ftp://mirror"), "--mirror is 'ftp://mirror'"),
+    ],
+)
+def test_what_cannot_be_set_up_is_refused_before_anything_is_written(arguments, words, tmp_path):
+    folders = ("--weights", tmp_path / "weights", "--models", tmp_path / "models")
+    result = command("full", *folders, *arguments)
+    assert isinstance(result.exception, InvalidInput)
+    assert words in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_every_folder_that_is_documented_is_one_that_a_command_writes():
-    plans = [SetupPlan(Path(), Path(), "cuda", "tensorrt", each, "tensorrt") for each in ("fp32", "fp16")]
-    assert {plan.graphs.name for plan in plans} | {plans[1].engines.name} == MADE
-    named = {name: path for path in documented() for name in re.findall(r"\bmodels/(full[\w-]*)", path.read_text())}
-    assert set(named) - MADE == set(), named
+def test_the_licences_come_before_the_first_file(tmp_path):
+    plan = SetupPlan(tmp_path / "weights", tmp_path / "models", "cpu", "torch")
+    fetching = fetch_published(DownloadSource(folder=tmp_path), plan, SetupView([], Progress(disable=True)))
+    said = [next(fetching) for _ in CATALOGUE]
+    assert all(
+        f"{name}: licence {CATALOGUE[name].licence}; " in line for name, line in zip(CATALOGUE, said, strict=True)
+    )
+    with pytest.raises(InvalidInput, match="has no groundingdino_swint_ogc"):
+        next(fetching)
 
 
-def test_each_documented_command_reads_what_the_one_before_it_wrote():
-    page = (ROOT / "docs/containers.md").read_text().partition("## Step by step")[2]
-    lines = page.partition("```\n")[2].partition("```")[0].splitlines()
-    _, export, engines, assemble, serve = (shlex.split(line, comments=True) for line in lines)
-    plan = SetupPlan(Path("weights"), Path("models"), "cuda", "tensorrt", "fp16", "tensorrt")
-    assert export == ["respin", "export", "--precision", plan.chosen_precision]
-    assert engines == ["respin", "engines", str(plan.graphs)]
-    assert engines_folder(Path(engines[2]), Library("tensorrt", "11.2.1")) == plan.engines
-    assert assemble == ["respin", "assemble", "served", "--models", str(plan.engines), "--profile", "tensorrt"]
-    assert serve == ["tritonserver", "--model-repository", assemble[2], "--model-config-name", assemble[-1]]
+def test_the_variant_that_is_there_is_the_one_that_is_fetched(tmp_path):
+    plan = SetupPlan(tmp_path / "weights", tmp_path / "models", "cpu", "torch")
+    assert [each.name for each in plan.checkpoints] == [choose(name).name for name in CATALOGUE]
+    (plan.weights / "edsr").mkdir(parents=True)
+    (plan.weights / "edsr" / choose("edsr:baseline").variant.files[0].path).write_bytes(b"")
+    assert "edsr:baseline" in [each.name for each in plan.checkpoints]

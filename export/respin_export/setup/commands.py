@@ -97,7 +97,7 @@ def setup(
         raise InvalidInput(f"--flavour {flavour} is for --runtime tensorrt only; leave it out")
     check_room(plan, free_bytes, _file_system)
     tools = SetupTools(
-        fetch=partial(_fetch, origin),
+        fetch=partial(fetch_published, origin),
         engines=engines,
         export_device="cuda" if capability and has_cuda() else "cpu",
         jobs=jobs,
@@ -121,8 +121,17 @@ def _file_system(folder: Path) -> int:
     return folder.stat().st_dev
 
 
-def _fetch(origin: DownloadSource, plan: SetupPlan, view: SetupView) -> Iterator[str]:
-    """Fetch the checkpoints of a plan, after their licences."""
+def fetch_published(origin: DownloadSource, plan: SetupPlan, view: SetupView) -> Iterator[str]:
+    """Fetch the checkpoints of a plan that are not there.
+
+    Args:
+        origin: the source of the files.
+        plan: the plan; `SetupPlan.checkpoints` are fetched.
+        view: shows a bar for each file.
+
+    Yields:
+        the licence of each checkpoint, then a sentence about each file.
+    """
     from respin_export.weights.fetch import Fetcher  # noqa: PLC0415 (needs the export extra)
 
     for checkpoint in CATALOGUE.values():
