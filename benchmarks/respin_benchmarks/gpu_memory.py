@@ -49,7 +49,7 @@ FILE, PARITY = Path("src/respin/gpu_memory.json"), "parity_full.csv"
 AIM_MIB = 9216
 
 
-class FusedAttention(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class FusedAttention(TorchFunctionMode):
     """Takes attention for its result: fused kernels hold no scores, which the meta device's version does."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -15,6 +15,9 @@ from respin_ensemble.networks import Networks
 from respin_ensemble.sampling.trajectory import Latents, Sample
 
 UNETS = (ZERO123_UNET, INPAINT_UNET)
+
+NO_LIMITS: Mapping[str, int] = {}
+"""Calls as large as the contracts allow."""
 
 
 def with_largest_batch(unet: ModelSpec, most: int | None) -> ModelSpec:
@@ -34,7 +37,7 @@ class StepBatchers:
         networks: the networks of the set.
         capacity: limits of each batcher; None = the default.
         meter: receives the measurements of every call.
-        most: samples of the largest call; None = as many as the contract allows.
+        most: samples of the largest call, by name of the UNet; without one, as many as the contract allows.
     """
 
     def __init__(
@@ -43,10 +46,12 @@ class StepBatchers:
         *,
         capacity: Capacity | None = None,
         meter: Meter | None = None,
-        most: int | None = None,
+        most: Mapping[str, int] = NO_LIMITS,
     ) -> None:
         self._by_unet = {
-            unet.name: StepBatcher(networks, with_largest_batch(unet, most), capacity=capacity, meter=meter)
+            unet.name: StepBatcher(
+                networks, with_largest_batch(unet, most.get(unet.name)), capacity=capacity, meter=meter
+            )
             for unet in UNETS
         }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ Each has `load_in_process(source, report)`."""
 
 GRAPH_CALLS = 3
 """Warm-up calls of a shape on a GPU: the first selects kernels, the second is captured, the third replays."""
+
+TIMED_CALLS = 3
+"""Calls of each batch of a UNet that are timed on a GPU; the fastest counts."""
+
+LEAST_GAIN = 0.1
+"""Share of a sample's time that a larger call has to save: below it, company costs latency and gains nothing."""
 
 Report = Callable[[str], None]
 """Receives what is being done, in a few words."""
@@ -61,8 +68,21 @@ class Source:
         return self.folder / "weights"
 
 
-def load_networks(source: Source, report: Report) -> BatchedNetworks:
-    """Load the ten networks, and call each once in every shape that is worth it.
+@dataclass(frozen=True)
+class Loaded:
+    """Networks that are ready.
+
+    Args:
+        networks: the networks.
+        useful_batch: samples of a UNet's call beyond which more gain nothing, by name, where it was measured.
+    """
+
+    networks: BatchedNetworks
+    useful_batch: Mapping[str, int]
+
+
+def load_networks(source: Source, report: Report) -> Loaded:
+    """Load the ten networks, call each once in every shape that is worth it, and on a GPU time the UNets.
 
     Args:
         source: what to load.
@@ -75,8 +95,46 @@ def load_networks(source: Source, report: Report) -> BatchedNetworks:
     """
     loader: Any = importlib.import_module(LOADERS[source.choice.runtime])
     networks: BatchedNetworks = loader.load_in_process(source, report)
-    warm_up(networks, report, source.unet_batch if source.choice.device == "cuda" else None)
-    return networks
+    gpu_batch = source.unet_batch if source.choice.device == "cuda" else None
+    warm_up(networks, report, gpu_batch)
+    useful = {}
+    for unet in (ZERO123_UNET, INPAINT_UNET) if gpu_batch else ():
+        useful[unet.name] = useful_batch(time_batches(networks, unet, min(gpu_batch or 1, unet.max_batch_size)))
+        report(f"{unet.name}: calls of up to {useful[unet.name]} samples pay")
+    return Loaded(networks, useful)
+
+
+def time_batches(
+    networks: BatchedNetworks, unet: ModelSpec, largest: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[int, float]:
+    """Return the seconds of a call with each number of samples, from 1 to the largest, at the usual lengths.
+
+    Args:
+        networks: the networks, warm.
+        unet: contract of the UNet.
+        largest: number of samples.
+        clock: monotonic clock, seconds.
+    """
+    seconds = {}
+    for batch in range(1, largest + 1):
+        arrays = blank_inputs(unet, networks.sizes, batch, {})
+        times = []
+        for _ in range(TIMED_CALLS):
+            began_s = clock()
+            networks(unet, **arrays)
+            times.append(clock() - began_s)
+        seconds[batch] = min(times)
+    return seconds
+
+
+def useful_batch(seconds: Mapping[int, float]) -> int:
+    """Return the smallest batch whose samples take nearly as little time as those of the best one.
+
+    Args:
+        seconds: duration of a call by its number of samples; at least one.
+    """
+    best_s = min(call_s / batch for batch, call_s in seconds.items())
+    return min(batch for batch, call_s in seconds.items() if call_s / batch * (1 - LEAST_GAIN) <= best_s)
 
 
 def warm_up(networks: BatchedNetworks, report: Report, gpu_batch: int | None) -> None:

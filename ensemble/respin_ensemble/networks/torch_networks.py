@@ -17,6 +17,7 @@ from torch import nn
 
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InternalError, InvalidInput, RespinError
+from respin.gpu_memory import CONTEXT_MIB, MIB
 from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks
@@ -191,14 +192,15 @@ def check_precision(name: str, module: nn.Module, precision: str) -> None:
 
 
 def limit_gpu_memory(mib: int) -> None:
-    """Limit what PyTorch allocates on the GPU.
+    """Limit what PyTorch allocates on the GPU, so that the process keeps to its budget.
 
     Args:
-        mib: limit in MiB; 0 = none.
+        mib: limit of the process in MiB, of which CUDA's context takes a part; 0 = none.
     """
     if mib:
         total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, mib * 2**20 / total))
+        allowed = max(0, mib - CONTEXT_MIB) * MIB
+        torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / total))
 
 
 def require_device(device: str) -> None:

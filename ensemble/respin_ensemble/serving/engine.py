@@ -22,7 +22,7 @@ from respin.model_set import ModelSet
 from respin.request import PRIORITIES, RotationRequest
 from respin.runtimes import LOADING, InProcess
 from respin.specs import Array
-from respin_ensemble.batching.batchers import StepBatchers
+from respin_ensemble.batching.batchers import UNETS, StepBatchers
 from respin_ensemble.batching.step_batcher import Capacity
 from respin_ensemble.imaging.codec import count_pixels
 from respin_ensemble.networks import Networks
@@ -35,6 +35,7 @@ from respin_ensemble.serving.cancellation_poller import CancellationPoller
 from respin_ensemble.serving.drain import Drain
 from respin_ensemble.serving.engine_call import RUNNING, UNKNOWN
 from respin_ensemble.serving.forecast import CostModel, TimedNetworks, Work
+from respin_ensemble.serving.heartbeat import Heartbeat
 from respin_ensemble.serving.internal_parameters import ALIVE, CANCEL, SEPARATOR
 from respin_ensemble.serving.job import Job
 from respin_ensemble.serving.job_size import job_size
@@ -74,10 +75,11 @@ class Engine:
         limits = EngineLimits.from_parameters(parameters)
         model_set = ModelSet.load(version)
         costs = CostModel()
-        networks = TimedNetworks(_networks(parameters, version, model_set, limits), costs)
+        loaded, most = _networks(parameters, version, model_set, limits)
+        networks = TimedNetworks(loaded, costs)
         self._meter = TritonMeter()
         capacity = Capacity(limits.started_samples, limits.waiting_samples)
-        self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter, most=limits.unet_batch)
+        self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter, most=most)
         self._admission = Admission(limits, costs, self._batchers[ZERO123_UNET], self._meter)
         self._workers = ThreadPoolExecutor(limits.workers, thread_name_prefix="job")
         # Each running job has one background: with as many threads as workers, none waits for another job's.
@@ -96,6 +98,7 @@ class Engine:
         self._lock = threading.Lock()
         self._closing = False
         self._drain = Drain()
+        self._heartbeat = Heartbeat()
         self._published_s = 0.0
         # Whether the metrics of an idle engine were published since its last request.
         self._published = False
@@ -207,6 +210,7 @@ class Engine:
             polls: list[Callable[[], None]] = [job.poll for job in self._jobs.values()]
             idle = not polls
             self._drain.poll(jobs=len(polls))
+        self._heartbeat.beat()
         if (polls or not self._published) and time.monotonic() - self._published_s > PUBLISH_S:
             self._published_s = time.monotonic()
             self._published = not polls
@@ -234,11 +238,15 @@ class Engine:
         return RUNNING if jobs else UNKNOWN
 
 
-def _networks(parameters: Mapping[str, str], version: Path, model_set: ModelSet, limits: EngineLimits) -> Networks:
-    """Return the networks of the profile: models of this server, or loaded into this process by a runtime."""
+def _networks(
+    parameters: Mapping[str, str], version: Path, model_set: ModelSet, limits: EngineLimits
+) -> tuple[Networks, dict[str, int]]:
+    """Return the networks of the profile, models of this server or loaded into this process, and the UNets' batches."""
+    most = {unet.name: limits.unet_batch for unet in UNETS}
     if parameters["networks"] == "triton":
         from respin_ensemble.networks.triton import TritonNetworks  # noqa: PLC0415
 
-        return TritonNetworks(model_set.sizes)
+        return TritonNetworks(model_set.sizes), most
     source = Source(version, model_set, InProcess.from_parameters(parameters), limits.unet_batch)
-    return load_networks(source, lambda step: pb_utils.Logger.log_info(f"{LOADING}{step}"))
+    loaded = load_networks(source, lambda step: pb_utils.Logger.log_info(f"{LOADING}{step}"))
+    return loaded.networks, {**most, **loaded.useful_batch}

@@ -12,13 +12,21 @@ import pytest
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
-from respin.contracts.networks import EDSR, ZERO123_UNET
+from respin.contracts.networks import EDSR, INPAINT_UNET, ZERO123_UNET
 from respin.errors import Busy, ContractMismatch, InternalError
 from respin.lengths import usual_lengths
 from respin.model_set import ModelSet
 from respin.runtimes import RUNTIMES, InProcess
 from respin_ensemble.networks import BatchedNetworks
-from respin_ensemble.networks.in_process import LOADERS, Source, blank_inputs, load_networks, warm_up
+from respin_ensemble.networks.in_process import (
+    LOADERS,
+    Source,
+    blank_inputs,
+    load_networks,
+    time_batches,
+    useful_batch,
+    warm_up,
+)
 from respin_export.mini.trained import MiniSet
 
 MINI = bundled("models/mini")
@@ -42,12 +50,13 @@ def source_of(tmp_path):
 @pytest.mark.parametrize("runtime", HERE)
 def test_every_network_is_loaded_and_called_before_the_engine_is_ready(source_of, runtime):
     said = []
-    networks = load_networks(source_of(runtime), said.append)
+    loaded = load_networks(source_of(runtime), said.append)
     wanted = [
         f"{what} {name} ({place} of 10)" for what in ("loading", "warming up") for place, name in enumerate(NETWORKS, 1)
     ]
     assert said == wanted
-    upscaled = networks(EDSR, image=np.zeros((1, 3, 32, 48), np.float32))["upscaled"]
+    assert loaded.useful_batch == {}, "only a GPU's time is worth it"
+    upscaled = loaded.networks(EDSR, image=np.zeros((1, 3, 32, 48), np.float32))["upscaled"]
     assert upscaled.shape == (1, 3, 128, 192)
 
 
@@ -97,6 +106,35 @@ def test_on_a_gpu_every_batch_of_a_unet_comes_three_times_with_and_without_guida
     assert networks.calls["inpaint_unet"] == [batch for batch in range(4, 0, -1) for _ in range(6)]
     assert networks.calls["clip_text"] == [2, 2, 2]
     assert len(networks.calls["grounding_dino"]) == 6, "the shape of a square photo, and the usual one"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "batch"),
+    [
+        ({1: 7.8, 4: 10.9, 8: 15.4}, 8),
+        ({1: 7.2, 2: 16.8, 4: 30.0}, 1),
+        ({1: 10.0, 2: 11.0, 3: 15.0, 4: 20.0}, 2),
+        ({1: 10.0, 2: 19.0}, 1),
+        ({1: 10.0}, 1),
+    ],
+)
+def test_a_call_is_as_large_as_its_samples_gain_by_it(seconds, batch):
+    assert useful_batch(seconds) == batch
+
+
+def test_the_largest_call_of_each_unet_is_chosen_by_its_time():
+    class Slow(CountingNetworks):
+        """Takes as long as a fixed cost and each sample's own, by a clock that it turns itself."""
+
+        def _run(self, spec, arrays):
+            clock[0] += 8.0 + len(arrays["latents"]) * (0.01 if spec is ZERO123_UNET else 100.0)
+            return super()._run(spec, arrays)
+
+    clock, networks = [0.0], Slow()
+    timed = {
+        unet.name: time_batches(networks, unet, 4, clock=lambda: clock[0]) for unet in (ZERO123_UNET, INPAINT_UNET)
+    }
+    assert {name: useful_batch(seconds) for name, seconds in timed.items()} == {"zero123_unet": 4, "inpaint_unet": 1}
 
 
 class ShortOfMemory(CountingNetworks):
@@ -153,7 +191,8 @@ from respin.runtimes import InProcess
 from respin_ensemble.networks.in_process import Source, blank_inputs, load_networks
 
 folder = Path(sys.argv[1])
-networks = load_networks(Source(folder, ModelSet.load(folder / "weights"), InProcess(sys.argv[2])), lambda step: None)
+source = Source(folder, ModelSet.load(folder / "weights"), InProcess(sys.argv[2]))
+networks = load_networks(source, lambda step: None).networks
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 large = blank_inputs(VAE_DECODER, networks.sizes, 1, {"latent_height": 96, "latent_width": 96})
 small = blank_inputs(VAE_DECODER, networks.sizes, 1, {})
