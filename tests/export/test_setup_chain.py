@@ -60,8 +60,8 @@ def weights(respin):
 
 @pytest.fixture(scope="module")
 def exported(respin, weights):
-    """The result of a setup for ONNX Runtime on the CPU; in FP16, which the engines are built from too."""
-    return respin(f"respin setup full --weights {weights} --device cpu --runtime onnxruntime --precision fp16 --jobs 2")
+    """The result of a setup for ONNX Runtime on the CPU."""
+    return respin(f"respin setup full --weights {weights} --device cpu --runtime onnxruntime --jobs 2")
 
 
 def answered(respin, setup):
@@ -72,10 +72,8 @@ def answered(respin, setup):
 
 
 def test_a_setup_for_onnx_runtime_ends_with_a_command_that_serves_it(respin, exported):
-    assert exported.stdout.splitlines()[-1] == "respin serve --models models/full-fp16"
-    said = answered(respin, exported)
-    assert "healthy: the server turned an object" in said
-    assert "full-fp16" in said
+    assert exported.stdout.splitlines()[-1] == "respin serve --models models/full"
+    assert "healthy: the server turned an object" in answered(respin, exported)
 
 
 @pytest.mark.parametrize("device", ["cpu"])
@@ -89,11 +87,13 @@ def test_a_setup_for_pytorch_ends_with_a_command_that_serves_it(respin, weights,
 
 @rtx
 def test_a_setup_for_tensorrt_builds_engines_from_what_is_exported(respin, folder, weights, exported):
-    setup = respin(f"respin setup full --weights {weights} --device cuda --runtime tensorrt --flavour tensorrt_rtx")
+    # In FP32: in FP16 random weights of GroundingDINO choose other queries, which the export refuses.
+    options = "--device cuda --runtime tensorrt --flavour tensorrt_rtx --precision fp32"
+    setup = respin(f"respin setup full --weights {weights} {options}")
     assert setup.stderr.count(": up to date") == len(NETWORKS)
-    made = folder / "models/full-fp16-tensorrt_rtx"
+    made = folder / "models/full-tensorrt_rtx"
     assert list(ModelSet.load(made).networks) == list(NETWORKS)
     ModelSet.load(made).verify(made)
     assert setup.stdout.splitlines()[-1] == (
-        "respin serve --models models/full-fp16-tensorrt_rtx --device cuda --runtime tensorrt"
+        "respin serve --models models/full-tensorrt_rtx --device cuda --runtime tensorrt"
     )
