@@ -11,8 +11,7 @@ from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.embedded import embedded
-from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES, job_file
+from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun, batches_from_text
 
 EMPTY_PAGE = "<!-- served: begin -->\n<!-- served: end -->\n"
@@ -105,23 +104,12 @@ def test_every_stage_has_its_time(measured):
 
 
 @pytest.mark.triton
-def test_one_job_is_shown_from_beginning_to_end(measured):
-    calls = read_rows(job_file(measured, "cpu"), Interval)
-    # The box is given, so that the detector looks at the view alone; the unary front's engine calls every network.
-    assert {call.name for call in calls} == set(NETWORKS)
-    assert all(0 < call.began_s < call.ended_s for call in calls)
-    messages = read_rows(job_file(measured, "local"), Interval)
-    assert messages[0].name == "detection"
-    assert {"segmentation", "background", "view done"} <= {message.name for message in messages}
-
-
-@pytest.mark.triton
 def test_the_page_is_written_from_the_files(measured):
     page = (measured / "page.md").read_text()
     assert page == with_section(EMPTY_PAGE, "served", SERVED.text(measured))
     for title in ("Where one job's time goes", "Many jobs at once", "Many views in one request"):
         assert f"### {title}" in page
-    for name in ("served_load.png", "served_batches.png", "served_job.png"):
+    for name in ("served_load.png", "served_batches.png"):
         assert f"images/{name}" in page
         assert (measured / "images" / name).stat().st_size > 0
 

@@ -7,13 +7,11 @@ import pytest
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin_benchmarks.embedded import MemoryReading, MemoryWatch, Processes
-from respin_benchmarks.in_process.rows import Interval
 from respin_benchmarks.options import LoadOptions
 from respin_benchmarks.sending import poisson_arrivals_s, send_closed_loop, send_open_loop
 from respin_benchmarks.served.load import LoadCell, load_cells, measure_load
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_benchmarks.served.rows import batches_from_text, text_from_batches
-from respin_benchmarks.served.server_log import network_calls
 from respin_benchmarks.served.servers import JobRequests
 
 NOWHERE = "127.0.0.1:1"
@@ -174,31 +172,6 @@ def test_a_process_that_has_ended_takes_nothing(tmp_path):
     sleeper.kill()
     sleeper.wait()
     assert processes.read_memory().rss == 0
-
-
-ASKED = '1126 23:59:59.{} 7 infer_request.cc:905] "[request id: a] prepared: [0x0] request id: , model: {}, requested'
-BEGUN = '{} 7 python_be.cc:1310] "model {}, instance {}_0_0, executing 1 requests"'
-ENDED = '{} 7 python_be.cc:2369] "TRITONBACKEND_ModelInstanceExecute: model instance name {}_0_0 released 1 requests"'
-LOG = "\n".join(
-    f"I{line}"
-    for line in (
-        ASKED.format("900000", "rotate_object"),
-        ASKED.format("950000", "rotate_object_stream"),
-        BEGUN.format("1126 23:59:59.960000", "edsr", "edsr"),
-        BEGUN.format("1127 00:00:00.100000", "zero123_unet", "zero123_unet"),
-        ENDED.format("1127 00:00:00.160000", "edsr"),
-        ENDED.format("1127 00:00:00.200000", "zero123_unet"),
-    )
-)
-
-
-def test_calls_are_read_from_the_servers_log_beyond_midnight():
-    assert network_calls(LOG) == [Interval("edsr", 0.06, 0.26), Interval("zero123_unet", 0.2, 0.3)]
-
-
-def test_a_log_without_a_job_is_refused():
-    with pytest.raises(ValueError, match="tells of no job"):
-        network_calls("I1126 23:59:59.900000 7 server.cc:1] nothing")
 
 
 @pytest.fixture

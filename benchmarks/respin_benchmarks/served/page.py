@@ -241,6 +241,4 @@ def _stages(runs: Sequence[StagesRun]) -> list[str]:
         f"in brackets. {_hits(runs)}",
         "",
         *table(("stage", *(f"`{mine[0].profile}`" for mine in profiles)), rows),
-        "",
-        "![One job from beginning to end](images/served_job.png)",
     ]

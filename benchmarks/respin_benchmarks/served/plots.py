@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from respin.contracts import NETWORKS
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import ZERO123_UNET
 from respin.report.statistics import percentile
-from respin_benchmarks.in_process.rows import Interval
-from respin_benchmarks.plotting import NEUTRAL, UNET_COLOURS, saved_figure
+from respin_benchmarks.plotting import saved_figure
 from respin_benchmarks.served.page import latencies_s, load_cells_of
 from respin_benchmarks.served.rows import LoadRun, batches_from_text
 
 STYLES = (("#1668b8", "o"), ("#c2571a", "s"), ("#4d8a4d", "^"))
 UNET_TITLES = {"zero123_batches": "Zero123's UNet", "inpaint_batches": "the inpainting's UNet"}
-COLOURS = {
-    **UNET_COLOURS,
-    "novel_view": UNET_COLOURS[ZERO123_UNET.name],
-    "background": UNET_COLOURS[INPAINT_UNET.name],
-}
 
 
 def draw_load(runs: Sequence[LoadRun], path: Path) -> None:
@@ -103,39 +96,3 @@ def _bars(axes: Axes, cells: Sequence[Sequence[LoadRun]], column: str) -> None:
         axes.bar(places, shares, bottom=bottoms, color=colour, label=f"{size}")
         bottoms = [bottom + share for bottom, share in zip(bottoms, shares, strict=True)]
     axes.set_xticks(places, [f"{cell[0].concurrency}" for cell in cells])
-
-
-def draw_job(jobs: Mapping[str, Sequence[Interval]], path: Path) -> None:
-    """Draw one panel per profile, of what one job did when.
-
-    Args:
-        jobs: calls of networks, or stages, by profile.
-        path: of the PNG.
-    """
-    rows = {profile: list(dict.fromkeys(each.name for each in intervals)) for profile, intervals in jobs.items()}
-    heights = [len(names) for names in rows.values()]
-    with saved_figure(path, 9, 1.4 + 0.3 * sum(heights)) as figure:
-        panels = figure.subplots(len(jobs), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, (profile, intervals) in zip(panels, jobs.items(), strict=True):
-            names = rows[profile]
-            for place, name in enumerate(names):
-                _row(axes, place, [each for each in intervals if each.name == name])
-            axes.set_yticks(range(len(names)), names)
-            axes.invert_yaxis()
-            axes.set_xlim(left=0)
-            axes.grid(axis="x", alpha=0.3)
-            by_log = set(names) <= set(NETWORKS)
-            axes.set_title(f"{profile}: {'calls of networks, by the log' if by_log else 'messages, as they came'}")
-        panels[-1].set_xlabel("s since the photo came")
-
-
-def _row(axes: Axes, place: int, intervals: Sequence[Interval]) -> None:
-    """Draw bars; for messages, which have no length, a stroke each, and a faint bar from the first to the last."""
-    colour = COLOURS.get(intervals[0].name, NEUTRAL)
-    spans = [(each.began_s, each.ended_s - each.began_s) for each in intervals]
-    if any(length for _, length in spans):
-        axes.broken_barh(spans, (place - 0.35, 0.7), color=colour, linewidth=0)
-        return
-    first, last = spans[0][0], spans[-1][0]
-    axes.broken_barh([(first, last - first)], (place - 0.35, 0.7), color=colour, alpha=0.25, linewidth=0)
-    axes.vlines([came for came, _ in spans], place - 0.35, place + 0.35, color=colour, linewidth=1.5)

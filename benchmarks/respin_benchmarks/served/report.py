@@ -8,17 +8,12 @@ from pathlib import Path
 from respin.report.rows import read_rows
 from respin_benchmarks.in_process.analysis import median_of
 from respin_benchmarks.in_process.report import jobs_file
-from respin_benchmarks.in_process.rows import Interval, JobRun
+from respin_benchmarks.in_process.rows import JobRun
 from respin_benchmarks.runner import PageReport
 from respin_benchmarks.served.page import latencies_s, page_of
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 
 LOAD, SPIN, STAGES = "served_load.csv", "served_spin.csv", "served_stages.csv"
-
-
-def job_file(results: Path, profile: str) -> Path:
-    """Return the file of what one job did when."""
-    return results / f"served_job_{profile}.csv"
 
 
 def text_of(results: Path) -> str:
@@ -38,17 +33,13 @@ def text_of(results: Path) -> str:
 
 def draw(results: Path, images: Path) -> None:
     """Draw the pictures."""
-    from respin_benchmarks.served.plots import draw_batches, draw_job, draw_load  # noqa: PLC0415 (matplotlib)
+    from respin_benchmarks.served.plots import draw_batches, draw_load  # noqa: PLC0415 (matplotlib)
 
     loads = read_rows(results / LOAD, LoadRun)
     if latencies_s(loads):
         draw_load(loads, images / "served_load.png")
     if any(run.concurrency for run in loads):
         draw_batches(loads, images / "served_batches.png")
-    profiles = dict.fromkeys(run.profile for run in read_rows(results / STAGES, StagesRun))
-    jobs = {profile: read_rows(job_file(results, profile), Interval) for profile in profiles}
-    if drawn := {profile: intervals for profile, intervals in jobs.items() if intervals}:
-        draw_job(drawn, images / "served_job.png")
 
 
 SERVED = PageReport("served", text_of, draw)

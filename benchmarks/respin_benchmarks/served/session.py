@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from respin.report.rows import write_rows
 from respin.request import SAMPLERS
 from respin_benchmarks.circumstances import recorded
 from respin_benchmarks.embedded import SERVED_HERE
-from respin_benchmarks.in_process.rows import Interval
 from respin_benchmarks.options import LoadOptions, ServedOptions, SpinOptions, StagesOptions
 from respin_benchmarks.runner import Budget, check_choices, collect, run_benchmark
 from respin_benchmarks.served.load import load_cells, measure_load
-from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES, job_file
+from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 from respin_benchmarks.served.servers import JobRequests, MeasuredServer, embedded_servers, running_server
-from respin_benchmarks.served.single import measure_spins, measure_stages, trace_job
+from respin_benchmarks.served.single import measure_spins, measure_stages
 
 Measure = Callable[[Sequence[MeasuredServer], Budget], object]
 
@@ -31,8 +29,6 @@ def run_stages(options: StagesOptions) -> None:
     def measure(servers: Sequence[MeasuredServer], budget: Budget) -> None:
         rows = measure_stages(servers, options.jobs, budget.is_over)
         collect(options.results / STAGES, StagesRun, rows, options.jobs * len(servers))
-        for server in servers:
-            write_rows(job_file(options.results, server.profile), Interval, trace_job(server))
 
     _run(options, "stages", STAGES, measure)
 

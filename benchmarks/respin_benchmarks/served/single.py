@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.errors import InternalError
-from respin.profiles import PROFILES
-from respin_benchmarks.embedded import embedded
-from respin_benchmarks.in_process.rows import Interval
 from respin_benchmarks.served.rows import SpinRun, StagesRun
-from respin_benchmarks.served.server_log import network_calls
-from respin_benchmarks.served.servers import JobRequests, MeasuredServer
-from respin_client import Client
+from respin_benchmarks.served.servers import MeasuredServer
 
 STAGES = {
     "decoding_s": "decoding",
@@ -28,9 +21,6 @@ STAGES = {
     "composition_s": "composition",
 }
 """The engine's own name of each stage, by column."""
-
-REQUESTED = ("box", "background", "image")
-"""Outputs that are requested beside the progress: each is sent as soon as its stage is done."""
 
 
 def measure_stages(servers: Sequence[MeasuredServer], jobs: int, time_is_up: Callable[[], bool]) -> Iterator[StagesRun]:
@@ -105,35 +95,3 @@ def _measure_spin(server: MeasuredServer, views: int, repeat: int) -> SpinRun:
         zero123_calls=sum(added.batch_sizes(unet).values()),
         cache_hits=added.cache_hits,
     )
-
-
-def trace_job(server: MeasuredServer) -> list[Interval]:
-    """Run one more job and return what was done when: by the server's log if networks are its models, else messages."""
-    profile = PROFILES.get(server.profile)
-    if profile is not None and profile.networks == "triton":
-        return trace_by_log(server.profile, server.requests)
-    return trace_by_messages(server)
-
-
-def trace_by_log(profile: str, requests: JobRequests) -> list[Interval]:
-    """Return each call of a network in one job, from the log of a server that logs every request."""
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / "server.log"
-        with embedded(profile, verbose=True, log_file=log) as server, Client(str(server.endpoints["gRPC"])) as client:
-            client.rotate_object(requests.next())
-            warm = log.stat().st_size
-            client.rotate_object(requests.next())
-            with log.open("rb") as file:
-                file.seek(warm)
-                return network_calls(file.read().decode(errors="replace"))
-
-
-def trace_by_messages(server: MeasuredServer) -> list[Interval]:
-    """Return each message of one job, as its client received it: an interval without length, named after the stage."""
-    messages = []
-    began_s = time.perf_counter()
-    for event in server.client.stream(server.requests.next(), outputs=REQUESTED):
-        came_s = round(time.perf_counter() - began_s, 5)
-        messages.append(Interval("view done" if event.image is not None else event.stage, came_s, came_s))
-    server.read_added(1)
-    return messages
