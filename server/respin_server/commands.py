@@ -41,7 +41,12 @@ _PROFILES_HELP = "; ".join(f"{profile.name}: {profile.summary}" for profile in P
 Models = Annotated[
     Path | None, typer.Option(help="Folder of the set of weights: manifest.json and <network>/<file>. Default: mini.")
 ]
-ProfileName = Annotated[str | None, typer.Option(help=f"How the networks are served. {_PROFILES_HELP}. Default: cpu.")]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        help=f"How the networks are served. {_PROFILES_HELP}. Default: cpu; local with --device, --runtime or --weights."
+    ),
+]
 Limit = Annotated[
     list[str] | None,
     typer.Option(
