@@ -44,7 +44,7 @@ Models = Annotated[
 ProfileName = Annotated[
     str | None,
     typer.Option(
-        help=f"How the networks are served. {_PROFILES_HELP}. Default: cpu; local with --device, --runtime or --weights."
+        help=f"How the networks are served. {_PROFILES_HELP}. Default: cpu; with --device or --runtime local."
     ),
 ]
 Limit = Annotated[
