@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from respin.contracts import ROTATE_OBJECT_STREAM
-from respin.drain import DRAIN_FILE_VARIABLE
+from respin.drain import DRAIN_FILE_VARIABLE, HEARTBEAT_FILE_VARIABLE
 from respin.errors import Busy, InternalError, InvalidInput
 from respin_server.arguments import network_arguments, process_arguments, repository_arguments
 from respin_server.control import Control
@@ -34,6 +34,9 @@ loads at the moment in words."""
 
 _DRAIN = "drain"
 """Name of the file that asks the engine to finish its jobs."""
+
+_HEARTBEAT = "heartbeat"
+"""Name of the file that the engine touches."""
 
 _SOCKET = "http"
 """Name of the Unix socket of the HTTP API."""
@@ -107,6 +110,12 @@ class EmbeddedTriton:
         """Return the model instances whose stub was stopped by a signal, and may go on."""
         return stopped_instances(self.pid)
 
+    def heartbeat(self) -> int | None:
+        """Return a number that changes twice a second while the engine works; None = it has not begun."""
+        with contextlib.suppress(OSError):
+            return (self._own_folder() / _HEARTBEAT).stat().st_mtime_ns
+        return None
+
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server reports the model as ready; it does so even if its stub has died.
 
@@ -174,7 +183,8 @@ class EmbeddedTriton:
         folder = self._own_folder()
         # Triton refuses to listen on a socket that a server which died has left.
         (folder / _SOCKET).unlink(missing_ok=True)
-        environment = {**wheel.environment(), DRAIN_FILE_VARIABLE: str(folder / _DRAIN)}
+        agreed = {DRAIN_FILE_VARIABLE: str(folder / _DRAIN), HEARTBEAT_FILE_VARIABLE: str(folder / _HEARTBEAT)}
+        environment = {**wheel.environment(), **agreed}
         command = [
             *(str(wheel.binary), "--backend-directory", str(folder / "backends")),
             *("--cache-directory", str(wheel.caches)),

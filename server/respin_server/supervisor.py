@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
 
+from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Busy
 from respin_server.stubs import Instance
+
+HUNG_S = 60.0
+"""Time without a heartbeat after which an engine that is not stopped hangs, seconds: busy machines beat every few."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,14 @@ class SupervisorEvent:
         model: the model concerned; None = the whole server.
     """
 
-    kind: Literal["stub_died", "server_died", "stopped", "continued"]
+    kind: Literal["stub_died", "server_died", "hung", "stopped", "continued"]
     message: str
     model: str | None = None
 
     @property
     def needs_restart(self) -> bool:
         """Whether restarting the server is the remedy; the supervisor has ended then."""
-        return self.kind in ("stub_died", "server_died")
+        return self.kind in ("stub_died", "server_died", "hung")
 
 
 class SupervisedServer(Protocol):
@@ -53,6 +57,9 @@ class SupervisedServer(Protocol):
     def stopped_instances(self) -> Set[Instance]:
         """Return the model instances whose stub was stopped by a signal, and may go on."""
 
+    def heartbeat(self) -> int | None:
+        """Return a number that changes while the engine works; None = it does not show that."""
+
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server offers the model; raise Busy if it does not respond."""
 
@@ -64,10 +71,16 @@ class Supervisor:
         server: the server; all its models must be ready, so that all its instances are running.
         on_event: called from the supervisor's thread.
         period_s: time between two polls, seconds; a stub that is missing in two polls in a row is dead.
+        hung_s: an engine without a heartbeat for so long hangs, seconds.
     """
 
     def __init__(
-        self, server: SupervisedServer, on_event: Callable[[SupervisorEvent], None], *, period_s: float = 0.3
+        self,
+        server: SupervisedServer,
+        on_event: Callable[[SupervisorEvent], None],
+        *,
+        period_s: float = 0.3,
+        hung_s: float = HUNG_S,
     ) -> None:
         self._server = server
         self._on_event = on_event
@@ -75,6 +88,10 @@ class Supervisor:
         self._expected: set[Instance] = set()
         self._suspects: set[str] = set()
         self._stopped: Set[Instance] = frozenset()
+        # Polls are counted, not seconds: where everything was frozen, this thread was too.
+        self._polls_until_hung = hung_s / period_s
+        self._silent_polls = 0
+        self._heartbeat: int | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="respin-supervisor", daemon=True)
 
@@ -105,12 +122,12 @@ class Supervisor:
             return False
         self._note_stops()
         try:
-            model = self._find_dead()
+            event = self._find_dead() or self._find_hung()
         except Busy:
             return True  # it is exiting, or overloaded; the next poll decides
-        if model is not None:
-            self._on_event(SupervisorEvent("stub_died", f"a process of model '{model}' has died", model))
-        return model is None
+        if event is not None:
+            self._on_event(event)
+        return event is None
 
     def _note_stops(self) -> None:
         """Report stubs that were stopped and have been continued: they are not dead, and keep their requests."""
@@ -122,8 +139,22 @@ class Supervisor:
             self._on_event(SupervisorEvent("continued", f"the process of '{name}' is no longer stopped", model))
         self._stopped = stopped
 
-    def _find_dead(self) -> str | None:
-        """Return a model whose stub has died; None = all are there."""
+    def _find_hung(self) -> SupervisorEvent | None:
+        """Report an engine that gives no sign of life; while it is loaded or unloaded it has none to give."""
+        heartbeat, engine = self._server.heartbeat(), ROTATE_OBJECT_STREAM.name
+        stopped = any(instance.model == engine for instance in self._stopped)
+        silent = heartbeat is not None and heartbeat == self._heartbeat and not stopped
+        self._silent_polls = self._silent_polls + 1 if silent else 0
+        self._heartbeat = heartbeat
+        if self._silent_polls < self._polls_until_hung:
+            return None
+        self._silent_polls = 0
+        if not self._server.model_is_ready(engine):
+            return None
+        return SupervisorEvent("hung", f"the process of model '{engine}' hangs", engine)
+
+    def _find_dead(self) -> SupervisorEvent | None:
+        """Report a model whose stub has died."""
         living = self._server.living_instances()
         self._expected |= living
         whole = {instance.model for instance in living} - {instance.model for instance in self._expected - living}
@@ -131,7 +162,7 @@ class Supervisor:
         # A stub that is missing once may just be being replaced; its successor is there at the next poll.
         for model in sorted(down & self._suspects):
             if self._server.model_is_ready(model):
-                return model
+                return SupervisorEvent("stub_died", f"a process of model '{model}' has died", model)
             # Unloaded by an operator: the next instances may have other names.
             self._expected = {instance for instance in self._expected if instance.model != model}
         self._suspects = down

@@ -1,5 +1,6 @@
 """What the supervisor notices of stubs: on a server of wood, and on the real one."""
 
+import itertools
 import os
 import signal
 
@@ -7,7 +8,10 @@ import pytest
 
 from respin.errors import Busy
 from respin_server.stubs import Instance, living_instances
-from respin_server.supervisor import Supervisor
+from respin_server.supervisor import HUNG_S, Supervisor
+
+ENGINE = "rotate_object_stream"
+POLLS_UNTIL_HUNG = round(HUNG_S / 0.3)
 
 SAM, EDSR = Instance("sam", "sam_0_0"), Instance("edsr", "edsr_0_0")
 
@@ -22,6 +26,10 @@ class WoodenServer:
         self.living = {SAM, EDSR}
         self.ready = {"sam", "edsr"}
         self.stopped = set()
+        self.beats = itertools.count()
+
+    def heartbeat(self):
+        return next(self.beats)
 
     def is_running(self):
         return self.running
@@ -121,6 +129,38 @@ def test_a_stopped_stub_is_reported_and_left_alone(server, supervisor, events):
     look(supervisor, times=2)
     assert kinds(events) == ["stopped", "continued"]
     assert "kill -CONT" in events[0].message
+
+
+@pytest.fixture
+def silent(server):
+    """An engine without a sign of life."""
+    server.ready.add(ENGINE)
+    server.beats = itertools.repeat(7)
+    return server
+
+
+def test_an_engine_that_gives_no_sign_of_life_for_long_is_hung(silent, supervisor, events):
+    look(supervisor, times=POLLS_UNTIL_HUNG)
+    assert events == []
+    silent.beats = itertools.chain([8], itertools.repeat(9))
+    look(supervisor, times=POLLS_UNTIL_HUNG)
+    assert events == []
+    assert look(supervisor, times=2) == [True, False]
+    assert kinds(events) == ["hung"]
+    assert events[0].needs_restart
+
+
+def test_an_engine_that_is_stopped_or_not_ready_or_shows_nothing_is_not_hung(silent, supervisor, events):
+    silent.stopped = {Instance(ENGINE, f"{ENGINE}_0_0")}
+    look(supervisor, times=2 * POLLS_UNTIL_HUNG)
+    silent.stopped = set()
+    look(supervisor, times=POLLS_UNTIL_HUNG - 1)
+    silent.ready.discard(ENGINE)
+    look(supervisor, times=POLLS_UNTIL_HUNG)
+    silent.ready.add(ENGINE)
+    silent.beats = itertools.repeat(None)
+    look(supervisor, times=2 * POLLS_UNTIL_HUNG)
+    assert kinds(events) == ["stopped", "continued"]
 
 
 def test_the_servers_own_death_is_reported_once(server, supervisor, events):
