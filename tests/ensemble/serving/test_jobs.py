@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from mini_server import send
-from patience import await_true
+from patience import PATIENCE_S, await_true
 from tritonclient import grpc as triton
 
 from respin.bundled import bundled
@@ -14,6 +14,9 @@ from respin.contracts import JOBS
 from respin.model_set import ModelSet
 
 pytestmark = pytest.mark.triton
+
+STILL_S = 0.5
+"""A job that calls no UNet for so long has stopped."""
 
 EVERYTHING = ("image", "novel_view", "mask", "cut_out", "box", "score", "phrase", "background", "notes")
 
@@ -125,11 +128,13 @@ def unet_calls(triton_client) -> int:
 
 
 def calls_when_they_stand_still(triton_client) -> int:
-    before = None
-    while before != (now := unet_calls(triton_client)):
-        before = now
-        time.sleep(0.5)  # many steps long: what is watched is that nothing happens
-    return now
+    calls = unet_calls(triton_client)
+    for _ in range(int(PATIENCE_S / STILL_S)):
+        time.sleep(STILL_S)  # many steps long: what is watched is that nothing happens
+        before, calls = calls, unet_calls(triton_client)
+        if calls == before:
+            return calls
+    raise AssertionError(f"the UNets were still called after {PATIENCE_S} s")
 
 
 @pytest.fixture
