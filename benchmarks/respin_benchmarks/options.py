@@ -43,6 +43,7 @@ def command_from(kind: type[Any], run: Callable[[Any], None]) -> Callable[..., N
         run(kind(**given))
 
     parameters = parameters_of(kind)
+    command.__doc__ = run.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
@@ -209,3 +210,32 @@ class PerfOptions(ReportOptions):
     timeout_s: Annotated[float, Option(help="Of one run.")] = 600
     program: Annotated[Path | None, Option(help="perf_analyzer. Default: that of the PATH.")] = None
     write_inputs: Annotated[Path | None, Option(help="Write the jobs' input files to this folder, no more.")] = None
+
+
+@dataclass(kw_only=True)
+class QualityOptions:
+    """Quality of a set's pictures."""
+
+    set_name: Annotated[str, Option("--set", metavar="mini|FOLDER", help="The set of weights, by name or folder.")] = (
+        "mini"
+    )
+    scenes: Annotated[int, Option(min=1, help="How many held-out scenes.")] = 200
+    output: Annotated[Path, Option(help="Folder of quality_SET.csv; without --page, of the pictures too.")] = Path(
+        "benchmarks/results"
+    )
+    page: Annotated[Path | None, Option(help="Markdown file to update or create, e.g. docs/quality.md.")] = None
+    steps: Annotated[int | None, Option(help="Of the novel view. Default: the request's.")] = None
+    background_steps: Annotated[int | None, Option(help="Of the background. Default: the request's.")] = None
+    with_box: Annotated[
+        bool, Option("--with-box", help="Send each object's true box: judges a set without its detector.")
+    ] = False
+    url: Annotated[
+        str | None,
+        Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="A running server of the same set. Default: embedded."),
+    ] = None
+    device: Annotated[str, Option(help="cpu or cuda, of the stages that run in this process.")] = "cpu"
+    check: Annotated[bool, Option("--check", help="Exit with status 1 if a target is missed.")] = False
+    report_only: Annotated[bool, Option("--report-only", help="Write the report again from the CSV file.")] = False
+    broken_stages: Annotated[
+        bool, Option("--broken-stages", help="Measure deliberately broken stages instead, and print the table.")
+    ] = False
