@@ -46,7 +46,6 @@ BENCHMARKS: dict[str, tuple[type[Any], str, str]] = {
         "Many jobs at once on the server: latency, images/s, batches, memory.",
     ),
     "spin": (of.SpinOptions, "served.session:run_spin", "Many views in one request, against one view."),
-    "overhead": (of.OverheadOptions, "overhead:run", "What the server adds to a job, against the same job in process."),
     "perf": (of.PerfOptions, "perf_analyzer.session:run", "perf_analyzer on every job and every network."),
     "host-work": (
         of.HostWorkOptions,

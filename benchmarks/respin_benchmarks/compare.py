@@ -59,7 +59,6 @@ KINDS = (
     ResultKind("load", (*JOB, "arrival", "concurrency", "rate_share"), "p50_s", "p95_s"),
     ResultKind("spin", (*JOB, "views"), "latency_s", "latency_s"),
     ResultKind("stages", JOB, "latency_s", "latency_s"),
-    ResultKind("overhead", ("steps",), "server_ms", "server_ms"),
     ResultKind("startup", ("profile",), "second_job_s", "second_job_s"),
     ResultKind(
         "stepping", ("network", "unet", "cost_ms", "way", "arrival", "concurrency", "steps"), "wall_s", "wall_s"

@@ -160,14 +160,6 @@ class BatcherOptions(ReportOptions):
 
 
 @dataclass(kw_only=True)
-class OverheadOptions(ReportOptions):
-    """What the server adds."""
-
-    repeats: Annotated[int, Option(min=1, help="Of the job, both ways.")] = 30
-    steps: Annotated[int, Option(help="Of the novel view.")] = 75
-
-
-@dataclass(kw_only=True)
 class StartupOptions(ReportOptions):
     """Starts of the embedded server."""
 

@@ -9,7 +9,6 @@ import typer
 from respin_benchmarks.gpu_memory import GPU_MEMORY
 from respin_benchmarks.host_work import HOST_WORK
 from respin_benchmarks.in_process.report import LABELS, in_process_report
-from respin_benchmarks.overhead import OVERHEAD
 from respin_benchmarks.perf_analyzer.session import PERF_ANALYZER
 from respin_benchmarks.runner import PageReport
 from respin_benchmarks.served.report import SERVED
@@ -17,7 +16,7 @@ from respin_benchmarks.startup import STARTUP
 from respin_benchmarks.step_batcher.session import STEP_BATCHER
 
 SECTIONS: dict[str, tuple[PageReport, ...]] = {
-    "docs/benchmarks.md": (*map(in_process_report, LABELS), OVERHEAD, SERVED, PERF_ANALYZER),
+    "docs/benchmarks.md": (*map(in_process_report, LABELS), SERVED, PERF_ANALYZER),
     "docs/engine.md": (STEP_BATCHER, HOST_WORK),
     "docs/gpu.md": (GPU_MEMORY,),
     "README.md": (STARTUP,),

@@ -81,10 +81,10 @@ def test_one_command_writes_every_section_and_picture(tmp_path):
 
 def test_one_benchmarks_report_is_written_without_measuring(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("<!-- overhead: begin -->\nold\n<!-- overhead: end -->\n")
-    output = measure("overhead", "--report-only", "--results", RESULTS, "--page", page)
-    assert "The server adds" in output
-    assert "The server adds" in page.read_text()
+    page.write_text("<!-- startup: begin -->\nold\n<!-- startup: end -->\n")
+    output = measure("startup", "--report-only", "--results", RESULTS, "--page", page)
+    assert "starts of each profile" in output
+    assert "starts of each profile" in page.read_text()
 
 
 def test_without_the_client_a_mistake_is_a_sentence_too(tmp_path):
