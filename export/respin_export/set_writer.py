@@ -21,9 +21,6 @@ GRAPH = "model.onnx"
 MADE_WITH = ("respin", "torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime", "onnxslim")
 """Packages whose versions are recorded with every network, if they are installed."""
 
-TABLES = ("versions", "parity", "export")
-"""Tables of `origin` with a row for each network."""
-
 
 def versions() -> dict[str, str]:
     """Return the versions of the tools that make a network's files."""
