@@ -4,6 +4,17 @@ Triton 2.51 compares a tensor's bytes with its shape in 64-bit arithmetic that w
 passes. Its stub then makes the array before `execute` is called, NumPy refuses, and the uncaught exception ends the
 process with all of its jobs. So the stub gets NumPy's constructor through `_new_from_descr`, which turns a refusal into
 an array that no contract allows; `respin_ensemble.serving.replies.read_inputs` refuses it in words.
+
+There is no other place: the stub is a binary, the exception passes through no Python code of ours, and Triton has no
+option for it. What the patch rests on (tests/ensemble/serving/test_hostile_tensors.py runs it):
+
+* The stub takes NumPy's addresses once, when it first makes or reads an array (pybind11), and keeps them. NumPy's table
+  is changed for that moment only; whatever else looks at it meanwhile gets a constructor that does the same.
+* That moment is in `initialize`, with the GIL held: no other thread of Python runs, and the stub makes no array.
+* The constructor takes the reference to the element type, also where it fails, so this module makes none for it, only
+  one that it needs itself; ctypes hands the new array's reference on to the stub.
+* A C caller cannot take an exception from here: every `Exception` is answered with an array.
+* The position in the table is part of NumPy's binary interface, in version 2 too. Triton 2.51 runs with version 1 only.
 """
 
 from __future__ import annotations
@@ -45,7 +56,7 @@ def guard_tensors() -> None:
     """Guard the arrays that the stub makes of tensors; call it in `initialize`, before the stub has made any tensor.
 
     The stub copies the addresses of NumPy's functions when it first needs one. That is brought about here, while
-    NumPy's table has the guard in it.
+    NumPy's table has the guard in it. Called later, it is without effect.
     """
     if _installed:
         return
