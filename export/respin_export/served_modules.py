@@ -58,10 +58,12 @@ def module_loader(folder: Path, device: str, precision: str) -> Callable[[str], 
     """
     # PyTorch and the model libraries
     from respin_export.inference_modules import InferenceModules  # noqa: PLC0415
-    from respin_export.mini.trained import MiniSet  # noqa: PLC0415
 
     half = precision == "fp16"
     if _is_exported(folder):
+        # What trains the mini set comes with it.
+        from respin_export.mini.trained import MiniSet  # noqa: PLC0415
+
         return InferenceModules(MiniSet(_mini_weights(ModelSet.load(folder), folder)), device, half)
     return InferenceModules(PublishedWeights(folder), device, half)
 
