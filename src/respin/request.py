@@ -148,15 +148,17 @@ class RotationRequest:
 
     @staticmethod
     def check_shapes(arrays: Mapping[str, Array]) -> None:
-        """Check the names and shapes of wire tensors before their elements are read or copied.
+        """Check the names and shapes of wire tensors, and the photo's length, before anything is read or copied.
 
         Raises:
-            InvalidInput: a tensor is unknown, or of another shape than the contract's.
+            InvalidInput: a tensor is unknown, of another shape than the contract's, or too long.
         """
         if unknown := sorted(set(arrays) - set(OPTIONS)):
             raise InvalidInput(f"unknown input {shorten(unknown[0])!r}; the inputs are {', '.join(OPTIONS)}")
         for name, array in arrays.items():
             OPTIONS[name].check_shape(name, array.shape)
+        if "image" in arrays:
+            OPTIONS["image"].check("image", bytes(arrays["image"][0]))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> RotationRequest:

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import psutil
 import pytest
+from mini_server import serve
 from serve_command import ENGINE, PROXY
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
@@ -29,9 +30,9 @@ def private_mib(server) -> float:
     return sum(psutil.Process(pid).memory_full_info().uss for pid in pids) / MIB
 
 
-def refuse(server, model: str) -> None:
+def refuse(server, model: str, size_mib: int = LARGE_MIB, told: str = "not a JPEG, PNG or WebP") -> None:
     """Send a large file that is no photo."""
-    arrays = {"image": np.array([bytes(LARGE_MIB * MIB)], object), "class_name": np.array([b"cup"], object)}
+    arrays = {"image": np.array([bytes(size_mib * MIB)], object), "class_name": np.array([b"cup"], object)}
     inputs = []
     for name, array in arrays.items():
         inputs.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
@@ -39,13 +40,13 @@ def refuse(server, model: str) -> None:
     with triton.InferenceServerClient(str(server.endpoints["gRPC"])) as client:
         answers = []
         if model == PROXY:
-            with pytest.raises(InferenceServerException, match="not a JPEG, PNG or WebP"):
+            with pytest.raises(InferenceServerException, match=told):
                 client.infer(model, inputs)
             return
         client.start_stream(lambda result, error: answers.append(error))
         client.async_stream_infer(model, inputs)
         client.stop_stream()
-        assert "not a JPEG, PNG or WebP" in answers[0].message()
+        assert told in answers[0].message()
 
 
 @pytest.mark.parametrize("model", [ENGINE, PROXY])
@@ -57,3 +58,10 @@ def test_a_refused_message_is_forgotten_and_its_shared_memory_serves_the_next(se
         refuse(server, model)
     assert shared_mib(server) <= shared + STUB_MIB
     assert private_mib(server) <= private + LARGE_MIB
+
+
+def test_a_photo_that_is_too_long_is_refused_by_the_proxy_without_a_copy_for_the_engine(tmp_path):
+    with serve("local", tmp_path, exit_timeout_s=5) as server:
+        shared = shared_mib(server)
+        refuse(server, PROXY, 70, "image has 73400320 bytes; send 1 byte to 64 MiB")
+        assert shared_mib(server) <= shared + 70 + 2 * STUB_MIB, "its region holds it once"
