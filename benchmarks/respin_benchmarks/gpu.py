@@ -1,4 +1,4 @@
-"""The first NVIDIA GPU of this machine, as NVML tells of it: memory in all and by process, energy."""
+"""The first NVIDIA GPU of this machine, as NVML reports it: memory in all and by process, energy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MIB = 2**20
 
 
 class Gpu:
-    """A GPU to be asked; see `open_gpu`.
+    """A GPU and its counters; see `open_gpu`.
 
     Args:
         nvml: the module `pynvml`, ready.
-        handle: the GPU's, of that module.
+        handle: handle of the GPU in that module.
     """
 
     def __init__(self, nvml: Any, handle: Any) -> None:
@@ -23,13 +23,13 @@ class Gpu:
         self._handle = handle
 
     def used_mib(self) -> int:
-        """Memory in use by whatever there is, MiB."""
+        """Return the memory in use by all processes, MiB."""
         return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used // MIB)
 
     def by_process_mib(self) -> dict[int, int]:
-        """Memory that each process holds, MiB by its number.
+        """Return the memory of each process, MiB by process number.
 
-        Empty where NVML does not tell. In a container it may tell the host's numbers, which are nobody's there.
+        Empty if NVML does not report it. In a container NVML may report the host's numbers, which no process has there.
         """
         with suppress(self._nvml.NVMLError):
             processes = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
@@ -37,7 +37,7 @@ class Gpu:
         return {}
 
     def about(self) -> dict[str, str | float]:
-        """Name, driver, memory in MiB, power limit in W: of these, what NVML tells."""
+        """Return name, driver, memory in MiB and power limit in W, as far as NVML reports them."""
         found: dict[str, str | float] = {}
         with suppress(self._nvml.NVMLError):
             found["name"] = _text(self._nvml.nvmlDeviceGetName(self._handle))
@@ -47,7 +47,7 @@ class Gpu:
         return found
 
     def clocks_mhz(self) -> dict[str, int]:
-        """Of the processors and of the memory, at this moment, where NVML tells."""
+        """Return the clocks of the processors and of the memory now, MHz, as far as NVML reports them."""
         found: dict[str, int] = {}
         with suppress(self._nvml.NVMLError):
             found["sm"] = self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM)
@@ -55,22 +55,22 @@ class Gpu:
         return found
 
     def joules(self) -> float:
-        """What the GPU has used since its driver was loaded; NaN where it does not count."""
+        """Return the energy used since the driver was loaded, J; NaN if the GPU does not count it."""
         with suppress(self._nvml.NVMLError):
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
         return math.nan
 
 
 def _text(answer: str | bytes) -> str:
-    """Older versions of the module answer in bytes."""
+    """Return text; older versions of the module answer in bytes."""
     return answer.decode() if isinstance(answer, bytes) else answer
 
 
 def open_gpu() -> Gpu | None:
-    """The first GPU; None where there is none, or no nvidia-ml-py."""
+    """Return the first GPU; None if there is none, or no nvidia-ml-py."""
     try:
         pynvml: Any = importlib.import_module("pynvml")  # of nvidia-ml-py, on a GPU machine alone
         pynvml.nvmlInit()
         return Gpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(0))
-    except Exception:  # no module, no driver, no device: all the same to who asks
+    except Exception:  # no module, no driver or no device: in each case there is no GPU to read
         return None

@@ -61,7 +61,7 @@ class StageBars:
     def __enter__(self) -> StageBars:
         """Start drawing."""
         if self._is_drawing and sys.stdout.isatty():
-            held, notes = StringIO(), []
+            held, notes = StringIO(), list[str]()
             self._held_notes = notes
             # Run in reverse order: standard output is itself again before the text is printed.
             self._exits.callback(lambda: print(*notes, held.getvalue(), sep="\n", end="", flush=True))

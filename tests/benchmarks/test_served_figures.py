@@ -198,7 +198,7 @@ def metrics_port():
 
 def test_metrics_that_never_tell_of_the_jobs_are_told_of(metrics_port):
     port = MetricsPort(metrics_port, timeout_s=0)
-    with pytest.raises(InternalError, match=r"tell of 2 answered jobs where 5 were.*--metrics-url"):
+    with pytest.raises(InternalError, match=r"count 2 answered jobs, not 5.*--metrics-url"):
         port.read_settled(MetricsReading(), 5)
 
 

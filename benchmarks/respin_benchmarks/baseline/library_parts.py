@@ -43,7 +43,7 @@ def library_unet(network: nn.Module, guidance: float) -> nn.Module:
 
 
 class _GuidedInside(nn.Module):
-    """A network that is told the guidance, in the place of a UNet that is called with both halves.
+    """A network with the guidance as an input, in the place of a UNet that is called with both halves.
 
     It returns its one prediction for each half, so that the pipeline's own formula leaves it as it is.
     """

@@ -72,7 +72,7 @@ class Machine:
             if kind == "cuda"
             else Circumstances.now(PACKAGES)
         )
-        # As anybody does whose shapes come again; for the baseline as well.
+        # Shapes repeat, as in a server; for the baseline as well.
         torch.backends.cudnn.benchmark = kind == "cuda"
         self._gpu = open_gpu() if kind == "cuda" else None
 

@@ -121,8 +121,8 @@ def _ceilings(runs: Sequence[NetworkRun]) -> str:
     return (
         f"Networks by themselves: {_where(runs)} The limit is set by {tflops} TFLOP/s of matrix products and "
         f"{copies} GB/s of copies, measured in the same runs, and by the arithmetic and the bytes of a call, "
-        "counted: weights, inputs and outputs moved once. Medians, on the device alone where a CUDA graph tells, else "
-        "from arrays to arrays."
+        "counted: weights, inputs and outputs moved once. Medians, on the device alone where a CUDA graph measures "
+        "it, else from arrays to arrays."
     )
 
 

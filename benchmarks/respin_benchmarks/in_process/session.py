@@ -46,7 +46,7 @@ def run(options: InProcessOptions) -> None:
     check_choices("precision", [options.precision], ("fp32", "fp16"))
     check_choices("runtime", options.runtime, RUNTIMES)
     check_choices("network", options.network, list(NETWORKS))
-    # Full size on a CPU has a section of its own: nobody serves it so.
+    # Full size on a CPU has a section of its own: it is not served so.
     label = "cpu_full" if (options.device, options.weights) == ("cpu", "full") else options.device
     report = in_process_report(label)
 

@@ -107,9 +107,9 @@ class MetricsPort:
         while now != last or now.since(before).answered < answered or now.of("respin_jobs"):
             if time.monotonic() - began_s > self._timeout_s:
                 raise InternalError(
-                    f"the metrics at {self.url} tell of {now.since(before).answered} answered jobs where {answered} "
-                    f"were, and of {now.of('respin_jobs'):g} under way, {self._timeout_s:g} s later; measure a server "
-                    "that nobody else uses, and name its own metrics port with --metrics-url"
+                    f"the metrics at {self.url} count {now.since(before).answered} answered jobs, not {answered}, "
+                    f"and {now.of('respin_jobs'):g} under way, {self._timeout_s:g} s later; measure a server that no "
+                    "one else uses, and name its own metrics port with --metrics-url"
                 )
             time.sleep(STILL_S)
             last, now = now, self.read()

@@ -196,7 +196,7 @@ def _greatest(runs: Sequence[LoadRun]) -> str:
 
 def _vram(run: LoadRun) -> str:
     """The GPU's memory at its peak, and the processes that have it."""
-    whose = _first_three(run.vram_by_process) or "no process of the server's, as far as NVML tells"
+    whose = _first_three(run.vram_by_process) or "no process of the server's, as far as NVML reports"
     return (
         f"* `{run.profile}`, {run.concurrency} at once: {run.peak_vram_mib:.0f} MiB of the GPU in use, of that {whose}."
     )

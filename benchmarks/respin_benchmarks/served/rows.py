@@ -50,8 +50,8 @@ class LoadRun(ServedRun):
     idle_pss_mib: float  # the same with each shared page counted once
     peak_pss_mib: float  # the greatest while it lasted
     pss_by_process: str  # at that moment, "rotate_object_stream:310 ..."
-    peak_vram_mib: float  # the greatest of the whole GPU while it lasted, whoever held it; NaN where there is no GPU
-    vram_by_process: str  # at that moment, of the server's processes that NVML tells of
+    peak_vram_mib: float  # the greatest of the whole GPU while it lasted, by any process; NaN if there is no GPU
+    vram_by_process: str  # at that moment, of the server's processes that NVML reports
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""What is measured of the export, and how it is told: tables of results, pages and plots made from them."""
+"""Measurements of the export: tables of results, and the pages and plots made from them."""

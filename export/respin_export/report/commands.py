@@ -47,8 +47,8 @@ def parity(
     """Measure the export against the original implementations, link by link, and write the report.
 
     Checkpoints in their original layouts, at a reduced size: the original's outputs, our module, ONNX in FP32, ONNX in
-    FP16, on the original's inputs and on others. Where an error is beyond its gate the report says so, and this command
-    leaves with 1. Networks that are not named keep their rows.
+    FP16, on the original's inputs and on others. If an error is beyond its gate, the report says so, and this command
+    exits with status 1. Networks that are not named keep their rows.
 
     For example:
 
@@ -96,7 +96,7 @@ def measure(
         reference: folder of the original's outputs.
         weights: an empty folder for the reduced checkpoints.
         jobs: networks at a time.
-        follow: told what happens to each network.
+        follow: called with what happens to each network.
         run: what runs the measurements.
 
     Returns:
