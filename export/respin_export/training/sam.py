@@ -24,7 +24,7 @@ from respin_export.training.scenes import PHOTO_SIZE, PHOTOS, WHITE
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Mean and standard deviation of SAM's normalised input, levels of RGB."""
 
-SHARE_PHOTOS, SHARE_WHITE = 0.6, 0.15
+SHARE_PHOTOS, SHARE_WHITE = 0.75, 0.1
 """Share of samples with a room, and with an object on white; the others are composites."""
 
 BOX_JITTER = 0.08
@@ -35,7 +35,7 @@ TARGET_SIDE = SIZES.sam_side // 2
 
 HELD_PHOTOS, HELD_VIEWS = 96, 32
 
-SCHEDULE = TrainingSchedule(steps=2400, batch=16, learning_rate=1.5e-3, warmup=150, decay=1.0, evaluate_every=150)
+SCHEDULE = TrainingSchedule(steps=5000, batch=16, learning_rate=1.5e-3, warmup=150, decay=1.0, evaluate_every=150)
 
 SamFrame = tuple[Array, Array, NDArray[np.float64]]
 """A picture (H, W, 3) uint8, the mask (H, W) bool of its object, and the object's box (4,) px."""
