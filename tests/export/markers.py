@@ -6,5 +6,5 @@ import importlib.util
 
 import pytest
 
-rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs pip install respin[tensorrt-rtx]")
+rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs respin[tensorrt-rtx]")
 """TensorRT-RTX, which `make test` installs."""

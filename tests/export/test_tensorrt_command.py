@@ -68,8 +68,8 @@ def test_failures_are_said_at_the_end(tmp_path, capsys):
 def test_a_flavour_that_is_not_installed_is_said_in_one_sentence(tmp_path, capsys):
     assert respin(MINI, "--output", tmp_path / "trt", "--flavour", "tensorrt") == 1
     assert capsys.readouterr().err == (
-        "respin: TensorRT is not installed; pip install 'respin[tensorrt-rtx]', or 'respin[tensorrt]' where the GPU is, "
-        "or build in NVIDIA's TensorRT container\n"
+        "respin: TensorRT is not installed; pip install 'respin[tensorrt-rtx]', or 'respin[tensorrt]' where the GPU "
+        "is, or build in NVIDIA's TensorRT container\n"
     )
 
 

@@ -21,8 +21,8 @@ FLAVOURS = {
 """Description of each flavour by the name of its module; Triton serves the first."""
 
 TENSORRT_MISSING = (
-    "TensorRT is not installed; pip install 'respin[tensorrt-rtx]', or 'respin[tensorrt]' where the GPU is, or build in "
-    "NVIDIA's TensorRT container"
+    "TensorRT is not installed; pip install 'respin[tensorrt-rtx]', or 'respin[tensorrt]' where the GPU is, or build "
+    "in NVIDIA's TensorRT container"
 )
 """Message if no flavour is installed."""
 
