@@ -16,6 +16,9 @@ from respin_ensemble.imaging.tensors import LANCZOS, Alpha, Mask, Picture
 EDGE_PX = 4
 """Margin around the object's mask when its view is cropped, for the softened edge."""
 
+FRINGE_PX = 2
+"""Width of the band inside an object's edge whose colours are mixed with the white around it, px of the view."""
+
 STRIP_PX = 2**20
 """Pixels that are resized and blended at a time."""
 
@@ -40,7 +43,34 @@ def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placem
     around = expand(shape, EDGE_PX, Size.of(view))
     mask = cut(view_mask, around, fill=0)
     place = paste_place(mask, scale, box.centre)
-    return compose(background, cut(view, around, fill=255), soften(mask), place)
+    return compose(background, without_fringe(cut(view, around, fill=255), mask), soften(mask), place)
+
+
+def without_fringe(view: Picture, mask: Mask) -> Picture:
+    """Give the pixels of an object's edge, and those around it, the colour of the nearest pixel further inside.
+
+    At its edge an object in a view on white is mixed with white, which would be a bright line around it in the photo.
+    Parts as narrow as the band itself keep their own colours.
+
+    Args:
+        view: (h, w, 3) uint8: the object on white.
+        mask: (h, w) bool: the object.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    side = 2 * FRINGE_PX + 1
+    inside = cv2.erode(mask.view(np.uint8), np.ones((side, side), np.uint8))
+    if not inside.any():
+        return view
+    # The label of every pixel is that of the nearest one inside.
+    distance_px, labels = cv2.distanceTransformWithLabels(
+        1 - inside, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((labels.max() + 1, 3), np.uint8)
+    colours[labels[inside > 0]] = view[inside > 0]
+    near = distance_px <= FRINGE_PX + EDGE_PX
+    return np.where(near[..., None], colours[labels], view)
 
 
 def paste_place(mask: Mask, scale: float, centre: tuple[float, float]) -> Placement:

@@ -44,6 +44,24 @@ class TestComposition:
         np.testing.assert_array_equal(after[:, :58], before[:, :58])
         np.testing.assert_array_equal(after[76:], before[76:])
 
+    def test_the_white_around_a_view_leaves_no_line_around_the_object(self):
+        mask = self.view_mask()
+        view = np.full((256, 256, 3), 255, np.uint8)
+        view[mask] = 80
+        # Resampling mixes the object's outermost pixels with the white.
+        view[64:192, [96, 159]] = view[[64, 191], 96:160] = 200
+        dark = np.full((120, 160, 3), 10, np.uint8)
+        after = paste(dark, view, mask, square=Placement(40, 20, 64, 64), box=Box(50, 30, 90, 80), fit="view")
+        assert after.max() < 90, "no more than what LANCZOS overshoots"
+
+    def test_narrow_parts_of_an_object_keep_their_colour(self):
+        mask = self.view_mask()
+        mask[126:130, 160:240] = True
+        view = np.where(mask[..., None], np.uint8([80, 0, 0]), np.uint8(255))
+        view[126:130, 160:240] = [0, 80, 0]
+        after = paste(photo_of(), view, mask, square=Placement(0, 0, 120, 120), box=Box(30, 30, 90, 80), fit="view")
+        assert ((after[..., 1] > 60) & (after[..., 0] < 20) & (after[..., 2] < 20)).sum() > 20
+
     def test_an_object_that_leaves_the_photo_is_clipped(self):
         background = photo_of()
         mask = self.view_mask()
