@@ -69,7 +69,7 @@ def export(
     source = PublishedWeights(weights, raw_weights)
     options = {"precision": precision, "slim": slim, "device": device}
     folder = output or Path("models") / name
-    plan = ExportPlan(folder, name, source.sizes, chosen, source, options, jobs)
+    plan = ExportPlan(folder, name, source.sizes, chosen, source, options, jobs, source.ungated)
     with _progress() as progress:
         failed = export_set(plan, ExportBar(progress, chosen).follow)
     check_exported(failed, len(chosen))

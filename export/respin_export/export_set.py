@@ -39,6 +39,7 @@ class ExportPlan:
         source: source of the weights.
         options: keyword arguments of `respin_export.to_onnx.ExportOptions`, which the parent does not import.
         jobs: number of networks at a time.
+        ungated: names of networks whose errors are recorded, whatever they are.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class ExportPlan:
     source: WeightSource
     options: dict[str, Any] = field(default_factory=dict)
     jobs: int = 1
+    ungated: Sequence[str] = ()
 
     @property
     def precision(self) -> str:
@@ -115,7 +117,7 @@ def _export(plan: ExportPlan, network: str, path: Path, on_stage: Callable[[str]
     from respin_export.to_onnx import ExportOptions, export_loaded  # noqa: PLC0415 (torch)
 
     load = partial(plan.source.load, network)
-    options = ExportOptions(**plan.options)
+    options = ExportOptions(**plan.options, gated=network not in plan.ungated)
     parity = export_loaded(load, NETWORKS[network], plan.sizes, path, options=options, on_stage=on_stage)
     return ExportResult(parity, plan.source.note(network))
 

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from respin.model_set import Sizes, sha256_of
 from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint, load_network, load_sizes
 from respin_export.weights.catalogue import CATALOGUE
+from respin_export.weights.verify import SYNTHESIZED
 
 if TYPE_CHECKING:
     from torch import nn
+
+UNGATED_IF_RANDOM = ("grounding_dino",)
+"""Networks whose random weights pass no comparison of an export: candidates that are nearly equal swap their ranks."""
 
 VAE_NETWORKS = ("vae_encoder", "vae_decoder")
 
@@ -62,6 +66,11 @@ class PublishedWeights:
     def settings(self) -> dict[str, Any]:
         """Options of reading the weights, for the manifest."""
         return {"raw_weights": self.raw_weights}
+
+    @property
+    def ungated(self) -> tuple[str, ...]:
+        """Networks whose exports are compared without a limit: those that random weights make incomparable."""
+        return UNGATED_IF_RANDOM if (self.folder / SYNTHESIZED).is_file() else ()
 
     def checkpoint(self, network: str) -> str:
         """Return the name of the checkpoint that holds a network."""

@@ -47,7 +47,7 @@ class Tools:
 
     def __init__(self, unable: str = "", unbuildable: str = "") -> None:
         self.unable, self.unbuildable = unable, unbuildable
-        self.fetched, self.exported, self.built = [], [], []
+        self.fetched, self.exported, self.built, self.ungated = [], [], [], set()
 
     def fetch(self, plan, view):
         for name, file in FILES.items():
@@ -65,6 +65,7 @@ class Tools:
                 continue
             # The task's arguments: plan, network, path of the draft.
             path = task.args[2]
+            self.ungated |= set(task.args[0].ungated)
             path.parent.mkdir(parents=True)
             path.write_text(f"graph of {name} from {task.args[0].source.find(name).read_text()}")
             self.exported.append(name)
@@ -100,6 +101,7 @@ def test_everything_is_made_and_said_in_one_view(plan):
     text = said(plan, tools)
     assert tools.fetched == list(FILES)
     assert tools.exported == tools.built == list(NETWORKS)
+    assert tools.ungated == set()
     steps = [line for line in text.splitlines() if line.startswith("step ")]
     assert steps == [f"step {n} of 4: {name}" for n, name in enumerate(("weights", "export", "engines", "checks"), 1)]
     assert f"{plan.graphs}: 10 networks in fp16, " in text
@@ -152,6 +154,7 @@ def test_random_weights_are_taken_as_they_are(plan):
     again = Tools()
     assert "nothing is fetched" in said(plan, again)
     assert again.fetched == []
+    assert again.ungated == {"grounding_dino"}
     shutil.rmtree(plan.weights / "edsr")
     with pytest.raises(InvalidInput, match="no edsr checkpoint"):
         said(plan, Tools())

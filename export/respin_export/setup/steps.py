@@ -110,7 +110,9 @@ def _weights(plan: SetupPlan, tools: SetupTools, view: SetupView) -> Iterable[st
 def _export(plan: SetupPlan, folder: Path, tools: SetupTools, view: SetupView) -> None:
     source = PublishedWeights(plan.weights)
     options = {"precision": plan.chosen_precision, "slim": False, "device": tools.export_device}
-    export = ExportPlan(folder, plan.set_name, source.sizes, list(NETWORKS), source, options, tools.jobs)
+    export = ExportPlan(
+        folder, plan.set_name, source.sizes, list(NETWORKS), source, options, tools.jobs, source.ungated
+    )
     check_exported(export_set(export, ExportBar(view.progress, list(NETWORKS)).follow, tools.run), len(NETWORKS))
 
 
