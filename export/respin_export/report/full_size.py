@@ -131,8 +131,15 @@ class FullSize:
 
     def _export(self, cost: Cost) -> Cost:
         source = PublishedWeights(self.weights)
-        options = {"precision": cost.step, "gated": (cost.network, cost.step) not in UNGATED}
-        plan = ExportPlan(self.work / cost.step, f"full-{cost.step}", source.sizes, [cost.network], source, options)
+        plan = ExportPlan(
+            self.work / cost.step,
+            f"full-{cost.step}",
+            source.sizes,
+            [cost.network],
+            source,
+            {"precision": cost.step},
+            ungated=[cost.network] if (cost.network, cost.step) in UNGATED else [],
+        )
         ends: list[TaskDone | TaskFailed] = []
         failed = export_set(plan, lambda event: ends.append(event) if isinstance(event, TaskDone) else None, self.run)
         for event in [*ends, *failed]:
