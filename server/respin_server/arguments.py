@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from respin.errors import InvalidInput
 from respin.shared_memory import STUB_MIB
 from respin_server.control import ADMIN_HEADER
 from respin_server.options import ServerOptions
@@ -74,3 +75,15 @@ def process_arguments(options: ServerOptions, shm_prefix: str) -> list[str]:
 
 def _has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists()
+
+
+def model_names(repository: Path) -> tuple[str, ...]:
+    """Return the models of a repository: its folders with a config.pbtxt.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    names = tuple(sorted(config.parent.name for config in repository.glob("*/config.pbtxt")))
+    if not names:
+        raise InvalidInput(f"'{repository}' contains no models; pass a folder made by `respin assemble`")
+    return names

@@ -15,8 +15,8 @@ from types import TracebackType
 
 from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.drain import DRAIN_FILE_VARIABLE, HEARTBEAT_FILE_VARIABLE
-from respin.errors import Busy, InternalError, InvalidInput
-from respin_server.arguments import network_arguments, process_arguments, repository_arguments
+from respin.errors import Busy, InternalError
+from respin_server.arguments import model_names, network_arguments, process_arguments, repository_arguments
 from respin_server.control import Control
 from respin_server.leftovers import check_free, owned_prefix, restrict, sweep, sweep_leftovers, temporary_folder
 from respin_server.options import LOOPBACK, ServerOptions
@@ -40,6 +40,10 @@ _HEARTBEAT = "heartbeat"
 
 _SOCKET = "http"
 """Name of the Unix socket of the HTTP API."""
+
+_UNLOAD_S = 15.0
+"""Longest wait for Triton to unload its models once all jobs are done, seconds. Where a caller left in the moment of
+its answer, Triton 2.51 now and then holds the model until the exit timeout is over."""
 
 _KILL_AFTER_S = 5.0
 _POLL_S = 0.05
@@ -245,8 +249,8 @@ class EmbeddedTriton:
         """Let requests in flight finish, stop the server and clean up; does nothing if it is not running."""
         if self._process is not None and self.is_running():
             deadline_s = time.monotonic() + self.options.exit_timeout_s
-            if self._was_ready:
-                self._drain(deadline_s)
+            if self._was_ready and self._drain(deadline_s):
+                deadline_s = min(deadline_s, time.monotonic() + _UNLOAD_S)
             self._process.send_signal(signal.SIGTERM)
             # After stubs have died, Triton sometimes hangs at the end of its exit timeout.
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -262,12 +266,17 @@ class EmbeddedTriton:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _drain(self, deadline_s: float) -> None:
-        """Let the jobs in progress finish: once Triton is told to stop, it refuses the calls that they make."""
+    def _drain(self, deadline_s: float) -> bool:
+        """Let the jobs in progress finish: once Triton is told to stop, it refuses the calls that they make.
+
+        Returns:
+            Whether they have finished.
+        """
         drain = self._own_folder() / _DRAIN
         drain.touch()
         while drain.exists() and time.monotonic() < deadline_s and self._engine_is_running():
             time.sleep(_POLL_S)
+        return not drain.exists()
 
     def _engine_is_running(self) -> bool:
         return any(instance.model == ROTATE_OBJECT_STREAM.name for instance in self.living_instances())
@@ -281,15 +290,3 @@ class EmbeddedTriton:
             if self._guard is not None:
                 self._guard.watch(0)
         sweep(self.shm_prefix)
-
-
-def model_names(repository: Path) -> tuple[str, ...]:
-    """Return the models of a repository: its folders with a config.pbtxt.
-
-    Raises:
-        InvalidInput: there are none.
-    """
-    names = tuple(sorted(config.parent.name for config in repository.glob("*/config.pbtxt")))
-    if not names:
-        raise InvalidInput(f"'{repository}' contains no models; pass a folder made by `respin assemble`")
-    return names
