@@ -25,7 +25,8 @@ from torch.utils._pytree import tree_iter
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from respin.contracts import NETWORKS
-from respin.gpu_memory import CONTEXT_MIB, MIB, UNETS, GpuNeed, gpu_need
+from respin.contracts.networks import UNETS
+from respin.gpu_memory import CONTEXT_MIB, MIB, GpuNeed, gpu_need
 from respin.model_set import ModelSet, NetworkFile, Sizes
 from respin.report.markdown import table
 from respin.runtimes import RUNTIMES

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from respin.contracts.networks import UNETS
 from respin_export.half import Cast, to_half
 from respin_export.networks.folding import fold
 from respin_export.networks.sam import move_positions_into_keys
 
-UNETS = ("zero123_unet", "inpaint_unet")
 WHOLLY_HALF = ("vae_encoder", "vae_decoder", "sam_encoder")
 """Networks for which `module.half()` works; for the others it fails, or costs precision."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from respin.contracts import NETWORKS
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import UNETS
 from respin.model_set import ModelSet
 
 FILE = Path(__file__).with_name("gpu_memory.json")
@@ -24,8 +24,6 @@ FILE = Path(__file__).with_name("gpu_memory.json")
 CONTEXT_MIB = 1190
 """A process's CUDA context with the libraries' code, MiB: NVML's figure for the process of docs/benchmarks.md on an
 H200 (10124) without PyTorch's tensors (5418) and scratch memory (3516)."""
-
-UNETS = (ZERO123_UNET.name, INPAINT_UNET.name)
 
 MIB = 2**20
 

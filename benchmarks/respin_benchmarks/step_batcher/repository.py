@@ -7,7 +7,7 @@ from pathlib import Path
 
 from respin.bundled import bundled
 from respin.contracts import ROTATE_OBJECT_STREAM
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import UNETS
 from respin.limits import EngineLimits
 from respin.model_set import ModelSet
 from respin.pbtxt import render
@@ -98,7 +98,7 @@ def write_views_repository(repository: Path, *, cost_ms: float, cache_mib: int, 
         logs: folder of the UNets' logs of calls.
     """
     assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[PROFILE], repository)
-    for spec in (ZERO123_UNET, INPAINT_UNET):
+    for spec in UNETS.values():
         parameters = {"call_log": str(logs / f"{spec.name}.calls"), "cost_ms": f"{cost_ms:g}"}
         config = _with_parameters(render(spec, PROFILES[PROFILE]), parameters)
         _write_model(repository / spec.name, config, "FixedCostUNet")

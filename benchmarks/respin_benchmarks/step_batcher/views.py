@@ -14,7 +14,7 @@ from PIL import Image
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import INPAINT_UNET, UNETS, ZERO123_UNET
 from respin.request import DEFAULTS, RotationRequest
 from respin_benchmarks.sending import send_closed_loop
 from respin_benchmarks.startup import CUP
@@ -27,7 +27,6 @@ from respin_client import Client
 
 VIEWS = 12
 STEPS = int(DEFAULTS["steps"])
-UNETS = (ZERO123_UNET.name, INPAINT_UNET.name)
 
 
 def views_server(cache_mib: int) -> BatcherServer:

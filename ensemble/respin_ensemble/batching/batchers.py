@@ -6,15 +6,13 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import UNETS
 from respin.specs import ModelSpec
 from respin_ensemble.batching.step_batcher import Capacity, StepBatcher
 from respin_ensemble.batching.stepper import CancellationToken, OnStep
 from respin_ensemble.metrics import Meter
 from respin_ensemble.networks import Networks
 from respin_ensemble.sampling.trajectory import Latents, Sample
-
-UNETS = (ZERO123_UNET, INPAINT_UNET)
 
 NO_LIMITS: Mapping[str, int] = {}
 """Calls as large as the contracts allow."""
@@ -52,7 +50,7 @@ class StepBatchers:
             unet.name: StepBatcher(
                 networks, with_largest_batch(unet, most.get(unet.name)), capacity=capacity, meter=meter
             )
-            for unet in UNETS
+            for unet in UNETS.values()
         }
 
     def __getitem__(self, unet: ModelSpec) -> StepBatcher:

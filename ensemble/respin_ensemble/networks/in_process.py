@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from respin.contracts import NETWORKS
-from respin.contracts.networks import CLIP_TEXT, INPAINT_UNET, ZERO123_UNET
+from respin.contracts.networks import CLIP_TEXT, UNETS
 from respin.errors import ContractMismatch, InternalError
 from respin.lengths import Lengths, lengths_in_jobs, usual_lengths
 from respin.model_set import ModelSet, Sizes
@@ -98,7 +98,7 @@ def load_networks(source: Source, report: Report) -> Loaded:
     gpu_batch = source.unet_batch if source.choice.device == "cuda" else None
     warm_up(networks, report, gpu_batch)
     useful = {}
-    for unet in (ZERO123_UNET, INPAINT_UNET) if gpu_batch else ():
+    for unet in UNETS.values() if gpu_batch else ():
         useful[unet.name] = useful_batch(time_batches(networks, unet, min(gpu_batch or 1, unet.max_batch_size)))
         report(f"{unet.name}: calls of up to {useful[unet.name]} samples pay")
     return Loaded(networks, useful)
@@ -165,7 +165,7 @@ def _calls(spec: ModelSpec, sizes: Sizes, gpu_batch: int | None) -> Iterator[tup
     """Yield batch and lengths of each warm-up call; the largest batch first, so that smaller ones fit in its memory."""
     if gpu_batch is None:
         yield 1, {}
-    elif spec in (ZERO123_UNET, INPAINT_UNET):
+    elif spec.name in UNETS:
         yield from ((batch, {}) for batch in range(min(gpu_batch, spec.max_batch_size), 0, -1))
     else:
         # The texts of a job are two: prompt and negative prompt.

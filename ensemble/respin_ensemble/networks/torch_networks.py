@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from respin.contracts import NETWORKS
+from respin.contracts.networks import UNETS
 from respin.errors import ContractMismatch, InternalError, InvalidInput, RespinError
 from respin.gpu_memory import CONTEXT_MIB, MIB
 from respin.model_set import ModelSet, Sizes
@@ -28,8 +29,6 @@ ModuleLoader = Callable[[str], nn.Module]
 """Loads the module of a network, by name, onto the CPU, in evaluation mode and in the precision that it runs in."""
 
 Execution = Literal["eager", "graphs", "compiled"]
-
-UNETS = ("zero123_unet", "inpaint_unet")
 
 COMPILED: dict[str, tuple[int, ...]] = {
     "grounding_dino": (1,),

@@ -15,14 +15,14 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from respin.contracts import ROTATE_OBJECT_STREAM
-from respin.contracts.networks import ZERO123_UNET
+from respin.contracts.networks import UNETS, ZERO123_UNET
 from respin.errors import Busy, InternalError
 from respin.limits import EngineLimits
 from respin.model_set import ModelSet
 from respin.request import PRIORITIES, RotationRequest
 from respin.runtimes import LOADING, InProcess
 from respin.specs import Array
-from respin_ensemble.batching.batchers import UNETS, StepBatchers
+from respin_ensemble.batching.batchers import StepBatchers
 from respin_ensemble.batching.step_batcher import Capacity
 from respin_ensemble.imaging.codec import count_pixels
 from respin_ensemble.networks import Networks
@@ -242,7 +242,7 @@ def _networks(
     parameters: Mapping[str, str], version: Path, model_set: ModelSet, limits: EngineLimits
 ) -> tuple[Networks, dict[str, int]]:
     """Return the networks of the profile, models of this server or loaded into this process, and the UNets' batches."""
-    most = {unet.name: limits.unet_batch for unet in UNETS}
+    most = dict.fromkeys(UNETS, limits.unet_batch)
     if parameters["networks"] == "triton":
         from respin_ensemble.networks.triton import TritonNetworks  # noqa: PLC0415
 

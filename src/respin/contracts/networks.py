@@ -217,3 +217,6 @@ NETWORKS: dict[str, ModelSpec] = {
     )
 }
 """The ten networks by name, in the order in which a job first needs them."""
+
+UNETS: dict[str, ModelSpec] = {unet.name: unet for unet in (ZERO123_UNET, INPAINT_UNET)}
+"""The networks that denoise, by name: they are called at every step, the others once or twice a job."""
