@@ -133,6 +133,13 @@ def serve(
     tls_client_ca: Annotated[
         Path | None, typer.Option(help="PEM file; clients must then present a certificate signed by it.")
     ] = None,
+    tritonserver: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="RESPIN_TRITONSERVER",
+            help="Folder into which the nvidia-pytriton wheel was unpacked. Default: the installed wheel.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every request.")] = False,
 ) -> None:
     """Serve the networks and jobs on this machine with the embedded Triton.
@@ -170,6 +177,7 @@ def serve(
             tls_certificate=tls_certificate,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
+            tritonserver=tritonserver,
         )
         facts = {"profile": assembled.profile, "set": assembled.set_name}
         if assembled.runtime:

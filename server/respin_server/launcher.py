@@ -143,11 +143,11 @@ class EmbeddedTriton:
         """Launch the server and wait until every model is ready.
 
         Raises:
-            InvalidInput: a port is in use, or there is too little shared memory.
+            InvalidInput: a port is in use, there is too little shared memory, or `tritonserver` lacks a file.
             InternalError: the server is not installed, ended early, or was not ready in time; it is stopped then.
         """
         options = self.options
-        wheel = TritonWheel.installed()
+        wheel = TritonWheel.find(options.tritonserver)
         sweep_leftovers()
         check_free(self.models)
         wanted = {"gRPC": (options.host, options.grpc_port), "metrics": (options.metrics_host, options.metrics_port)}
@@ -177,7 +177,7 @@ class EmbeddedTriton:
         """
         self._end_processes()
         try:
-            self._launch(TritonWheel.installed())
+            self._launch(TritonWheel.find(self.options.tritonserver))
             self._await_ready()
         except BaseException:
             self._end_processes()

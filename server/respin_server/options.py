@@ -38,6 +38,7 @@ class ServerOptions:
         tls_certificate: PEM file. If given, gRPC uses TLS, and metrics, which cannot, listen on loopback only.
         tls_key: PEM file of the certificate's key.
         tls_client_ca: PEM file; if given, clients must present a certificate signed by it.
+        tritonserver: folder into which the nvidia-pytriton wheel was unpacked; None = the installed one.
 
     Raises:
         InvalidInput: a value is invalid, or two contradict each other.
@@ -58,6 +59,7 @@ class ServerOptions:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    tritonserver: Path | None = None
 
     def __post_init__(self) -> None:
         """Validate the options."""

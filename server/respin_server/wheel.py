@@ -1,4 +1,4 @@
-"""Find the tritonserver 2.51.0 in the nvidia-pytriton wheel; pytriton itself is never imported."""
+"""Find the tritonserver 2.51.0 of the nvidia-pytriton wheel, installed or unpacked; never import pytriton itself."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from respin.errors import InternalError
+from respin.errors import InternalError, InvalidInput
 
 STUB_NAME = "triton_python_backend_stub"
 """Executable that runs one instance of a Python model."""
 
 SERVE_EXTRA_MISSING = "the embedded server is not installed; pip install 'respin[serve]'"
 """Error message if a part of the extra is missing."""
+
+_LIBRARIES = "nvidia_pytriton.libs"
+_BACKEND_FILES = ("libtriton_python.so", "triton_python_backend_utils.py")
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -38,6 +41,33 @@ class TritonWheel:
     python_backend: Path
     stub: Path
     caches: Path
+
+    @classmethod
+    def find(cls, folder: Path | None = None) -> TritonWheel:
+        """Return the wheel that was unpacked into a folder, or that of this Python environment.
+
+        Args:
+            folder: the folder that holds `pytriton` and `nvidia_pytriton.libs`; None = the installed wheel.
+
+        Raises:
+            InvalidInput: the folder lacks a part of the wheel.
+            InternalError: the wheel is not installed, or has no stub for this Python version.
+        """
+        if folder is None:
+            return cls.installed()
+        server = Path("pytriton") / "tritonserver"
+        backend = [server / "backends" / "python" / name for name in _BACKEND_FILES]
+        parts = [server / "bin" / "tritonserver", *backend, Path(_LIBRARIES)]
+        if missing := [part for part in parts if not (folder / part).exists()]:
+            raise InvalidInput(
+                f"--tritonserver is '{folder}', which has no {missing[0]}; unpack the wheel into it: "
+                "pip install --no-deps --target DIR nvidia-pytriton==0.7.0, or unzip -d DIR nvidia_pytriton-*.whl"
+            )
+        wheel = cls.in_packages(folder.resolve())
+        for program in (wheel.binary, wheel.stub):
+            if not os.access(program, os.X_OK):
+                raise InvalidInput(f"'{program}' may not be executed; chmod +x it, or unpack the wheel with unzip")
+        return wheel
 
     @classmethod
     def installed(cls) -> TritonWheel:
@@ -75,7 +105,7 @@ class TritonWheel:
             )
         return cls(
             binary=server / "bin" / "tritonserver",
-            libraries=packages / "nvidia_pytriton.libs",
+            libraries=packages / _LIBRARIES,
             python_backend=server / "backends" / "python",
             stub=stubs / python / STUB_NAME,
             caches=server / "caches",
@@ -85,11 +115,7 @@ class TritonWheel:
         """Create a backend directory of links: the wheel has the stub in another folder, and must stay unchanged."""
         python = folder / "python"
         python.mkdir(parents=True)
-        for part in (
-            self.python_backend / "libtriton_python.so",
-            self.python_backend / "triton_python_backend_utils.py",
-            self.stub,
-        ):
+        for part in (*(self.python_backend / name for name in _BACKEND_FILES), self.stub):
             (python / part.name).symlink_to(part)
 
     def environment(self, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
