@@ -22,7 +22,6 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from respin.contracts import NETWORKS
 from respin.contracts.networks import UNETS
@@ -41,7 +40,8 @@ from respin_export.inference_modules import halved
 from respin_export.mini.trained import MiniSet
 from respin_export.networks.folding import fold
 from respin_export.networks.sam import move_positions_into_keys
-from respin_export.weights import layouts
+from respin_export.weights.catalogue import choose
+from respin_export.weights.layouts import checkpoint_layout
 
 Size = Literal["full", "mini"]
 
@@ -129,19 +129,10 @@ def modules_without_values(size: Size) -> Iterator[tuple[str, nn.Module, Sizes]]
 
 def _write_hollow_checkpoints(weights: Path) -> None:
     """Write the published files with all of their keys and shapes, and a single value that is stored once."""
-    with torch.device("meta"):
-        text = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, intermediate_size=3072))
-    texts = {f"text_model.{name}": tensor for name, tensor in text.state_dict().items()}
-    files: dict[str, Any] = {
-        "grounding_dino/groundingdino_swint_ogc.pth": {"model": _hollow(layouts.grounding_dino("full"))},
-        "sam/sam_vit_l_0b3195.pth": _hollow(layouts.sam("full")),
-        "zero123/zero123-xl.ckpt": {"state_dict": _hollow(layouts.zero123("full"))},
-        "edsr/edsr_x4-4f62e9ef.pt": _hollow(layouts.edsr("full", "full")),
-        "inpaint/sd-v1-5-inpainting.ckpt": {"state_dict": _hollow(layouts.inpaint_ckpt("full", texts))},
-    }
-    for path, state in files.items():
-        (weights / path).parent.mkdir()
-        torch.save(state, weights / path)
+    for chosen in map(choose, ("grounding_dino", "sam", "zero123", "edsr", "inpaint:ckpt")):
+        (weights / chosen.checkpoint.name).mkdir()
+        for path, layout in checkpoint_layout(chosen.name, "full").files.items():
+            torch.save(_hollow(layout), weights / chosen.checkpoint.name / path)
 
 
 def _hollow(layout: Mapping[str, Tensor]) -> dict[str, Tensor]:

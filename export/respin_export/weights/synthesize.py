@@ -22,10 +22,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from respin.errors import InvalidInput
 from respin.model_set import Sizes
 from respin_export.originals.fill import fill
-from respin_export.weights import hub_folders, layouts
 from respin_export.weights.catalogue import Chosen
 from respin_export.weights.download import free_bytes
-from respin_export.weights.layouts import LayoutSize
+from respin_export.weights.layouts import Layout, LayoutSize, checkpoint_layout, optimizer_state
 from respin_export.weights.verify import SYNTHESIZED
 
 SIZES_FILE = "sizes.json"
@@ -33,13 +32,6 @@ SIZES_FILE = "sizes.json"
 
 MINI_SIZES = Sizes(sam_side=256, view_side=256, inpaint_side=256, detection_short_side=400, detection_long_side=667)
 """Image sizes of mini weights: SAM's positions are made for this side, the others are small to be quick."""
-
-MINI_CONFIGS: dict[str, dict[str, Any]] = {
-    "grounding_dino:original": {"bert": {"num_attention_heads": 4}},
-    "edsr:full": {"res_scale": 0.1},
-    "edsr:baseline": {"res_scale": 0.1},
-}
-"""config.json beside mini checkpoints: numbers that do not follow from shapes, under the authors' names."""
 
 _LIGHTNING = {"epoch": 0, "global_step": 105_000, "pytorch-lightning_version": "1.4.2", "callbacks": {}}
 """Entries of Lightning 1.4, which trained Zero123 (zero123/requirements.txt)."""
@@ -78,19 +70,25 @@ class Synthesizer:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise InvalidInput(f"{twice[0]} is named twice; a weights folder holds one variant of each checkpoint")
         self._check_folder()
-        files = {path: contents for chosen in wanted for path, contents in self._files(chosen).items()}
+        layouts = {chosen: checkpoint_layout(chosen.name, self.size) for chosen in wanted}
+        files = {
+            self.folder / chosen.checkpoint.name / path: self._contents(chosen, state)
+            for chosen, layout in layouts.items()
+            for path, state in layout.files.items()
+        }
         self._check_room(sum(_size_bytes(contents) for contents in files.values()))
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / SYNTHESIZED).write_text(json.dumps({"size": self.size, "seed": self.seed}) + "\n")
         if self.size == "mini":
             (self.folder / SIZES_FILE).write_text(json.dumps(asdict(MINI_SIZES), indent=1) + "\n")
-        for chosen in wanted:
-            shutil.rmtree(self.folder / chosen.checkpoint.name, ignore_errors=True)
-            for name, text in self._configs(chosen).items():
-                (target := self.folder / chosen.checkpoint.name / name).parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text)
-        for path, contents in files.items():
-            self._write(path, contents)
+        for chosen, layout in layouts.items():
+            folder = self.folder / chosen.checkpoint.name
+            shutil.rmtree(folder, ignore_errors=True)
+            for path, config in layout.configs.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(json.dumps(config, indent=1) + "\n")
+        for file, contents in files.items():
+            self._write(file, contents)
         return list(files)
 
     def _check_folder(self) -> None:
@@ -130,39 +128,18 @@ class Synthesizer:
             save_mapped(part, contents, value)
         part.replace(path)
 
-    def _configs(self, chosen: Chosen) -> dict[str, str]:
-        """Return the JSON files of a checkpoint by path: those of its layout, or what does not follow from shapes."""
-        if chosen.checkpoint.name == "inpaint" and chosen.variant.name != "ckpt":
-            return hub_folders.inpaint_configs(self.size)
-        if chosen.name == "grounding_dino:transformers":
-            return {"config.json": hub_folders.grounding_dino(self.size)[0]}
-        beside = MINI_CONFIGS.get(chosen.name)
-        return {"config.json": json.dumps(beside) + "\n"} if self.size == "mini" and beside else {}
-
-    def _files(self, chosen: Chosen) -> dict[Path, Any]:
-        folder = self.folder / chosen.checkpoint.name
-        paths = [file.path for file in chosen.variant.files if file.is_weights]
-        if chosen.checkpoint.name == "inpaint" and chosen.variant.name != "ckpt":
-            dtype = torch.float16 if chosen.variant.name == "fp16" else torch.float32
-            tensors = hub_folders.inpaint_tensors(self.size, dtype)
-            return {folder / path: tensors[Path(path).parent.name] for path in paths}
-        return {folder / paths[0]: self._contents(chosen)}
-
-    def _contents(self, chosen: Chosen) -> Any:
+    def _contents(self, chosen: Chosen, state: Layout) -> Any:
+        """Return what a file holds around its tensors."""
         match chosen.name:
-            case "grounding_dino:transformers":
-                return hub_folders.grounding_dino(self.size)[1]
             case "grounding_dino:original":
-                return {"model": layouts.grounding_dino(self.size)}
+                return {"model": state}
             case "inpaint:ckpt":
-                return {"state_dict": layouts.inpaint_ckpt(self.size, hub_folders.text_tensors(self.size))}
+                return {"state_dict": state}
             case "zero123:original":
-                optimizers = [layouts.optimizer_state(self.size)] if self.optimizer_state else []
-                return {**_LIGHTNING, "state_dict": layouts.zero123(self.size), "optimizer_states": optimizers}
-            case "sam:original":
-                return layouts.sam(self.size)
+                optimizers = [optimizer_state(state)] if self.optimizer_state else []
+                return {**_LIGHTNING, "state_dict": state, "optimizer_states": optimizers}
             case _:
-                return layouts.edsr(self.size, chosen.variant.name)
+                return state
 
 
 def _size_bytes(contents: Any) -> int:

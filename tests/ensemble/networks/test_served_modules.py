@@ -10,7 +10,7 @@ import torch
 from respin.bundled import bundled
 from respin.errors import InvalidInput
 from respin_export.served_modules import manifest_of, module_loader
-from respin_export.weights import layouts
+from respin_export.weights.layouts import checkpoint_layout
 
 MINI = bundled("models/mini")
 
@@ -35,7 +35,7 @@ def checkpoints(tmp_path):
     for name in (*names, "inpaint/sd-v1-5-inpainting.ckpt", "edsr/edsr_x4-4f62e9ef.pt"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    layout = layouts.edsr("mini", "full")
+    (layout,) = checkpoint_layout("edsr:full", "mini").files.values()
     (tmp_path / "edsr/config.json").write_text('{"res_scale": 0.1}')
     torch.save({name: torch.zeros(tensor.shape) for name, tensor in layout.items()}, tmp_path / name)
     return tmp_path
