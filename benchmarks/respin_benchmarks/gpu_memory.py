@@ -32,7 +32,7 @@ from respin.runtimes import RUNTIMES
 from respin_benchmarks.options import GpuMemoryOptions
 from respin_benchmarks.runner import PageReport, run_benchmark
 from respin_ensemble.networks.in_process import blank_inputs
-from respin_ensemble.networks.torch_calls import as_list
+from respin_ensemble.networks.torch_graph import as_list
 from respin_ensemble.networks.torch_networks import is_doubled
 from respin_ensemble.networks.torch_parts import chunk_feed_forward
 from respin_export.checkpoints import load_network

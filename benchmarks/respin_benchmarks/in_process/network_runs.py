@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,26 +16,20 @@ from respin.contracts import NETWORKS
 from respin.report.statistics import percentile
 from respin.specs import Array, ModelSpec
 from respin_benchmarks.gpu import MIB
-from respin_benchmarks.in_process.example_inputs import batches_of, usual_inputs
+from respin_benchmarks.in_process.example_inputs import usual_inputs
 from respin_benchmarks.in_process.machine import Ceilings, Machine
 from respin_benchmarks.in_process.rows import NetworkRun
 from respin_benchmarks.in_process.weights import Weights
 from respin_ensemble.networks import BatchedNetworks
-from respin_ensemble.networks.torch_calls import GraphedCall, as_list
+from respin_ensemble.networks.torch_calls import GraphedCall
+from respin_ensemble.networks.torch_graph import as_list
 from respin_ensemble.networks.torch_networks import ModuleNetworks
 from respin_export.half_parity import deviations_fp16
 from respin_export.networks.folding import fold
 from respin_export.parity import outputs_by_name
 
 WARM_UPS = {"cpu": 2, "cuda": 3}
-"""Calls before any is timed: the first chooses kernels or compiles, on a GPU the second captures a graph."""
-
-SPINS_MS = 200.0
-"""For so long after a call a runtime's threads may spin in the way of the next one's: longer calls do not mind, shorter
-ones begin with one that is not timed."""
-
-TURNS = 5
-"""In which the calls of each runtime are timed, so that whatever else the machine does affects all alike."""
+"""Calls before any is timed: the first chooses kernels, on a GPU the second captures a graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +43,9 @@ class NetworkTrial:
     moved_bytes: float  # weights, inputs and outputs, once each
 
 
-def make_trials(weights: Weights, name: str, machine: Machine, *, half: bool, largest_batch: int) -> list[NetworkTrial]:
+def make_trials(
+    weights: Weights, name: str, machine: Machine, *, half: bool, batches: Iterable[int]
+) -> list[NetworkTrial]:
     """Return the trials of one network; its module is released.
 
     Args:
@@ -57,14 +53,14 @@ def make_trials(weights: Weights, name: str, machine: Machine, *, half: bool, la
         name: of the network.
         machine: computes the wanted outputs.
         half: whether weights are moved as float16.
-        largest_batch: see `batches_of`.
+        batches: numbers of samples, one for each trial.
     """
     spec = NETWORKS[name]
     # As it is exported: arithmetic that is not done counts in no limit.
     module = fold(weights.load(name).eval().requires_grad_(False)).to(machine.kind)
     weights_bytes = sum(tensor.nbytes for tensor in module.parameters()) / (2 if half else 1)
     found = []
-    for batch in batches_of(name, largest_batch):
+    for batch in batches:
         inputs = usual_inputs(spec, weights.sizes, batch)
         wanted, flop = _compute(module, inputs, machine.kind)
         moved = weights_bytes + sum(array.nbytes for array in [*inputs.values(), *wanted])
@@ -87,47 +83,34 @@ class NetworkBench:
 
     machine: Machine  # that they run on
     ceilings: Ceilings  # of it
-    half: bool  # in float16
+    precision: str  # of the networks
     weights: str  # which ones, in words
     calls: int  # that are timed
 
-    def measure(self, runtimes: Mapping[str, BatchedNetworks], trial: NetworkTrial) -> list[NetworkRun]:
-        """Time one network on one batch by each runtime in turn, some calls at a time, and compare the answers.
+    def measure(self, runtime: str, networks: BatchedNetworks, trial: NetworkTrial) -> NetworkRun:
+        """Time one network on one batch, and compare its answer.
 
         Args:
-            runtimes: networks by the name of the runtime that runs them.
+            runtime: that runs the networks.
+            networks: of that runtime.
             trial: what they are given.
         """
-        answers, warm_ms = {}, {}
-        for runtime, networks in runtimes.items():
-            for _ in range(WARM_UPS[self.machine.kind] - 1):
-                networks(trial.spec, **trial.inputs)
-            answers[runtime], warm_ms[runtime] = _timed_call(networks, trial)
-        times: dict[str, list[float]] = {runtime: [] for runtime in runtimes}
-        for turn in range(min(TURNS, self.calls)):
-            for runtime, networks in runtimes.items():
-                if warm_ms[runtime] < SPINS_MS:
-                    networks(trial.spec, **trial.inputs)
-                times[runtime] += [_timed_call(networks, trial)[1] for _ in range(turn, self.calls, TURNS)]
-        return [self._row(name, runtimes[name], trial, times[name], answers[name]) for name in runtimes]
-
-    def _row(
-        self,
-        runtime: str,
-        networks: BatchedNetworks,
-        trial: NetworkTrial,
-        times: Sequence[float],
-        answer: Mapping[str, Array],
-    ) -> NetworkRun:
-        spec, inputs = trial.spec, trial.inputs
-        got = [answer[tensor.name] for tensor in spec.outputs]
-        errors = deviations_fp16(spec.name, got, outputs_by_name(spec, trial.wanted))
+        spec, inputs, times = trial.spec, trial.inputs, list[float]()
+        for _ in range(WARM_UPS[self.machine.kind]):
+            answer = networks(spec, **inputs)
+        for _ in range(self.calls):
+            began_s = time.perf_counter()
+            networks(spec, **inputs)
+            times.append((time.perf_counter() - began_s) * 1e3)
+        errors = deviations_fp16(
+            spec.name, [answer[tensor.name] for tensor in spec.outputs], outputs_by_name(spec, trial.wanted)
+        )
         device_ms, note = _measure_on_device(networks, spec.name, inputs, self.calls)
         return NetworkRun(
             **vars(self.machine.circumstances),
             network=spec.name,
             runtime=runtime,
-            precision="fp16" if self.half else "fp32",
+            precision=self.precision,
             batch=len(next(iter(inputs.values()))),
             shapes=" ".join("x".join(map(str, array.shape[1:])) for array in inputs.values()),
             calls=self.calls,
@@ -142,13 +125,6 @@ class NetworkBench:
             weights=self.weights,
             **vars(self.ceilings),
         )
-
-
-def _timed_call(networks: BatchedNetworks, trial: NetworkTrial) -> tuple[dict[str, Array], float]:
-    """Return the answer, and what the call took, ms."""
-    began_s = time.perf_counter()
-    answer = networks(trial.spec, **trial.inputs)
-    return answer, (time.perf_counter() - began_s) * 1e3
 
 
 def _measure_on_device(

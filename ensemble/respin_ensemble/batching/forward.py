@@ -16,6 +16,9 @@ from respin_ensemble.sampling.trajectory import Latents, UNetInput
 
 _log = logging.getLogger(__name__)
 
+MOST_STACKS = 4
+"""Batches whose constant inputs stay stacked: latents of different shapes take turns."""
+
 
 @dataclass(frozen=True, eq=False)
 class StepResult:
@@ -37,8 +40,8 @@ class BatchedForward:
     def __init__(self, networks: Networks, unet: ModelSpec) -> None:
         self._networks = networks
         self._unet = unet
-        self._stacked: tuple[QueuedSample, ...] = ()
-        self._conditions: dict[str, Array] = {}
+        self._stacks: dict[tuple[QueuedSample, ...], dict[str, Array]] = {}
+        """Constant inputs of the latest batches, the latest last."""
 
     def __call__(self, samples: Sequence[QueuedSample]) -> list[StepResult]:
         """Start the samples that are new, call the UNet, and send each sample its predicted noise.
@@ -93,14 +96,21 @@ class BatchedForward:
         )["noise"]
 
     def _stack_conditions(self, samples: tuple[QueuedSample, ...]) -> dict[str, Array]:
-        """Stack what is constant over the steps (megabytes of text contexts) only when the batch changes."""
-        if samples != self._stacked:
+        """Stack what is constant over the steps (megabytes of text contexts) once for each batch.
+
+        The arrays are read-only and the same at every step, so that they are sent to a GPU once.
+        """
+        stacks = self._stacks
+        stacked = stacks.pop(samples, None)
+        if stacked is None:
             names = samples[0].sample.conditions
-            self._conditions = {
-                name: np.stack([queued.sample.conditions[name] for queued in samples]) for name in names
-            }
-            self._stacked = samples
-        return self._conditions
+            stacked = {name: np.stack([queued.sample.conditions[name] for queued in samples]) for name in names}
+            for array in stacked.values():
+                array.setflags(write=False)
+        stacks[samples] = stacked
+        if len(stacks) > MOST_STACKS:
+            del stacks[next(iter(stacks))]
+        return stacked
 
     def _advance(self, queued: QueuedSample, noise: Array | RespinError) -> StepResult:
         if isinstance(noise, RespinError):

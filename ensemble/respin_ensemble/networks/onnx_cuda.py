@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from respin.errors import InternalError, InvalidInput
 from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
+from respin_ensemble.networks.call_inputs import CallInputs, Slot
 from respin_ensemble.networks.gate import GPU
 
 PROVIDER = "CUDAExecutionProvider"
@@ -35,25 +39,26 @@ class CudaSession:
     Args:
         path: path of model.onnx.
         spec: contract of the network.
+        graphs: whether calls become CUDA graphs; not worth it for a session that is closed soon.
 
     Raises:
         InvalidInput: ONNX Runtime cannot use a GPU here.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec) -> None:
+    def __init__(self, path: Path, spec: ModelSpec, *, graphs: bool = True) -> None:
         require_cuda()
         self._spec, self._thread = spec, ThreadPoolExecutor(1, thread_name_prefix=spec.name)
-        self.uncaptured = ""
+        self.uncaptured = "" if graphs else "it shares its memory"
         """Why the network runs without graphs; empty if it does not."""
         try:
-            self._session = _open_session(path, graphs=True)
+            self._session = _open_session(path, graphs=graphs)
         except Exception as error:  # a node that CUDA lacks fails the session with a generic error
             self.uncaptured = str(error).partition("\n")[0]
             self._session = _open_session(path, graphs=False)
         if self._session.get_providers()[0] != PROVIDER:
             raise InvalidInput("ONNX Runtime could not load CUDA or cuDNN; install the libraries of its CUDA version")
         self._seen: dict[Shapes, list[tuple[int, ...]]] = {}
-        self._bound: dict[Shapes, _Bound] = {}
+        self._bound: dict[Shapes, BoundCall] = {}
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch.
@@ -63,15 +68,21 @@ class CudaSession:
         """
         return self._thread.submit(self._run, arrays).result()
 
+    def close(self) -> None:
+        """Free the session's memory, and end its thread; it must not be called again."""
+        self._thread.shutdown()
+        self._bound.clear()
+        del self._session
+
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         shapes = tuple(array.shape for array in arrays.values())
         with self._turn(shapes):
             try:
                 if shapes in self._seen and shapes not in self._bound and len(self._bound) < MOST_GRAPHS:
                     number = NO_GRAPH if self.uncaptured else len(self._bound)
-                    self._bound[shapes] = _Bound(self._spec, arrays, self._seen[shapes], number)
+                    self._bound[shapes] = BoundCall(self._session, self._spec, arrays, self._seen[shapes], number)
                 if shapes in self._bound:
-                    return self._bound[shapes](self._session, arrays)
+                    return self._bound[shapes](arrays)
                 return self._unbound(shapes, arrays)
             except Exception as error:  # ONNX Runtime's errors have no common base class
                 return self._without_graph(shapes, arrays, error)
@@ -100,32 +111,78 @@ class CudaSession:
         return dict(zip(names, outputs, strict=True))
 
 
-class _Bound:
-    """Inputs and outputs of one shape on the GPU, with the id of their graph."""
+class OrtBlock:
+    """Bytes in the machine's memory, and as many on the device: see `call_inputs.Block`.
+
+    ONNX Runtime offers no pinned memory to Python, so the copy has ended when `send` returns.
+
+    Args:
+        nbytes: their number.
+        device: "cpu" or "cuda".
+        values: the class of the value on the device.
+    """
+
+    def __init__(self, nbytes: int, device: str, values: type[onnxruntime.OrtValue]) -> None:
+        self.host = np.zeros(nbytes, np.uint8)
+        self._value = values.ortvalue_from_shape_and_type([nbytes], np.uint8, device, 0)
+
+    def send(self) -> None:
+        """Copy the bytes to the device."""
+        self._value.update_inplace(self.host)
+
+    def address(self, slot: Slot) -> int:
+        """Return the address of an input of this block, on the device."""
+        return int(self._value.data_ptr()) + slot.offset
+
+
+class BoundCall:
+    """Inputs and outputs of one shape on the device, with the id of their graph.
+
+    Args:
+        session: the network.
+        spec: its contract.
+        arrays: inputs of the shape.
+        outputs: shapes of its outputs.
+        graph: id of the graph; `NO_GRAPH` = none.
+        device: "cpu" or "cuda".
+        values: the class of values on the device; None = ONNX Runtime's.
+    """
 
     def __init__(
-        self, spec: ModelSpec, arrays: Mapping[str, Array], outputs: list[tuple[int, ...]], number: int
+        self,
+        session: onnxruntime.InferenceSession,
+        spec: ModelSpec,
+        arrays: Mapping[str, Array],
+        outputs: list[tuple[int, ...]],
+        graph: int = NO_GRAPH,
+        *,
+        device: str = "cuda",
+        values: type[onnxruntime.OrtValue] | None = None,
     ) -> None:
-        values = onnxruntime.OrtValue
+        values = values or onnxruntime.OrtValue
         self.calls = 0
-        self._options = _run_options(number)
-        self._inputs = {name: values.ortvalue_from_numpy(array, "cuda", 0) for name, array in arrays.items()}
+        self._session, self._options, self._binding = session, _run_options(graph), session.io_binding()
+        self._inputs = CallInputs(arrays, partial(OrtBlock, device=device, values=values))
+        for part in self._inputs.parts:
+            for name, slot in part.slots.items():
+                self._binding.bind_input(name, device, 0, slot.dtype, list(slot.shape), part.block.address(slot))
         self._outputs = {
-            tensor.name: values.ortvalue_from_shape_and_type(shape, tensor.dtype.numpy, "cuda", 0)
+            tensor.name: values.ortvalue_from_shape_and_type(list(shape), tensor.dtype.numpy, device, 0)
             for tensor, shape in zip(spec.outputs, outputs, strict=True)
         }
-
-    def __call__(self, session: onnxruntime.InferenceSession, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        self.calls += 1
-        for name, array in arrays.items():
-            self._inputs[name].update_inplace(array)
-        binding = session.io_binding()
-        for name, value in self._inputs.items():
-            binding.bind_ortvalue_input(name, value)
         for name, value in self._outputs.items():
-            binding.bind_ortvalue_output(name, value)
-        session.run_with_iobinding(binding, self._options)
-        return {name: value.numpy() for name, value in self._outputs.items()}
+            self._binding.bind_ortvalue_output(name, value)
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run it on these inputs; ONNX Runtime waits once, at the end of the run."""
+        self.calls += 1
+        try:
+            self._inputs.send(arrays)
+            self._session.run_with_iobinding(self._binding, self._options)
+            return {name: value.numpy() for name, value in self._outputs.items()}
+        except BaseException:
+            self._inputs.forget()
+            raise
 
 
 def require_cuda() -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks.gate import GPU
-
-Forward = Callable[..., Tensor | Sequence[Tensor]]
+from respin_ensemble.networks.torch_graph import CapturedCall, Forward, Lane, as_list
 
 MOST_GRAPHS = 16
 """Shapes of a network that get a graph; each holds its own inputs, outputs and a share of scratch memory."""
@@ -23,25 +19,7 @@ MOST_GRAPHS = 16
 MOST_COMPILED = 2
 """Shapes of one batch that torch.compile's minutes are spent on: a VAE meets the photo and the view."""
 
-WARM_UPS = 3
-"""Calls on the capturing stream before the capture: they choose kernels and allocate what stays."""
-
 Shapes = tuple[tuple[int, ...], ...]
-
-
-class Lane:
-    """A stream for networks that are called one after another and share scratch memory on the GPU.
-
-    Args:
-        device: "cpu" or "cuda".
-        urgent: whether its work goes before that of other lanes.
-    """
-
-    def __init__(self, device: str, *, urgent: bool = True) -> None:
-        self.lock = threading.Lock()
-        on_gpu = device == "cuda"
-        self.stream: Any = torch.cuda.Stream(priority=-1 if urgent else 0) if on_gpu else None  # type: ignore[no-untyped-call]
-        self.pool: Any = torch.cuda.graph_pool_handle() if on_gpu else None
 
 
 class EagerCall:
@@ -172,64 +150,3 @@ class Unguided(nn.Module):
         """Predict the noise; the guidance is 1."""
         noise: Tensor = self._unet.predict_conditional(**inputs)
         return noise
-
-
-class CapturedCall:
-    """A CUDA graph of one call: inputs are copied in, the graph runs, outputs are copied out.
-
-    Args:
-        forward: the module.
-        arrays: inputs of the shapes to capture.
-        lane: whose stream it works on; graphs that share its scratch memory never run at the same time.
-
-    Raises:
-        RuntimeError: something in the call cannot be captured.
-    """
-
-    def __init__(self, forward: Forward, arrays: Mapping[str, Array], lane: Lane) -> None:
-        self._inputs = {name: torch.tensor(array, device="cuda") for name, array in arrays.items()}
-        self._graph, self._stream = torch.cuda.CUDAGraph(), lane.stream
-        with torch.device("cuda"):
-            for _ in range(WARM_UPS):
-                forward(**self._inputs)
-            self._stream.synchronize()
-            # The warm-ups' workspace, outside of the pool, must not get into the graph: it may be given back.
-            torch._C._cuda_clearCublasWorkspaces()
-            # Other networks' threads go on calling CUDA meanwhile.
-            with torch.cuda.graph(self._graph, pool=lane.pool, stream=lane.stream, capture_error_mode="thread_local"):
-                self._outputs = as_list(forward(**self._inputs))
-            torch._C._cuda_clearCublasWorkspaces()
-        # Pageable memory is copied twice, and the second time slowly.
-        self._sent, self._received = _pinned(self._inputs.values()), _pinned(self._outputs)
-
-    def __call__(self, arrays: Mapping[str, Array]) -> list[Array]:
-        """Run it on these inputs."""
-        for array, sent, given in zip(arrays.values(), self._sent, self._inputs.values(), strict=True):
-            np.copyto(sent.numpy(), array)
-            given.copy_(sent, non_blocking=True)
-        self._graph.replay()
-        for output, received in zip(self._outputs, self._received, strict=True):
-            received.copy_(output, non_blocking=True)
-        self._stream.synchronize()
-        return [received.numpy().copy() for received in self._received]
-
-    def device_ms(self, calls: int) -> float:
-        """Measure a replay on the device; the median in ms."""
-        times: list[float] = []
-        for _ in range(calls):
-            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            began.record()
-            self._graph.replay()
-            ended.record()
-            ended.synchronize()
-            times.append(began.elapsed_time(ended))
-        return statistics.median(times)
-
-
-def _pinned(tensors: Iterable[Tensor]) -> list[Tensor]:
-    return [torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True) for tensor in tensors]
-
-
-def as_list(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Return a module's outputs as a list, also if there is only one."""
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)

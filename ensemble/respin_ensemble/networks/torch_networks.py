@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,12 @@ from respin.errors import ContractMismatch, InternalError, InvalidInput, RespinE
 from respin.gpu_memory import CONTEXT_MIB, MIB
 from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
-from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks import NOT_PAGED, BatchedNetworks
 from respin_ensemble.networks.in_process import Report, Source
-from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Lane, Unguided
+from respin_ensemble.networks.residency import Pageable
+from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Unguided
+from respin_ensemble.networks.torch_graph import Lane
+from respin_ensemble.networks.torch_paged import WITHOUT_GRAPHS, PagedModule
 
 ModuleLoader = Callable[[str], nn.Module]
 """Loads the module of a network, by name, onto the CPU, in evaluation mode and in the precision that it runs in."""
@@ -52,10 +55,17 @@ class ModuleNetworks(BatchedNetworks):
         device: "cpu" or "cuda".
         execution: "eager"; "graphs" = a CUDA graph for each shape that comes again; "compiled" = the same of
             torch.compile's code, for the networks of `COMPILED`.
+        pageables: what loads and unloads some of the modules, by name; those are called without graphs.
     """
 
     def __init__(
-        self, modules: Mapping[str, nn.Module], sizes: Sizes, *, device: str = "cpu", execution: Execution = "eager"
+        self,
+        modules: Mapping[str, nn.Module],
+        sizes: Sizes,
+        *,
+        device: str = "cpu",
+        execution: Execution = "eager",
+        pageables: Mapping[str, Pageable] = NOT_PAGED,
     ) -> None:
         super().__init__(sizes)
         lanes = _lanes(device, execution)
@@ -72,6 +82,10 @@ class ModuleNetworks(BatchedNetworks):
         }
         """Calls of UNets without their unconditional half, by the same weights: for samples outside of the guidance
         interval."""
+        self.pageables = pageables
+        for call in (calls[name] for calls in (self.calls, self.unguided) for name in calls.keys() & pageables.keys()):
+            if isinstance(call, GraphedCall):
+                call.uncaptured = WITHOUT_GRAPHS
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         try:
@@ -123,6 +137,7 @@ class TorchNetworks(ModuleNetworks):
         device: str = "cuda",
         execution: Execution = "graphs",
         names: Sequence[str] = tuple(NETWORKS),
+        paged: Collection[str] = (),
     ) -> TorchNetworks:
         """Load networks one after another.
 
@@ -132,13 +147,18 @@ class TorchNetworks(ModuleNetworks):
             device: "cpu" or "cuda".
             execution: see `ModuleNetworks`.
             names: of the networks.
+            paged: names of those that share memory: they stay off the device until they are loaded.
 
         Raises:
             InvalidInput: the device is not available.
         """
         require_device(device)
-        modules = {name: module_on_device(name, load_module, device) for name in names}
-        return cls(modules, sizes, device=device, execution=execution)
+        modules = {
+            name: (module_for_device if name in paged else module_on_device)(name, load_module, device)
+            for name in names
+        }
+        pageables = {name: PagedModule(modules[name], device) for name in names if name in paged}
+        return cls(modules, sizes, device=device, execution=execution, pageables=pageables)
 
 
 def load_in_process(source: Source, report: Report) -> TorchNetworks:
@@ -166,7 +186,9 @@ def load_in_process(source: Source, report: Report) -> TorchNetworks:
         return module
 
     execution: Execution = "graphs" if choice.device == "cuda" else "eager"
-    return TorchNetworks.load(load_checked, source.model_set.sizes, device=choice.device, execution=execution)
+    return TorchNetworks.load(
+        load_checked, source.model_set.sizes, device=choice.device, execution=execution, paged=source.paged
+    )
 
 
 def check_precision(name: str, module: nn.Module, precision: str) -> None:
@@ -213,7 +235,12 @@ def require_device(device: str) -> None:
 
 
 def module_on_device(name: str, load_module: ModuleLoader, device: str) -> nn.Module:
-    """Load the module of one network as it runs on a device.
+    """Load the module of one network onto a device: see `module_for_device`."""
+    return module_for_device(name, load_module, device).to(device)
+
+
+def module_for_device(name: str, load_module: ModuleLoader, device: str) -> nn.Module:
+    """Load the module of one network as it runs on a device, onto the CPU.
 
     Args:
         name: of the network.
@@ -226,7 +253,7 @@ def module_on_device(name: str, load_module: ModuleLoader, device: str) -> nn.Mo
         from respin_ensemble.networks.torch_parts import chunk_feed_forward  # noqa: PLC0415
 
         chunk_feed_forward(module)
-    return module.to(device)
+    return module
 
 
 def is_doubled(module: nn.Module) -> bool:

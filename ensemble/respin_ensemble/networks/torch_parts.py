@@ -18,7 +18,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from transformers.models.sam.modeling_sam import SamVisionLayer
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
 
-from respin_ensemble.networks.torch_calls import Forward
+from respin_ensemble.networks.torch_graph import Forward
 
 REGIONS = (GroundingDinoEncoderLayer, GroundingDinoDecoderLayer, SwinLayer, SwinPatchMerging, SamVisionLayer)
 """Layers that are compiled one by one, once for all of a kind: GroundingDINO as a whole takes many minutes, and SAM's

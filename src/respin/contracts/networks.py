@@ -220,3 +220,6 @@ NETWORKS: dict[str, ModelSpec] = {
 
 UNETS: dict[str, ModelSpec] = {unet.name: unet for unet in (ZERO123_UNET, INPAINT_UNET)}
 """The networks that denoise, by name: they are called at every step, the others once or twice a job."""
+
+STEP_INPUTS = ("latents", "timestep", "guidance")
+"""Inputs of a UNet that change at every step of a sample; its other inputs are constant over a sample's steps."""

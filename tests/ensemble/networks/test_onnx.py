@@ -110,12 +110,14 @@ class FakeValue:
     def numpy(self):
         return self.array.copy()
 
+    def data_ptr(self):
+        return self.array.ctypes.data
+
 
 class FakeCuda:
     """Stands for ONNX Runtime with CUDA: answers zeros, and notes at each run whether another call could enter."""
 
     OrtValue = SimpleNamespace(
-        ortvalue_from_numpy=lambda array, *_: FakeValue(array.copy()),
         ortvalue_from_shape_and_type=lambda shape, dtype, *_: FakeValue(np.zeros(shape, dtype)),
     )
 
@@ -130,7 +132,7 @@ class FakeCuda:
     get_providers = get_available_providers
 
     def io_binding(self):
-        return SimpleNamespace(bind_ortvalue_input=lambda *_: None, bind_ortvalue_output=lambda *_: None)
+        return SimpleNamespace(bind_input=lambda *_: None, bind_ortvalue_output=lambda *_: None)
 
     def run(self, *_):
         self.note()

@@ -14,7 +14,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import MultiScal
 from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET, UNETS
 from respin_benchmarks.in_process.network_runs import usual_inputs
-from respin_ensemble.networks.torch_calls import as_list
+from respin_ensemble.networks.torch_graph import as_list
 from respin_ensemble.networks.torch_networks import ModuleNetworks
 from respin_ensemble.networks.torch_parts import (
     REGIONS,
