@@ -14,6 +14,16 @@ CONTENT = bytes(range(256)) * 40
 SIZE_BYTES = len(CONTENT)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
+LARGE = CONTENT * 2200
+"""22 MB: what arrives is written in pieces of `PIECE_BYTES`, and kept after a broken connection in whole pieces."""
+
+LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
+PIECE_BYTES = 10 * 2**20
+
+
+def large(url):
+    return chosen(url, sha256=LARGE_SHA256, size_bytes=len(LARGE))
+
 
 def chosen(url=None, *, sha256=SHA256, size_bytes=SIZE_BYTES):
     file = WeightFile("model.pt", size_bytes, sha256=sha256, url=url)

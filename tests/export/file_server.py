@@ -13,7 +13,7 @@ Behaviour = Callable[["_Handler"], None]
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves `content` at every path: honestly, once the `behaviours` are used up, one a request."""
+    """Serves `content` at every path: honestly, once the `behaviours` are used up, one a GET."""
 
     daemon_threads = False
 
@@ -24,6 +24,7 @@ class FileServer(ThreadingHTTPServer):
         self.version = '"first"'
         self.always: Behaviour = honest
         self.requests: list[tuple[str, Mapping[str, str]]] = []
+        self.gets: list[Mapping[str, str]] = []
 
     @property
     def url(self) -> str:
@@ -35,12 +36,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: FileServer
 
     def do_GET(self) -> None:
+        self.server.gets.append(dict(self.headers))
+        self.answer(self.server.behaviours.pop(0) if self.server.behaviours else self.server.always)
+
+    def do_HEAD(self) -> None:
+        self.answer(self.server.always)
+
+    def answer(self, behaviour: Behaviour) -> None:
         self.server.requests.append((self.path, dict(self.headers)))
-        behaviour = self.server.behaviours.pop(0) if self.server.behaviours else self.server.always
         behaviour(self)
         self.close_connection = True
-
-    do_HEAD = do_GET
 
     def log_message(self, *_: object) -> None:
         """Keep the tests' output clean."""
@@ -48,6 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     def reply(self, status: int, body: bytes = b"", *, length: int | None = None, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()

@@ -23,7 +23,7 @@ from respin_export.export_set import ExportResult
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress
 from respin_export.setup.commands import fetch_published, setup
 from respin_export.setup.plan import DRAFT_MIB, GRAPHS_MIB, SetupPlan
-from respin_export.setup.steps import SetupTools, check_room, run_setup, steps_of
+from respin_export.setup.steps import SetupTools, check_disks, run_setup, steps_of
 from respin_export.setup.view import SetupView
 from respin_export.tensorrt.engine_set import EngineOptions, engines_folder
 from respin_export.tensorrt.flavours import Library
@@ -193,14 +193,14 @@ def test_choices_that_do_not_go_together_are_refused():
 
 
 def test_a_disk_without_room_is_said_before_anything_is_fetched(plan, tmp_path):
-    with pytest.raises(InvalidInput, match=r"weights', '.*models' will take about 39\.\d GB more"):
-        check_room(plan, lambda _: 30_000_000_000, lambda _: 1)
-    with pytest.raises(InvalidInput, match=r"weights' will take about \d\d\.\d GB more"):
-        check_room(plan, lambda _: 18_000_000_000, lambda folder: hash(folder.name))
-    check_room(plan, lambda _: 30_000_000_000, lambda folder: hash(folder.name))
+    with pytest.raises(InvalidInput, match=r"weights', '.*models' will take about 39\.\d GB and"):
+        check_disks(plan, lambda _: 30_000_000_000, lambda _: 1)
+    with pytest.raises(InvalidInput, match=r"weights' will take about \d\d\.\d GB and"):
+        check_disks(plan, lambda _: 18_000_000_000, lambda folder: hash(folder.name))
+    check_disks(plan, lambda _: 30_000_000_000, lambda folder: hash(folder.name))
     plan.weights.mkdir()
     (plan.weights / SYNTHESIZED).write_text("{}")
-    check_room(plan, lambda _: 0, lambda _: 1)
+    check_disks(plan, lambda _: 0, lambda _: 1)
 
 
 def test_what_is_there_takes_no_more_room(plan):

@@ -140,7 +140,7 @@ def test_an_optimizer_state_is_written_as_torch_reads_it(tmp_path):
 @pytest.mark.parametrize(("optimizer_state", "needed"), [(False, "8.6"), (True, "15.5")])
 def test_zero123_has_the_published_size_where_the_optimizer_state_is_asked_for(tmp_path, optimizer_state, needed):
     with pytest.raises(InvalidInput, match=f"^the weights need {needed} GB"):
-        synthesize(tmp_path / "new", "zero123", size="full", optimizer_state=optimizer_state, room=lambda _: 0)
+        synthesize(tmp_path / "new", "zero123", size="full", optimizer_state=optimizer_state, free=lambda _: 0)
 
 
 @pytest.mark.parametrize("name", ["grounding_dino", "grounding_dino:transformers", "sam", "inpaint:ckpt"])
@@ -195,5 +195,5 @@ def test_two_variants_of_one_checkpoint_are_refused(tmp_path):
 
 def test_room_is_looked_at_first(tmp_path):
     with pytest.raises(InvalidInput, match=r"need 1\.2 GB and '.*' has 1\.0 GB free"):
-        synthesize(tmp_path / "new", "sam", size="full", room=lambda _: 10**9)
+        synthesize(tmp_path / "new", "sam", size="full", free=lambda _: 10**9)
     assert not (tmp_path / "new").exists()

@@ -18,8 +18,9 @@ import typer
 
 from respin.errors import InvalidInput
 from respin_export.cuda_device import has_cuda
+from respin_export.disk import existing_parent, free_bytes
 from respin_export.setup.plan import DEFAULT_RUNTIMES, Device, Precision, Runtime, SetupPlan
-from respin_export.setup.steps import SetupTools, check_room, run_setup, steps_of
+from respin_export.setup.steps import SetupTools, check_disks, run_setup, steps_of
 from respin_export.setup.view import SetupView
 from respin_export.tensorrt.engine_set import EngineOptions
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
@@ -80,7 +81,6 @@ def setup(
     """
     _require(*_NEEDED)
     # These need the export extra.
-    from respin_export.weights.download import free_bytes  # noqa: PLC0415
     from respin_export.weights.fetch import DownloadSource  # noqa: PLC0415
 
     hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
@@ -95,7 +95,7 @@ def setup(
         plan = replace(plan, flavour=library.flavour)
     elif flavour is not None:
         raise InvalidInput(f"--flavour {flavour} is for --runtime tensorrt only; leave it out")
-    check_room(plan, free_bytes, _file_system)
+    check_disks(plan, free_bytes, lambda folder: existing_parent(folder).stat().st_dev)
     tools = SetupTools(
         fetch=partial(fetch_published, origin),
         engines=engines,
@@ -111,14 +111,6 @@ def _require(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise InvalidInput(f"this needs pip install 'respin[export]' (there is no module '{module}')")
-
-
-def _file_system(folder: Path) -> int:
-    """Return the number of the file system of a folder, which need not exist yet."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder.stat().st_dev
 
 
 def fetch_published(origin: DownloadSource, plan: SetupPlan, view: SetupView) -> Iterator[str]:

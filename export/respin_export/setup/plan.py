@@ -11,7 +11,7 @@ from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import MANIFEST, ModelSet
 from respin_export.weights.catalogue import CATALOGUE, Chosen, choose
-from respin_export.weights.verify import SYNTHESIZED
+from respin_export.weights.verify import SYNTHESIZED, bytes_left
 
 Device = Literal["cpu", "cuda"]
 Runtime = Literal["onnxruntime", "tensorrt", "torch"]
@@ -119,21 +119,13 @@ class SetupPlan:
         if self.is_synthesized:
             return []
         fetched = sum(
-            _left_of_file(self.weights / each.checkpoint.name / file.path, file.size_bytes or 0)
+            bytes_left(self.weights / each.checkpoint.name / file.path, file)
             for each in self.checkpoints
             for file in each.variant.files
         )
         sets = [(self.graphs, GRAPHS_MIB[self.chosen_precision]), (self.engines, ENGINES_MIB)]
         made = sum(_left_bytes(folder, mib) for folder, mib in sets if folder is not None)
         return [(self.weights, fetched), (self.models, made)]
-
-
-def _left_of_file(path: Path, size_bytes: int) -> int:
-    """Return the bytes of a file that are still to be fetched."""
-    if path.is_file():
-        return 0
-    part = path.with_name(f"{path.name}.part")
-    return max(0, size_bytes - (part.stat().st_size if part.is_file() else 0))
 
 
 def _left_bytes(folder: Path, complete_mib: int) -> int:

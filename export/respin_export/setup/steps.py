@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from respin.contracts import NETWORKS
-from respin.errors import ContractMismatch, InvalidInput
+from respin.errors import ContractMismatch
 from respin.model_set import ModelSet, mapping_of
 from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint
+from respin_export.disk import FreeBytes, check_room
 from respin_export.errors import BuildFailed
 from respin_export.export_progress import ExportBar, check_exported
 from respin_export.export_set import ExportPlan, export_set
@@ -54,29 +55,25 @@ def steps_of(plan: SetupPlan) -> list[str]:
     return [*steps, "checks"]
 
 
-def check_room(plan: SetupPlan, free_bytes: Callable[[Path], int], device_of: Callable[[Path], int]) -> None:
+def check_disks(plan: SetupPlan, free: FreeBytes, disk_of: Callable[[Path], int]) -> None:
     """Check that the disks have room for everything that the setup still makes.
 
     Args:
         plan: what is made.
-        free_bytes: function from a folder to the free bytes of its file system.
-        device_of: function from a folder to the number of its file system.
+        free: function from a folder to the free bytes of its file system.
+        disk_of: function from a folder to the number of its file system.
 
     Raises:
         InvalidInput: one has not.
     """
-    needs: dict[int, int] = defaultdict(int)
-    folders: dict[int, list[Path]] = defaultdict(list)
+    by_disk: dict[int, list[tuple[Path, int]]] = defaultdict(list)
     for folder, size_bytes in plan.missing_bytes():
-        needs[device_of(folder)] += size_bytes
-        folders[device_of(folder)].append(folder)
-    for disk, needed in needs.items():
-        if needed > (room := free_bytes(folders[disk][0])):
-            names = ", ".join(f"'{folder}'" for folder in folders[disk])
-            raise InvalidInput(
-                f"{names} will take about {needed / 1e9:.1f} GB more, and their disk has {room / 1e9:.1f} GB free; "
-                "make room, or name other folders with --weights and --models"
-            )
+        by_disk[disk_of(folder)].append((folder, size_bytes))
+    remedy = "make room, or name other folders with --weights and --models"
+    for needs in by_disk.values():
+        names = ", ".join(f"'{folder}'" for folder, _ in needs)
+        needed = sum(size_bytes for _, size_bytes in needs)
+        check_room(f"{names} will take about", needed, needs[0][0], free=free, remedy=remedy)
 
 
 def run_setup(plan: SetupPlan, tools: SetupTools, view: SetupView) -> None:

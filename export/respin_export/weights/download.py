@@ -1,22 +1,28 @@
-"""Download one file from a plain URL, with resume and retries.
+"""Download one file, by huggingface_hub, which resumes broken connections.
 
-Files of Hugging Face repositories are downloaded by `respin_export.weights.hub`.
+A file of a Hugging Face repository is taken from the library's cache where it is there already, and by Xet. The other
+files have a plain URL; their download goes on where an ended process stopped.
 """
 
 from __future__ import annotations
 
-import email.utils
-import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx2
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.file_download import http_get
+from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
 
 from respin.errors import Busy, InvalidInput
+from respin_export.disk import FreeBytes, check_room
+from respin_export.weights.catalogue import SHA256_DIGITS
 
 TEMPORARY = {
     HTTPStatus.REQUEST_TIMEOUT,
@@ -32,26 +38,6 @@ ReportBytes = Callable[[int, int | None], None]
 """Callback with the bytes downloaded so far, and the size of the file or None."""
 
 
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the file system of a folder, which need not exist yet."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-class TryAgain(Exception):
-    """A try failed and the next one may not.
-
-    Args:
-        reason: why, for a message.
-        wait_s: seconds that the server asks to wait; None = it does not say.
-    """
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
 @dataclass(frozen=True)
 class RetryPolicy:
     """The number of tries of a download, and the waits between them.
@@ -59,7 +45,7 @@ class RetryPolicy:
     Args:
         tries: number of tries in a row without progress before giving up.
         first_wait_s: seconds to wait after the first failure; doubled after each.
-        longest_wait_s: longest wait, seconds; a server that asks for more is given up.
+        longest_wait_s: longest wait, seconds.
         sleep: called with the seconds to wait.
     """
 
@@ -68,70 +54,53 @@ class RetryPolicy:
     longest_wait_s: float = 120.0
     sleep: Callable[[float], None] = time.sleep
 
-    def wait(self, url: str, failures: int, error: TryAgain) -> None:
-        """Wait before the next try.
 
-        Raises:
-            Busy: there were too many failures in a row, or the server asks for a longer wait than allowed.
-        """
-        wait_s = error.wait_s
-        if wait_s is None:
-            wait_s = min(self.first_wait_s * 2 ** (failures - 1), self.longest_wait_s)
-        if failures >= self.tries or wait_s > self.longest_wait_s:
-            asked = f" and asks to wait {wait_s:.0f} s" if error.wait_s is not None else ""
-            raise Busy(
-                f"{url} could not be downloaded ({error}{asked}; tries without progress: {failures}); "
-                "run the same command again later, or name another source with --mirror"
-            )
-        self.sleep(wait_s)
-
-
-def error_from_status(status: int, url: str, name: str, wait_s: float | None = None) -> Exception:
-    """Return the error that an HTTP status other than success stands for: TryAgain or InvalidInput.
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository, and the access to it.
 
     Args:
-        status: status of the response.
-        url: address of the request.
-        name: name of the file, for messages.
-        wait_s: seconds that the server asks to wait.
+        repository: owner/name.
+        revision: commit of the repository.
+        path: path of the file in the repository.
+        endpoint: address of the Hub, or of a mirror that has the same paths.
+        token: sent to the endpoint and to no other host; None = the one that `hf auth login` stored, if any.
     """
-    if status in TEMPORARY:
-        return TryAgain(f"the server answers {status}", wait_s)
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return InvalidInput(
-            f"{url} answers {status}: there is no '{name}'; name another source with --mirror, or a folder that has "
-            "it with --from"
-        )
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return InvalidInput(
-            f"{url} answers {status}: '{name}' needs permission; in a Hugging Face repository, accept the terms on "
-            "its page and set HF_TOKEN to a token that may read it"
-        )
-    return InvalidInput(f"{url} answers {status}, not a file; name another source with --mirror")
+
+    repository: str
+    revision: str
+    path: str
+    endpoint: str
+    token: str | None = None
+
+    def __str__(self) -> str:
+        """Return the address of the file."""
+        return hf_hub_url(self.repository, self.path, revision=self.revision, endpoint=self.endpoint)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Download:
-    """A download into `part`, which is kept between runs until the file is complete.
+    """A download of one file.
 
     Args:
-        client: sends the requests.
-        url: address of the file.
-        part: file to write. Beside it, `<part>.json` records which version of the file it is a part of.
+        source: a file of the Hub, or a URL.
+        part: file to write, in a folder that exists; `<part>.version` beside it holds the version that it is part of.
         retry: policy of further tries.
         report: called with the progress.
-        room: function from a folder to the free bytes of its file system.
+        free: function from a folder to the free bytes of its file system.
     """
 
-    client: httpx2.Client
-    url: str
+    source: HubFile | str
     part: Path
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    report: ReportBytes = lambda done, total: None
-    room: Callable[[Path], int] = free_bytes
+    retry: RetryPolicy
+    report: ReportBytes
+    free: FreeBytes
 
-    def run(self) -> None:
+    def run(self) -> str | None:
         """Download the file.
+
+        Returns:
+            the SHA-256 that the Hub states, in hex; None for small files and other servers.
 
         Raises:
             InvalidInput: it is not there, needs permission, or does not fit on the disk.
@@ -139,120 +108,110 @@ class Download:
         """
         failures = 0
         while True:
-            before = self._kept()
+            before = self._kept_bytes()
             try:
-                return self._attempt(before)
-            except httpx2.TransportError as error:
-                failure = TryAgain(f"{type(error).__name__}: {error}")
-            except TryAgain as error:
-                failure = error
+                return self._attempt()
+            except (OSError, httpx2.HTTPError) as error:
+                reason = self._temporary(error)
             # A connection that breaks now and then is no reason to give up as long as data arrives.
-            failures = 1 if self._kept() > before else failures + 1
-            self.retry.wait(self.url, failures, failure)
+            failures = 1 if self._kept_bytes() > before else failures + 1
+            if failures >= self.retry.tries:
+                raise Busy(
+                    f"{self.source} could not be downloaded ({reason}; tries without progress: {failures}); "
+                    "run the same command again later, or name another source with --mirror"
+                )
+            self.retry.sleep(min(self.retry.first_wait_s * 2 ** (failures - 1), self.retry.longest_wait_s))
 
-    def _attempt(self, kept: int) -> None:
-        headers = {"Accept-Encoding": "identity"}
-        if kept:
-            headers |= {"Range": f"bytes={kept}-", "If-Range": self._validator()}
-        with self.client.stream("GET", self.url, headers=headers, follow_redirects=True) as response:
-            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                # The part is the whole file, or longer than what the file has become.
-                if not kept or response.headers.get("Content-Range") != f"bytes */{kept}":
-                    discard(self.part)
-                    raise TryAgain("the file became shorter on the server")
-                return
-            if not response.is_success:
-                status, name = response.status_code, self.part.stem
-                raise error_from_status(status, self.url, name, _retry_after_s(response))
-            self._take(response, self._start(response, kept))
+    def _attempt(self) -> str | None:
+        if isinstance(self.source, HubFile):
+            return self._from_hub(self.source)
+        stated = get_hf_file_metadata(self.source, token=False)
+        version, known = f"{self.source} {stated.etag}", version_file(self.part)
+        if stated.etag is None or not known.is_file() or known.read_text() != version:
+            self.part.write_bytes(b"")
+            known.write_text(version)
+        kept = self._kept_bytes()
+        self._check_room((stated.size or 0) - kept)
+        with self.part.open("ab") as file:
+            http_get(self.source, file, resume_size=kept, expected_size=stated.size, tqdm_class=_bar(self.report, kept))
+        return None
 
-    def _start(self, response: httpx2.Response, kept: int) -> int:
-        """Return the first byte that the server sends: 0 if it has no ranges or another version of the file."""
-        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
-            return 0
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {kept}-"):
-            discard(self.part)
-            raise TryAgain("the server sent another range than the one asked for")
-        return kept
-
-    def _take(self, response: httpx2.Response, start: int) -> None:
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        if total is not None:
-            check_room(total - start, self.part, self.room)
-        if start == 0:
-            self._begin(response)
-        with self.part.open("r+b") as file:
-            file.seek(start)
-            file.truncate()
-            self.report(start, total)
-            # In pieces as they arrive: a buffer that is not full yet would be lost with its connection.
-            for piece in response.iter_raw():
-                file.write(piece)
-                self.report(file.tell(), total)
-
-    def _kept(self) -> int:
-        """Return the bytes of an earlier try that a request can continue from."""
-        if not (self.part.is_file() and self._validator()):
-            return 0
-        return self.part.stat().st_size
-
-    def _validator(self) -> str:
-        """Return the server's name for the version of the part; "" = none that a request can name."""
+    def _from_hub(self, file: HubFile) -> str | None:
+        staging = self.part.with_name(f"{self.part.name}.hub")
         try:
-            notes = json.loads(_notes(self.part).read_text())
-        except (FileNotFoundError, ValueError):
-            return ""
-        return str(notes["validator"]) if notes.get("url") == self.url else ""
+            stated = get_hf_file_metadata(str(file), token=file.token, endpoint=file.endpoint)
+            self._check_room(stated.size or 0)
+            arrived = hf_hub_download(
+                file.repository,
+                file.path,
+                revision=file.revision,
+                local_dir=staging,
+                endpoint=file.endpoint,
+                token=file.token,
+                tqdm_class=_bar(self.report),
+            )
+            Path(arrived).replace(self.part)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return stated.etag if len(stated.etag or "") == SHA256_DIGITS else None
 
-    def _begin(self, response: httpx2.Response) -> None:
-        etag = response.headers.get("ETag", "")
-        # A weak tag may stand for other bytes; a server must not continue from it (RFC 9110, 13.1.5).
-        validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-        self.part.parent.mkdir(parents=True, exist_ok=True)
-        self.part.write_bytes(b"")
-        _notes(self.part).write_text(json.dumps({"url": self.url, "validator": validator}))
+    def _kept_bytes(self) -> int:
+        return self.part.stat().st_size if self.part.is_file() else 0
+
+    def _check_room(self, needed: int) -> None:
+        remedy = "make room and run this again"
+        check_room(f"'{self.part.stem}' still needs", needed, self.part.parent, free=self.free, remedy=remedy)
+
+    def _temporary(self, error: BaseException) -> str:
+        """Return the reason of a failure after which the next try may succeed; otherwise raise InvalidInput."""
+        if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
+            return self._temporary(error.__cause__)
+        if isinstance(error, FileMetadataError):
+            endpoint = self.source.endpoint if isinstance(self.source, HubFile) else self.source
+            raise InvalidInput(f"{endpoint} is not a Hugging Face endpoint ({error}); check HF_ENDPOINT") from None
+        if not isinstance(error, HfHubHTTPError):
+            return f"{type(error).__name__}: {error}"
+        if (status := error.response.status_code) in TEMPORARY:
+            return f"the server answers {status}"
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            discard(self.part)
+            return "the server has fewer bytes than it said"
+        raise InvalidInput(f"{self.source} answers {status}{_remedy(status, self.part.stem)}") from None
 
 
-def check_room(needed: int, file: Path, room: Callable[[Path], int]) -> None:
-    """Check that a file fits on the disk.
-
-    Args:
-        needed: bytes that are still to be written.
-        file: its folder exists.
-        room: function from a folder to the free bytes of its file system.
-
-    Raises:
-        InvalidInput: it does not fit.
-    """
-    if (free := room(file.parent)) < needed:
-        raise InvalidInput(f"'{file.name}' needs {needed} more bytes and {free} are free; make room and run this again")
+def _remedy(status: int, name: str) -> str:
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return f": there is no '{name}'; name another source with --mirror, or a folder that has it with --from"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return (
+            f": '{name}' needs permission; in a Hugging Face repository, accept the terms on its page and set HF_TOKEN "
+            "to a token that may read it"
+        )
+    return ", not a file; name another source with --mirror"
 
 
-def settle(part: Path, destination: Path) -> None:
-    """Rename a part that is complete and checked, in one step."""
-    part.replace(destination)
-    _notes(part).unlink(missing_ok=True)
+def version_file(part: Path) -> Path:
+    """Return the file beside a part that holds its address and the server's name for its version."""
+    return part.with_name(f"{part.name}.version")
 
 
 def discard(part: Path) -> None:
-    """Remove a part and its record."""
+    """Remove a part and its version."""
     part.unlink(missing_ok=True)
-    _notes(part).unlink(missing_ok=True)
+    version_file(part).unlink(missing_ok=True)
 
 
-def _notes(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+def _bar(report: ReportBytes, kept: int = 0) -> Any:
+    class Bar(tqdm):  # type: ignore[misc]
+        """A progress bar that draws nothing and reports the bytes."""
 
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "disable": True})
+            self.n = options.get("initial", kept)
 
-def _retry_after_s(response: httpx2.Response) -> float | None:
-    """Return the seconds of Retry-After, which holds seconds or a date (RFC 9110, 10.2.3)."""
-    said = response.headers.get("Retry-After")
-    if said is None:
-        return None
-    if said.isdigit():
-        return float(said)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
-        return None
+        def update(self, n: float | None = 1) -> bool | None:
+            self.n += n or 0
+            report(int(self.n), None if self.total is None else int(self.total))
+            return None
+
+    return Bar

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx2
 from rich.progress import Progress
 
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import sha256_of
+from respin_export.disk import FreeBytes, check_room, free_bytes
 from respin_export.weights.catalogue import DEFAULT_HUB, SHA256_DIGITS, Chosen, WeightFile
-from respin_export.weights.download import Download, RetryPolicy, discard, free_bytes, settle
-from respin_export.weights.hub import HubFile, HubRecord, download_hub_file
-from respin_export.weights.verify import RECEIPTS, check, read_receipts
-
-TIMEOUT = httpx2.Timeout(30.0)  # 30 s to connect or without a byte; a whole file may take hours
+from respin_export.weights.download import Download, HubFile, RetryPolicy, discard, version_file
+from respin_export.weights.verify import RECEIPTS, bytes_left, check, part_file, read_receipts
 
 
 @dataclass(frozen=True)
@@ -64,14 +61,14 @@ class Fetcher:
         source: the source of files.
         progress: shows one bar for each file.
         retry: policy of further tries.
-        room: function from a folder to the free bytes of its file system.
+        free: function from a folder to the free bytes of its file system.
     """
 
     weights: Path
     source: DownloadSource
     progress: Progress
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    room: Callable[[Path], int] = free_bytes
+    free: FreeBytes = free_bytes
 
     def fetch(self, wanted: Sequence[Chosen]) -> list[str]:
         """Fetch the files that are missing; files that are there are compared with the catalogue and left alone.
@@ -93,7 +90,9 @@ class Fetcher:
                 continue
             self._check_own(path, file)
             sentences.append(f"{path}: there already, {_known(file)}")
-        self._check_room(missing)
+        needed = sum(bytes_left(self._path(chosen, file), file) for chosen, file in missing)
+        remedy = "make room, or name another folder with --weights"
+        check_room("the download needs about", needed, self.weights, free=self.free, remedy=remedy)
         return sentences + [self._fetch(chosen, file) for chosen, file in missing]
 
     def _path(self, chosen: Chosen, file: WeightFile) -> Path:
@@ -107,29 +106,20 @@ class Fetcher:
                 f"{error}; remove '{path}' to have it fetched, or name another folder with --weights"
             ) from None
 
-    def _check_room(self, missing: Sequence[tuple[Chosen, WeightFile]]) -> None:
-        needed = 0
-        for chosen, file in missing:
-            part = _part(self._path(chosen, file))
-            needed += max(0, (file.size_bytes or 0) - (part.stat().st_size if part.is_file() else 0))
-        if needed > (room := self.room(self.weights)):
-            raise InvalidInput(
-                f"the download needs about {needed / 1e9:.1f} GB and '{self.weights}' has {room / 1e9:.1f} GB free; "
-                "make room, or name another folder with --weights"
-            )
-
     def _fetch(self, chosen: Chosen, file: WeightFile) -> str:
         path = self._path(chosen, file)
-        part = _part(path)
+        part = part_file(path)
         part.parent.mkdir(parents=True, exist_ok=True)
+        sha256 = None
         if self.source.folder is not None:
-            url, record = self._copy(self.source.folder, chosen, file, part), None
+            url = self._copy(self.source.folder, chosen, file, part)
         else:
-            url, record = self._download(self.source.locate(chosen, file), part)
+            place = self.source.locate(chosen, file)
+            url, sha256 = str(place), self._download(place, part)
         against = _known(file)
-        if file.sha256 is None and record is not None and record.sha256 is not None:
+        if file.sha256 is None and sha256 is not None:
             against = "the SHA-256 that the Hub states"
-            file = replace(file, size_bytes=record.size_bytes, size_is_exact=True, sha256=record.sha256)
+            file = replace(file, sha256=sha256)
         try:
             check(part, file)
         except ContractMismatch as error:
@@ -139,20 +129,17 @@ class Fetcher:
                 "another source with --mirror or --from if it stays so"
             ) from None
         self._note(path, part, url, None if file.sha256 is None else against)
-        settle(part, path)
+        part.replace(path)
+        version_file(part).unlink(missing_ok=True)
         return f"{path}: fetched, {against if file.sha256 is None else f'agrees with {against}'}"
 
-    def _download(self, place: str | HubFile, part: Path) -> tuple[str, HubRecord | None]:
+    def _download(self, place: str | HubFile, part: Path) -> str | None:
         task = self.progress.add_task(part.stem, total=None)
 
         def report(done: int, total: int | None) -> None:
             self.progress.update(task, completed=done, total=total)
 
-        if isinstance(place, HubFile):
-            return place.url, download_hub_file(place, part, retry=self.retry, report=report, room=self.room)
-        with httpx2.Client(timeout=TIMEOUT) as client:
-            Download(client, place, part, self.retry, report, self.room).run()
-        return place, None
+        return Download(place, part, self.retry, report, self.free).run()
 
     def _copy(self, folder: Path, chosen: Chosen, file: WeightFile, part: Path) -> str:
         """Link the file where both folders are on one file system, else copy it."""
@@ -177,10 +164,6 @@ class Fetcher:
             "checked_against": against,
         }
         (self.weights / RECEIPTS).write_text(json.dumps(receipts, indent=1) + "\n")
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
 
 
 def _known(file: WeightFile) -> str:

@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from respin.errors import InvalidInput
 from respin.model_set import Sizes
+from respin_export.disk import FreeBytes, check_room, free_bytes
 from respin_export.originals.fill import fill
 from respin_export.weights.catalogue import Chosen
-from respin_export.weights.download import free_bytes
 from respin_export.weights.layouts import Layout, LayoutSize, checkpoint_layout, optimizer_state
 from respin_export.weights.verify import SYNTHESIZED
 
@@ -47,7 +47,7 @@ class Synthesizer:
         seed: the same seed gives the same values.
         progress: shows one bar for each file.
         optimizer_state: write Adam's moments into Zero123's file, as in the published one; nothing reads them.
-        room: function from a folder to the free bytes of its file system.
+        free: function from a folder to the free bytes of its file system.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class Synthesizer:
     seed: int
     progress: Progress
     optimizer_state: bool = False
-    room: Callable[[Path], int] = free_bytes
+    free: FreeBytes = free_bytes
 
     def write(self, wanted: Sequence[Chosen]) -> list[Path]:
         """Write checkpoints, each in place of its files from an earlier run.
@@ -76,7 +76,8 @@ class Synthesizer:
             for chosen, layout in layouts.items()
             for path, state in layout.files.items()
         }
-        self._check_room(sum(_size_bytes(contents) for contents in files.values()))
+        needed = sum(_size_bytes(contents) for contents in files.values())
+        check_room("the weights need", needed, self.folder, free=self.free, remedy="make room, or name another folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / SYNTHESIZED).write_text(json.dumps({"size": self.size, "seed": self.seed}) + "\n")
         if self.size == "mini":
@@ -101,13 +102,6 @@ class Synthesizer:
             return
         if (before := json.loads(marker.read_text())["size"]) != self.size:
             raise InvalidInput(f"'{self.folder}' holds weights of size {before}; name another folder for {self.size}")
-
-    def _check_room(self, needed: int) -> None:
-        if needed > (room := self.room(self.folder)):
-            raise InvalidInput(
-                f"the weights need {needed / 1e9:.1f} GB and '{self.folder}' has {room / 1e9:.1f} GB free; "
-                "make room, or name another folder"
-            )
 
     def _write(self, path: Path, contents: Any) -> None:
         task = self.progress.add_task(path.name, total=_size_bytes(contents))

@@ -110,6 +110,18 @@ def _against_receipt(chosen: Chosen, relative: str, path: Path, receipt: Mapping
     return FileFinding(chosen.name, relative, "unproved", f"{unknown}; it has not changed since it was fetched")
 
 
+def part_file(path: Path) -> Path:
+    """Return the file that a download is written to until it is complete and checked."""
+    return path.with_name(f"{path.name}.part")
+
+
+def bytes_left(path: Path, file: WeightFile) -> int:
+    """Return the bytes of a file that are still to be fetched, as far as its size is known."""
+    part = part_file(path)
+    kept = part.stat().st_size if part.is_file() else 0
+    return 0 if path.is_file() else max(0, (file.size_bytes or 0) - kept)
+
+
 def read_receipts(weights: Path) -> dict[str, Any]:
     """Read the receipts of a weights folder: url, size_bytes, sha256 and checked_against by path.
 
