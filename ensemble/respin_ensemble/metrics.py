@@ -70,6 +70,15 @@ METRIC_FAMILIES: dict[str, MetricFamily] = {
         ),
         MetricFamily("respin_unet_busy_seconds_total", "counter", "time during which a call was running, s", "unet"),
         MetricFamily("respin_sample_failures_total", "counter", "samples that failed", "unet"),
+        MetricFamily(
+            "respin_network_loads_total", "counter", "loads of a network that shares its memory with others", "network"
+        ),
+        MetricFamily(
+            "respin_network_evictions_total", "counter", "evictions of a network to make room for another", "network"
+        ),
+        MetricFamily(
+            "respin_networks_bytes", "gauge", "computed memory of the loaded networks, where they share it, bytes"
+        ),
         MetricFamily("respin_cache_hits_total", "counter", "results found in a cache", "cache"),
         MetricFamily("respin_cache_misses_total", "counter", "results that had to be computed", "cache"),
         MetricFamily("respin_cache_evictions_total", "counter", "results evicted to make room", "cache"),

@@ -12,11 +12,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from respin.contracts import NETWORKS
 from respin.contracts.networks import UNETS
+from respin.errors import InvalidInput
 from respin.model_set import ModelSet
 
 FILE = Path(__file__).with_name("gpu_memory.json")
@@ -56,32 +58,98 @@ class GpuNeed:
 
 
 def gpu_need(runtime: str, model_set: ModelSet, unet_batch: int) -> GpuNeed:
-    """Return the GPU memory that a set needs.
+    """Return the GPU memory that a set needs if all networks stay loaded.
 
     Args:
         runtime: key of `respin.runtimes.RUNTIMES`.
         model_set: the set's manifest.
         unet_batch: samples of the largest call of a UNet.
     """
+    weights, scratch = _by_network(runtime, model_set, unet_batch)
+    if runtime == "onnxruntime":
+        # Each session has its own.
+        return GpuNeed(round(sum(weights.values())), round(sum(scratch.values())))
+    # The UNets run beside each other and beside one of the others, which share.
+    shared = max(each for name, each in scratch.items() if name not in UNETS)
+    return GpuNeed(round(sum(weights.values())), round(sum(scratch[name] for name in UNETS) + shared))
+
+
+def shared_need(runtime: str, model_set: ModelSet, unet_batch: int, *, unets_stay: bool) -> GpuNeed:
+    """Return the GPU memory that a set needs if networks make room for each other.
+
+    Args:
+        runtime: key of `respin.runtimes.RUNTIMES`.
+        model_set: the set's manifest.
+        unet_batch: samples of the largest call of a UNet.
+        unets_stay: whether both UNets stay loaded beside the largest other network; else that one may evict a UNet, and
+            it is enough that the UNets fit beside each other.
+    """
+    weights, scratch = _by_network(runtime, model_set, unet_batch)
+    unets = sum(weights[name] for name in UNETS), sum(scratch[name] for name in UNETS)
+    others = [(weights[name], scratch[name]) for name in NETWORKS if name not in UNETS]
+    largest = max(others, key=sum)
+    if unets_stay:
+        weights_mib, scratch_mib = unets[0] + largest[0], unets[1] + largest[1]
+    else:
+        weights_mib, scratch_mib = max(unets, largest, key=sum)
+    return GpuNeed(ceil(weights_mib), ceil(scratch_mib))
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the networks of a process share less memory than all of them need.
+
+    Args:
+        room_bytes: memory of all networks together, without CUDA's context.
+        sizes_bytes: weights and scratch memory of each network, by name.
+        unets_stay: whether the UNets stay loaded, and only the others make room for each other.
+    """
+
+    room_bytes: int
+    sizes_bytes: Mapping[str, int]
+    unets_stay: bool
+
+    @property
+    def paged(self) -> tuple[str, ...]:
+        """Names of the networks that make room for each other."""
+        return tuple(name for name in NETWORKS if not (self.unets_stay and name in UNETS))
+
+
+def sharing_within(runtime: str, model_set: ModelSet, unet_batch: int, budget_mib: int) -> Sharing | None:
+    """Return how the networks share a budget; None if they all fit, or there is no budget.
+
+    Args:
+        runtime: key of `respin.runtimes.RUNTIMES`.
+        model_set: the set's manifest.
+        unet_batch: samples of the largest call of a UNet.
+        budget_mib: GPU memory of the process, MiB; 0 = no limit.
+
+    Raises:
+        InvalidInput: not even the networks that must be loaded at the same time fit.
+    """
+    if not budget_mib or gpu_need(runtime, model_set, unet_batch).total_mib <= budget_mib:
+        return None
+    stay, least = (shared_need(runtime, model_set, unet_batch, unets_stay=each).total_mib for each in (True, False))
+    if budget_mib < least:
+        raise InvalidInput(
+            f"gpu_memory_mib is {budget_mib} and the runtime {runtime} needs at least {least} MiB, with networks that "
+            "make room for each other"
+        )
+    weights, scratch = _by_network(runtime, model_set, unet_batch)
+    sizes = {name: int((weights[name] + scratch[name]) * MIB) for name in NETWORKS}
+    return Sharing((budget_mib - CONTEXT_MIB) * MIB, sizes, unets_stay=stay <= budget_mib)
+
+
+def _by_network(runtime: str, model_set: ModelSet, unet_batch: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Return weights and scratch memory by network, MiB."""
     figures = figures_of(model_set)
     weights, scratch = figures["weights_mib"], figures["scratch_mib"]["tensorrt" if runtime == "tensorrt" else "torch"]
     # Files of a set are its weights; modules are made of checkpoints, which hold more.
-    has_files = model_set.networks and runtime != "torch"
-    weights_mib = model_set.size_bytes / MIB if has_files else sum(weights.values())
-    by_network = {name: first + more * (_samples(name, unet_batch) - 1) for name, (first, more) in scratch.items()}
-    if runtime == "onnxruntime":
-        # Each session has its own.
-        scratch_mib = sum(by_network.values())
-    else:
-        # The UNets run beside each other and beside one of the others, which share.
-        scratch_mib = sum(by_network[name] for name in UNETS) + max(
-            each for name, each in by_network.items() if name not in UNETS
-        )
-    return GpuNeed(round(weights_mib), round(scratch_mib))
-
-
-def _samples(name: str, unet_batch: int) -> int:
-    return min(unet_batch, NETWORKS[name].max_batch_size) if name in UNETS else 1
+    if model_set.networks and runtime != "torch":
+        files = {name: model_set.networks.get(name, ()) for name in NETWORKS}
+        weights = {name: sum(record.size_bytes for record in records) / MIB for name, records in files.items()}
+    more = {name: (min(unet_batch, NETWORKS[name].max_batch_size) if name in UNETS else 1) - 1 for name in NETWORKS}
+    return weights, {name: first + each * more[name] for name, (first, each) in scratch.items()}
 
 
 def figures_of(model_set: ModelSet) -> Mapping[str, Any]:

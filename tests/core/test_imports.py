@@ -49,6 +49,7 @@ ENSEMBLE_MAY_IMPORT = {
     "pipeline": {"stages", "batching", "sampling", "networks", "imaging", "metrics"},
     "stages": {"batching", "sampling", "networks", "imaging", "vocabularies"},
     "batching": {"sampling", "networks", "metrics"},
+    "networks": {"metrics"},
     "metrics_table": {"metrics"},
 }
 """Folders and modules of the ensemble, from top to bottom; those that are missing import none of the others."""
@@ -76,7 +77,15 @@ def test_the_core_needs_numpy_and_nothing_else():
     assert not [path for path in shared if "onnx_runtime" in path.read_text()]
 
 
-TORCH_RUNTIMES = {"torch_calls.py", "torch_networks.py", "torch_parts.py", "torch_compile.py", "tensorrt.py"}
+TORCH_RUNTIMES = {
+    "torch_paged.py",
+    "torch_calls.py",
+    "torch_graph.py",
+    "torch_networks.py",
+    "torch_parts.py",
+    "torch_compile.py",
+    "tensorrt.py",
+}
 """Modules of the ensemble's networks that run them by PyTorch or TensorRT; nothing of the ensemble imports them."""
 
 

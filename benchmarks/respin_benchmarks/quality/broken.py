@@ -53,6 +53,10 @@ class AlteredNetworks:
         """Sizes of the set's images."""
         return self._networks.sizes
 
+    def for_job(self, check: Callable[[], None]) -> AlteredNetworks:
+        """See `Networks`."""
+        return AlteredNetworks(self._networks.for_job(check), self._alteration)
+
     def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
         """See `Networks`."""
         altered, tensor, alter = self._alteration

@@ -14,11 +14,15 @@ import numpy as np
 from respin.contracts import NETWORKS
 from respin.contracts.networks import CLIP_TEXT, UNETS
 from respin.errors import ContractMismatch, InternalError
+from respin.gpu_memory import Sharing, sharing_within
 from respin.lengths import Lengths, lengths_in_jobs, usual_lengths
 from respin.model_set import ModelSet, Sizes
 from respin.runtimes import InProcess
 from respin.specs import Array, Axis, ModelSpec
+from respin_ensemble.metrics import Meter
 from respin_ensemble.networks import BatchedNetworks
+from respin_ensemble.networks.residency import Residency
+from respin_ensemble.networks.shared import SharedNetworks
 
 LOADERS = {
     "onnxruntime": "respin_ensemble.networks.onnx",
@@ -67,6 +71,22 @@ class Source:
         """Folder of the checkpoints that modules are made of."""
         return self.folder / "weights"
 
+    @property
+    def sharing(self) -> Sharing | None:
+        """How the networks share the memory of the choice; None if there is enough for all.
+
+        Raises:
+            InvalidInput: there is too little also for sharing.
+        """
+        choice = self.choice
+        return sharing_within(choice.runtime, self.model_set, self.unet_batch, choice.gpu_memory_mib)
+
+    @property
+    def paged(self) -> tuple[str, ...]:
+        """Names of the networks that are loaded only while they are needed."""
+        sharing = self.sharing
+        return sharing.paged if sharing else ()
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -81,20 +101,27 @@ class Loaded:
     useful_batch: Mapping[str, int]
 
 
-def load_networks(source: Source, report: Report) -> Loaded:
+def load_networks(
+    source: Source, report: Report, meter: Meter | None = None, report_paging: Report = lambda line: None
+) -> Loaded:
     """Load the ten networks, call each once in every shape that is worth it, and on a GPU time the UNets.
 
     Args:
         source: what to load.
         report: receives each step before it begins.
+        meter: receives what is loaded and evicted later, if networks share memory.
+        report_paging: receives a line about each load then.
 
     Raises:
-        InvalidInput: the runtime or its device is not available.
+        InvalidInput: the runtime or its device is not available, or its memory is too small.
         ContractMismatch: a network fails, or does not answer as the contract and the set's manifest say.
-        Busy: there is too little memory.
+        Busy: there is too little memory, or a network cannot be loaded again.
     """
     loader: Any = importlib.import_module(LOADERS[source.choice.runtime])
     networks: BatchedNetworks = loader.load_in_process(source, report)
+    if sharing := source.sharing:
+        residency = Residency(networks.pageables, sharing, UNETS, meter, report_paging)
+        networks = SharedNetworks(networks, residency)
     gpu_batch = source.unet_batch if source.choice.device == "cuda" else None
     warm_up(networks, report, gpu_batch)
     useful = {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from respin.model_set import ModelSet, Sizes
 from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks, NetworkCall
+from respin_ensemble.networks.gate import GPU
 from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.onnx_cuda import CudaSession
 
@@ -67,6 +69,10 @@ class CpuSession:
             return dict(zip(names, answers[0], strict=True))
         return {name: np.concatenate(parts) for name, parts in zip(names, zip(*answers, strict=True), strict=True)}
 
+    def close(self) -> None:
+        """Free the session's memory; it must not be called again."""
+        del self._session
+
     def _parts(self, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
         """Return the parts of a batch that run one after another."""
         if not self._one_by_one:
@@ -89,6 +95,35 @@ def is_one_by_one(path: Path, spec: ModelSpec) -> bool:
     return spec.max_batch_size == 1 or weights_bytes >= LARGE_BYTES
 
 
+class PagedSession:
+    """A session that is dropped and opened again from its file: see `respin_ensemble.networks.residency`.
+
+    Args:
+        open_session: opens it.
+    """
+
+    def __init__(self, open_session: Callable[[], CpuSession | CudaSession]) -> None:
+        self._open = open_session
+        self._session: CpuSession | CudaSession | None = None
+
+    def load(self) -> None:
+        """Open the session."""
+        with GPU.call():
+            self._session = self._open()
+
+    def unload(self) -> None:
+        """Drop the session."""
+        session, self._session = self._session, None
+        if session is not None:
+            with GPU.call():
+                session.close()
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch; the session must be loaded."""
+        assert self._session is not None
+        return self._session(arrays)
+
+
 class OnnxNetworks(BatchedNetworks):
     """The ten networks in this process."""
 
@@ -96,10 +131,17 @@ class OnnxNetworks(BatchedNetworks):
         """Make networks from functions that run them, by name."""
         super().__init__(sizes)
         self._calls = calls
+        self.pageables = {name: call for name, call in calls.items() if isinstance(call, PagedSession)}
 
     @classmethod
     def from_files(
-        cls, files: Mapping[str, Path], sizes: Sizes, *, device: str = "cpu", report: Report | None = None
+        cls,
+        files: Mapping[str, Path],
+        sizes: Sizes,
+        *,
+        device: str = "cpu",
+        report: Report | None = None,
+        paged: Collection[str] = (),
     ) -> OnnxNetworks:
         """Load each network from its file.
 
@@ -108,16 +150,19 @@ class OnnxNetworks(BatchedNetworks):
             sizes: image sizes of the set.
             device: "cpu" or "cuda".
             report: receives the name of each network before it is loaded.
+            paged: names of those that share memory: they are loaded later.
 
         Raises:
             InvalidInput: the device is not available.
         """
-        open_session = CudaSession if device == "cuda" else CpuSession
         calls: dict[str, NetworkCall] = {}
         for name, path in files.items():
+            if name in paged:
+                calls[name] = PagedSession(partial(_open, path, NETWORKS[name], device, graphs=False))
+                continue
             if report is not None:
                 report(f"loading {name} ({len(calls) + 1} of {len(files)})")
-            calls[name] = open_session(path, NETWORKS[name])
+            calls[name] = _open(path, NETWORKS[name], device)
         return cls(calls, sizes)
 
     @classmethod
@@ -143,4 +188,8 @@ class OnnxNetworks(BatchedNetworks):
 def load_in_process(source: Source, report: Report) -> OnnxNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
     sizes, device = source.model_set.sizes, source.choice.device
-    return OnnxNetworks.from_files(source.files(), sizes, device=device, report=report)
+    return OnnxNetworks.from_files(source.files(), sizes, device=device, report=report, paged=source.paged)
+
+
+def _open(path: Path, spec: ModelSpec, device: str, *, graphs: bool = True) -> CpuSession | CudaSession:
+    return CudaSession(path, spec, graphs=graphs) if device == "cuda" else CpuSession(path, spec)

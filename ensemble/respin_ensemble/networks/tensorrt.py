@@ -6,7 +6,7 @@ An engine plan is wrapped as a PyTorch module: copies, streams and CUDA graphs a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InternalError, InvalidInput
 from respin.model_set import ModelSet
 from respin.specs import ModelSpec
+from respin_ensemble.networks.gate import GPU
 from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.torch_networks import ModuleNetworks, limit_gpu_memory, require_device
 
@@ -49,7 +50,11 @@ class TensorRtNetworks(ModuleNetworks):
 
     @classmethod
     def from_files(
-        cls, files: Mapping[str, Path], manifest: ModelSet, report: Report | None = None
+        cls,
+        files: Mapping[str, Path],
+        manifest: ModelSet,
+        report: Report | None = None,
+        paged: Collection[str] = (),
     ) -> TensorRtNetworks:
         """Load engine plans from their files.
 
@@ -57,6 +62,7 @@ class TensorRtNetworks(ModuleNetworks):
             files: path of each network's engine plan, by name.
             manifest: of their set, which records the flavour of TensorRT.
             report: receives the name of each network before it is loaded.
+            paged: names of those that share memory: they are loaded later.
 
         Raises:
             ContractMismatch: it is not a set of engine plans.
@@ -65,19 +71,20 @@ class TensorRtNetworks(ModuleNetworks):
         """
         trt = load_tensorrt(flavour_of(manifest))
         require_device("cuda")
-        modules: dict[str, nn.Module] = {}
+        plans: dict[str, EnginePlan] = {}
         for name, path in files.items():
-            if report is not None:
-                report(f"loading {name} ({len(modules) + 1} of {len(files)})")
-            modules[name] = EnginePlan(trt, path, NETWORKS[name])
-        return cls(modules, manifest.sizes, device="cuda", execution="graphs")
+            if report is not None and name not in paged:
+                report(f"loading {name} ({len(plans) + 1} of {len(files)})")
+            plans[name] = EnginePlan(trt, path, NETWORKS[name], loaded=name not in paged)
+        pageables = {name: plans[name] for name in paged}
+        return cls(plans, manifest.sizes, device="cuda", execution="graphs", pageables=pageables)
 
 
 def load_in_process(source: Source, report: Report) -> TensorRtNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
     require_device("cuda")
     limit_gpu_memory(source.choice.gpu_memory_mib)
-    return TensorRtNetworks.from_files(source.files(), source.model_set, report)
+    return TensorRtNetworks.from_files(source.files(), source.model_set, report, source.paged)
 
 
 def flavour_of(manifest: ModelSet) -> str:
@@ -119,27 +126,51 @@ class EnginePlan(nn.Module):
         path: of the engine plan.
         spec: the network's contract.
         device: where tensors lie.
+        loaded: whether it is loaded now; else by `load`.
 
     Raises:
         InternalError: TensorRT cannot load the plan here.
     """
 
-    def __init__(self, trt: Any, path: Path, spec: ModelSpec, device: str = "cuda") -> None:
+    def __init__(self, trt: Any, path: Path, spec: ModelSpec, device: str = "cuda", *, loaded: bool = True) -> None:
         super().__init__()
-        self._spec, self._device = spec, device
+        self._trt, self._path, self._spec, self._device = trt, path, spec, device
         # The runtime and the engine have to live as long as the context.
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-        self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
-        if self._engine is None:
-            raise InternalError(
-                f"{spec.name}: TensorRT {trt.__version__} cannot load {path.name} on this machine; "
-                "build it here, with the same TensorRT (respin engines --rebuild)"
-            )
-        self._context = _context(trt, self._engine)
-        if self._context is None:
-            raise InternalError(
-                f"{spec.name}: TensorRT has no context for {path.name}; most often, GPU memory is short"
-            )
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
+        if loaded:
+            self.load()
+
+    def load(self) -> None:
+        """Deserialize the plan, whose file the operating system keeps in memory if there is enough.
+
+        Raises:
+            InternalError: TensorRT cannot load the plan here.
+        """
+        trt, path, spec = self._trt, self._path, self._spec
+        with GPU.call():
+            self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+            self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            if self._engine is None:
+                raise InternalError(
+                    f"{spec.name}: TensorRT {trt.__version__} cannot load {path.name} on this machine; "
+                    "build it here, with the same TensorRT (respin engines --rebuild)"
+                )
+            self._context = _context(trt, self._engine)
+            if self._context is None:
+                raise InternalError(
+                    f"{spec.name}: TensorRT has no context for {path.name}; most often, GPU memory is short"
+                )
+
+    def unload(self) -> None:
+        """Release context and engine, and what PyTorch keeps of the memory of the calls."""
+        with GPU.call():
+            self._context = None
+            self._engine = None
+            self._runtime = None
+            if self._device == "cuda":
+                torch.cuda.empty_cache()
 
     def forward(self, **inputs: Tensor) -> list[Tensor]:
         """One batch; tensors by the contract's names, contiguous, on the device.

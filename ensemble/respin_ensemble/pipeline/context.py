@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from respin.specs import Array
@@ -65,6 +65,10 @@ class JobContext:
     cancellation: Cancellation = field(default_factory=Cancellation)
     priority: int = 0
     notes: tuple[str, ...] = ()
+
+    def stopped_by(self, cancellation: Cancellation) -> JobContext:
+        """Return this context for a job, or a part of one, that a cancellation stops."""
+        return replace(self, cancellation=cancellation, networks=self.networks.for_job(cancellation.check))
 
     @property
     def stepper(self) -> Stepper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Literal
 
@@ -68,7 +68,7 @@ def _turn_object(context: JobContext, scene: SegmentedPhoto, request: RotationRe
     )
     # The threads are the job's own, because they wait for the background, another part of the same job.
     with finishing, TaskGroup(context.cancellation) as group:
-        context = replace(context, cancellation=group.cancellation)
+        context = context.stopped_by(group.cancellation)
         background = group.start(context.executor, partial(paint_background, context, scene, request, report))
         report(JobEvent("novel_view"))
         picture, square = object_on_white(

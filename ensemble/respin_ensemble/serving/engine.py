@@ -75,9 +75,9 @@ class Engine:
         limits = EngineLimits.from_parameters(parameters)
         model_set = ModelSet.load(version)
         costs = CostModel()
-        loaded, most = _networks(parameters, version, model_set, limits)
-        networks = TimedNetworks(loaded, costs)
         self._meter = TritonMeter()
+        loaded, most = _networks(parameters, version, model_set, limits, self._meter)
+        networks = TimedNetworks(loaded, costs)
         capacity = Capacity(limits.started_samples, limits.waiting_samples)
         self._batchers = StepBatchers(networks, capacity=capacity, meter=self._meter, most=most)
         self._admission = Admission(limits, costs, self._batchers[ZERO123_UNET], self._meter)
@@ -179,7 +179,7 @@ class Engine:
             # The caller may have disconnected while the job waited for a worker.
             job.poll()
             job.cancellation.check()
-            context = replace(self._context, cancellation=job.cancellation, priority=PRIORITIES[request.priority])
+            context = replace(self._context, priority=PRIORITIES[request.priority]).stopped_by(job.cancellation)
             rotate_object(context, request, partial(self._report, job, reservation))
             job.finish()
         except Exception as error:  # a bug becomes a logged reference for the caller, and the engine keeps serving
@@ -239,7 +239,7 @@ class Engine:
 
 
 def _networks(
-    parameters: Mapping[str, str], version: Path, model_set: ModelSet, limits: EngineLimits
+    parameters: Mapping[str, str], version: Path, model_set: ModelSet, limits: EngineLimits, meter: TritonMeter
 ) -> tuple[Networks, dict[str, int]]:
     """Return the networks of the profile, models of this server or loaded into this process, and the UNets' batches."""
     most = dict.fromkeys(UNETS, limits.unet_batch)
@@ -248,5 +248,15 @@ def _networks(
 
         return TritonNetworks(model_set.sizes), most
     source = Source(version, model_set, InProcess.from_parameters(parameters), limits.unet_batch)
-    loaded = load_networks(source, lambda step: pb_utils.Logger.log_info(f"{LOADING}{step}"))
+    try:
+        loaded = load_networks(
+            source,
+            lambda step: pb_utils.Logger.log_info(f"{LOADING}{step}"),
+            meter,
+            lambda line: pb_utils.Logger.log_info(f"memory: {line}"),
+        )
+    except BaseException:
+        # An engine that does not start is never finalized.
+        meter.close()
+        raise
     return loaded.networks, {**most, **loaded.useful_batch}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -146,6 +146,10 @@ class TimedNetworks:
     def sizes(self) -> Sizes:
         """The image sizes that the set was made for."""
         return self._networks.sizes
+
+    def for_job(self, check: Callable[[], None]) -> TimedNetworks:
+        """See `Networks`."""
+        return TimedNetworks(self._networks.for_job(check), self._costs)
 
     def __call__(self, spec: ModelSpec, **arrays: Array) -> dict[str, Array]:
         """See `Networks`."""

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 from tritonclient import grpc as triton
@@ -40,11 +41,15 @@ def serve(
     probed: bool = False,
     exit_timeout_s: int = 10,
     runtime: str | None = None,
+    gpu_memory_mib: int = 0,
     **limits: int,
 ):
     repository = folder / "repository"
     chosen, mini = EngineLimits(**limits), bundled("models/mini")
     choice = None if runtime is None else choose(Wanted("cpu", runtime), mini, Installed.here())
+    if choice is not None and gpu_memory_mib:
+        # `respin serve` takes a budget for a GPU only; the engine keeps to it on any device.
+        choice = replace(choice, in_process=replace(choice.in_process, gpu_memory_mib=gpu_memory_mib))
     assemble(bundled("model_repository"), mini, PROFILES[profile], repository, chosen, choice=choice)
     if probed:
         add_probe(repository)
