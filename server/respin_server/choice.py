@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from respin.bundled import bundled
 from respin.errors import InvalidInput
-from respin.gpu_memory import GpuNeed, gpu_need
 from respin.limits import DEFAULT_LIMITS
 from respin.model_set import ModelSet, mapping_of
 from respin.runtimes import DEVICES, MODULES, RUNTIMES, Device, InProcess
+from respin_server.gpu_budget import memory_sentence
 
 AUTO = "auto"
 
@@ -124,34 +124,10 @@ def choose(wanted: Wanted, models: Path, installed: Installed, unet_batch: int =
     model_set = _manifest(in_process, folder)
     sentence = f"{chosen} on {device}" + (", the fastest here" if runtime == AUTO else "")
     if device == "cuda":
-        need = gpu_need(chosen, model_set, unet_batch)
-        _check_budget(in_process, need, model_set, unet_batch)
-        sentence += f"; needs about {need}"
+        sentence += f"; {memory_sentence(in_process, model_set, unet_batch, FASTEST_FIRST['cuda'])}"
     elif wanted.gpu_memory_mib is not None:
         raise InvalidInput("--gpu-memory-mib is given and the networks run on the CPU; leave it out, or --device cuda")
     return Choice(in_process, folder, model_set, sentence)
-
-
-def _check_budget(in_process: InProcess, need: GpuNeed, model_set: ModelSet, unet_batch: int) -> None:
-    """Refuse what does not fit, with what would."""
-    budget_mib = in_process.gpu_memory_mib
-    if not budget_mib or need.total_mib <= budget_mib:
-        return
-    smaller = {batch: gpu_need(in_process.runtime, model_set, batch) for batch in range(unet_batch - 1, 0, -1)}
-    cures = [
-        f"--limit unet_batch={batch} needs {each.total_mib}"
-        for batch, each in smaller.items()
-        if each.total_mib <= budget_mib
-    ][:1]
-    for runtime in FASTEST_FIRST["cuda"]:
-        other = gpu_need(runtime, model_set, unet_batch)
-        if runtime != in_process.runtime and other.total_mib <= budget_mib:
-            cures.append(f"--runtime {runtime} needs {other.total_mib}")
-    least = min((each.total_mib for each in smaller.values()), default=need.total_mib)
-    raise InvalidInput(
-        f"--gpu-memory-mib is {budget_mib} and the runtime {in_process.runtime} needs about {need}; "
-        f"{' MiB, '.join(cures) + ' MiB' if cures else f'nothing fits: the least is {least} MiB'}"
-    )
 
 
 def _first_that_runs(wanted: Wanted, runtime: str, models: Path, installed: Installed) -> tuple[Device, str]:

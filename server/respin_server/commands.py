@@ -84,8 +84,8 @@ GpuMemory = Annotated[
         "--gpu-memory-mib",
         metavar="N",
         min=1,
-        help="GPU memory that the engine's process may take, MiB; what does not fit is refused before it is loaded. "
-        "Default: no limit.",
+        help="GPU memory that the engine's process may take, MiB. Networks that do not fit at once make room for each "
+        "other, which is said before they are loaded; what does not fit even so is refused. Default: no limit.",
     ),
 ]
 Port = typer.Option(help="0 picks a free one.")

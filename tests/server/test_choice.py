@@ -115,24 +115,16 @@ def test_a_folder_without_checkpoints_is_refused_with_what_is_missing(tmp_path):
         choose(Wanted("cpu", "torch", weights=tmp_path), MINI, CPU)
 
 
-def test_what_does_not_fit_is_refused_with_what_would(plans):
-    by_batch = {batch: gpu_need("tensorrt", ModelSet.load(plans), batch).total_mib for batch in (8, 4, 3, 2, 1)}
-    assert sorted(by_batch.values()) == [by_batch[batch] for batch in (1, 2, 3, 4, 8)]
-    with pytest.raises(InvalidInput, match=rf"--limit unet_batch=3 needs {by_batch[3]} MiB"):
-        choose(Wanted("cuda", "tensorrt", gpu_memory_mib=by_batch[4] - 1), plans, EVERYTHING)
-    with pytest.raises(InvalidInput, match=f"nothing fits: the least is {by_batch[1]} MiB"):
-        choose(Wanted("cuda", "tensorrt", gpu_memory_mib=by_batch[1] - 1), plans, EVERYTHING)
-    fits = choose(Wanted("cuda", "tensorrt", gpu_memory_mib=by_batch[3]), plans, EVERYTHING, 3)
-    assert fits.in_process.gpu_memory_mib == by_batch[3]
-    assert fits.sentence.startswith(f"tensorrt on cuda; needs about {by_batch[3]} MiB of GPU memory (weights ")
-
-
-def test_a_runtime_that_fits_is_named(plans):
-    needs = {runtime: gpu_need(runtime, ModelSet.load(MINI), 1).total_mib for runtime in ("torch", "onnxruntime")}
-    assert needs["torch"] != needs["onnxruntime"]
-    larger, smaller = sorted(needs, key=needs.__getitem__, reverse=True)
-    with pytest.raises(InvalidInput, match=f"; --runtime .*{smaller} needs {needs[smaller]}"):
-        choose(Wanted("cuda", larger, gpu_memory_mib=needs[smaller]), MINI, EVERYTHING, 1)
+def test_the_choice_keeps_the_budget_and_says_what_it_means_before_anything_is_loaded():
+    need = gpu_need("torch", ModelSet.load(MINI), 8)
+    for budget_mib, words in (
+        (need.total_mib, f"needs about {need}"),
+        (need.total_mib - 1, "make room for each other"),
+    ):
+        choice = choose(Wanted("cuda", "torch", gpu_memory_mib=budget_mib), MINI, EVERYTHING)
+        assert choice.in_process.gpu_memory_mib == budget_mib
+        assert choice.sentence.startswith("torch on cuda; ")
+        assert words in choice.sentence
 
 
 def test_a_limit_on_gpu_memory_is_for_a_gpu():
