@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
+FULL := build/parity-full
 PIP := -m pip --disable-pip-version-check
 
 .PHONY: help demo demo-sheet scenes-sheet test test-fast soak chaos lint parity parity-full gpu-check bench-gpu mini quality config clean
@@ -63,7 +64,12 @@ parity: $(TEST)/.installed  ## measure the export against the original implement
 	$(TEST)/bin/respin parity
 
 parity-full: $(TEST)/.installed  ## export and build all networks at full size, random weights; some 40 minutes, 60 GB of disk
-	$(TEST)/bin/python -m respin_export.report.full_size
+	$(TEST)/bin/respin weights synthesize --size full --output $(FULL)/weights
+	$(TEST)/bin/respin export --weights $(FULL)/weights --output $(FULL)/fp32
+	$(TEST)/bin/respin export --weights $(FULL)/weights --output $(FULL)/fp16 --precision fp16
+	$(TEST)/bin/respin engines $(FULL)/fp16 --flavour tensorrt_rtx --output $(FULL)/engine
+	$(TEST)/bin/python -m respin_export.report.full_size $(FULL)
+	rm -r $(FULL)
 
 gpu-check: $(TEST)/.installed  ## what only a GPU can show: engines run, FP16 on CUDA
 	$(TEST)/bin/python -m pytest -m gpu tests/export/test_gpu.py

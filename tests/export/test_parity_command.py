@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from markers import rtx
 from reference_files import REFERENCE
 from typer.testing import CliRunner
 
 from respin.contracts import NETWORKS
-from respin.errors import InvalidInput
+from respin.errors import ContractMismatch, InvalidInput
+from respin.model_set import ModelSet, NetworkFile, Sizes
+from respin.report.circumstances import today
 from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin_export.errors import ExportMismatch
-from respin_export.isolated import TaskFailed
 from respin_export.report.commands import check_gates, parity
-from respin_export.report.full_size import FullSize
+from respin_export.report.full_size import costs_of
 from respin_export.report.page import full_size_text, parity_text
-from respin_export.report.rows import LIMIT_MIB, LINKS, Cost, ParityRow
+from respin_export.report.rows import LIMIT_MIB, LINKS, STEPS, Cost, ParityRow
 
 ROOT = Path(__file__).parents[2]
 GOOD = ParityRow("edsr", "original → module", "a picture", "upscaled", 1e-6, 2e-5, "share of the greatest magnitude")
@@ -124,28 +124,51 @@ def test_the_committed_full_size_table_is_its_file_and_within_the_limit_of_memor
     assert max(cost.peak_rss_mib for cost in costs) <= LIMIT_MIB
 
 
-@rtx
-def test_what_fails_at_full_size_is_a_row_that_says_why_and_is_done_again(tmp_path):
-    def refuse(tasks, jobs):
-        yield from (TaskFailed(name, InvalidInput("no such weights")) for name in tasks)
+@pytest.fixture
+def sets(tmp_path):
+    """The three sets of `make parity-full`, with files of one MiB."""
+    for step in STEPS:
+        networks = {}
+        for network in NETWORKS:
+            path = f"{network}/model.onnx"
+            (file := tmp_path / step / path).parent.mkdir(parents=True)
+            file.write_bytes(bytes(2**20))
+            networks[network] = (NetworkFile(path, "0" * 64, 2**20),)
+        rows = {
+            "export": {"wall_s": 60.0, "peak_rss_mib": 700},
+            "parity": {"masks": 1e-6, "iou": 2e-6},
+            "engines": {"build_s": 3.0, "peak_rss_bytes": 2**30, "scratch_bytes": 2 * 2**20},
+        }
+        origin = {table: {network: row for network in NETWORKS} for table, row in rows.items()}
+        ModelSet("full", "fp32", Sizes(), networks, origin).save(tmp_path / step)
+    return tmp_path
 
-    told = []
-    costs = FullSize(tmp_path, ["edsr"], tell=told.append, run=refuse).measure()
-    assert [(cost.step, cost.passes) for cost in costs] == [
-        ("weights", False),
-        ("fp32", False),
-        ("fp16", False),
-        ("engine", False),
-    ]
-    assert told[0] == "weights weights: no such weights"
-    assert told[1].startswith("edsr fp32: no edsr checkpoint in")
-    assert "no manifest.json" in costs[-1].failure
-    text = full_size_text(costs)
-    assert text.count("**failed**") == 3
-    assert "together take of a GPU is not known" in text
-    again = []
-    FullSize(tmp_path, ["edsr"], tell=again.append, run=refuse).measure()
-    assert again == told
+
+def test_the_full_size_table_is_read_from_the_manifests(sets):
+    fp32, _, engine = costs_of(sets)[:3]
+    assert (fp32.network, fp32.step, fp32.wall_s, fp32.peak_rss_mib) == ("grounding_dino", "fp32", 60.0, 700)
+    assert (fp32.file_mib, fp32.errors, fp32.date) == (1.0, "masks 1.0e-06; iou 2.0e-06", today())
+    assert (engine.wall_s, engine.peak_rss_mib, engine.scratch_mib) == (3.0, 1024, 2.0)
+    text = full_size_text(costs_of(sets))
+    assert "30 steps took 20 min." in text
+    assert "| `grounding_dino` | ONNX FP32 | 60 | 700 | 1 |  | masks 1.0e-06; iou 2.0e-06 |" in text
+    assert "One instance of each engine takes 30 MiB of a GPU: 10 for the weights, 20 for scratch." in text
+
+
+def test_what_an_engine_does_not_say_is_not_added_up(sets):
+    costs = [replace(cost, scratch_mib=math.nan) if cost.network == "edsr" else cost for cost in costs_of(sets)]
+    assert "together take of a GPU is not known" in full_size_text(costs)
+
+
+def test_more_memory_than_the_limit_is_marked(sets):
+    assert "**9000**" in full_size_text([replace(cost, peak_rss_mib=9000) for cost in costs_of(sets)])
+
+
+def test_an_incomplete_set_makes_no_table(sets):
+    made = ModelSet.load(sets / "fp16")
+    replace(made, networks={"edsr": made.networks["edsr"]}).save(sets / "fp16")
+    with pytest.raises(ContractMismatch, match="fp16' lacks grounding_dino, sam_encoder"):
+        costs_of(sets)
 
 
 def test_one_instance_of_every_committed_engine_fits_into_nine_gigabytes_of_a_gpu():

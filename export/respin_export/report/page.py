@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from respin.report.markdown import table
-from respin_export.report.rows import LIMIT_MIB, LINKS, STEPS, Cost, ParityRow
+from respin_export.report.rows import LIMIT_MIB, LINKS, Cost, ParityRow
 
 
 def parity_text(rows: Sequence[ParityRow]) -> str:
@@ -61,42 +61,32 @@ def full_size_text(costs: Sequence[Cost]) -> str:
         costs: of all steps that were measured.
     """
     where = _spread(f"{cost.cores} cores of {cost.cpu}" for cost in costs)
-    weights = [cost for cost in costs if cost.step == "weights"]
-    measured = [cost for cost in costs if cost.step in STEPS]
-    busy = sorted(cost.busy for cost in measured)
     lines = [
         f"Measured {_spread(cost.date for cost in costs)} on {where}, with {_spread(cost.versions for cost in costs)}. "
-        f"{len(measured)} steps took {sum(cost.wall_s for cost in measured) / 60:.0f} min; the load average when they "
-        f"began was {busy[0]:.1f} to {busy[-1]:.1f} (1 = one busy core, this run's own among them).",
-        *(f"Writing the weights: {cost.wall_s:.0f} s, {cost.file_mib / 1024:.1f} GiB." for cost in weights),
+        f"{len(costs)} steps took {sum(cost.wall_s for cost in costs) / 60:.0f} min.",
         "",
-        "| network | step | time, s | peak memory, MiB | file, MiB | GPU scratch, MiB | errors |",
-        "|---|---|---|---|---|---|---|",
+        *table(_COST_TITLES, map(_cost_row, costs)),
     ]
-    for cost in measured:
-        scratch = "" if math.isnan(cost.scratch_mib) else f"{cost.scratch_mib:.0f}"
-        figures = f"{cost.wall_s:.0f} | {_memory(cost)} | {cost.file_mib:.0f} | {scratch} | {cost.errors}"
-        lines.append(f"| `{cost.network}` | {_STEP_NAMES[cost.step]} | {_failure(cost) or figures} |")
-    return "\n".join([*lines, "", _served_together([cost for cost in measured if cost.step == "engine"])]) + "\n"
+    return "\n".join([*lines, "", _served_together([cost for cost in costs if cost.step == "engine"])]) + "\n"
+
+
+_COST_TITLES = ("network", "step", "time, s", "peak memory, MiB", "file, MiB", "GPU scratch, MiB", "errors")
+_STEP_NAMES = {"fp32": "ONNX FP32", "fp16": "ONNX FP16", "engine": "TensorRT-RTX FP16"}
+
+
+def _cost_row(cost: Cost) -> list[str]:
+    memory = f"{cost.peak_rss_mib}" if cost.peak_rss_mib <= LIMIT_MIB else f"**{cost.peak_rss_mib}**"
+    scratch = "" if math.isnan(cost.scratch_mib) else f"{cost.scratch_mib:.0f}"
+    figures = [f"{cost.wall_s:.0f}", memory, f"{cost.file_mib:.0f}", scratch, cost.errors]
+    return [f"`{cost.network}`", _STEP_NAMES[cost.step], *figures]
 
 
 def _served_together(engines: Sequence[Cost]) -> str:
     """What a server takes of a GPU that holds one instance of every engine."""
-    if any(math.isnan(cost.scratch_mib) for cost in engines):
-        return "What all engines together take of a GPU is not known: not every one has said so."
     weights, scratch = sum(cost.file_mib for cost in engines), sum(cost.scratch_mib for cost in engines)
+    if math.isnan(scratch):
+        return "What all engines together take of a GPU is not known: not every one has said so."
     return (
         f"One instance of each engine takes {weights + scratch:.0f} MiB of a GPU: {weights:.0f} for the weights, "
         f"{scratch:.0f} for scratch."
     )
-
-
-_STEP_NAMES = {"fp32": "ONNX FP32", "fp16": "ONNX FP16", "engine": "TensorRT-RTX FP16"}
-
-
-def _memory(cost: Cost) -> str:
-    return f"{cost.peak_rss_mib}" if cost.peak_rss_mib <= LIMIT_MIB else f"**{cost.peak_rss_mib}**"
-
-
-def _failure(cost: Cost) -> str:
-    return f"**failed** | | | | {' '.join(cost.failure.split()).replace('|', '/')}" if cost.failure else ""

@@ -67,16 +67,14 @@ class Cost:
     """What one step took, and what came of it.
 
     Args:
-        network: its name; "weights" for the synthesized checkpoints.
-        step: of `STEPS`, or "weights".
+        network: its name.
+        step: of `STEPS`.
         wall_s: of the step's process, in seconds; of an engine, from parsing to the written file.
         peak_rss_mib: most memory that the process held.
         file_mib: of what it wrote.
-        errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty where nothing is compared.
-        failure: why it came to nothing; empty where it did not.
-        scratch_mib: of an engine, what it takes of a GPU beside its weights, as TensorRT's builder says; NaN elsewhere.
-        busy: what else ran on the machine when the step began: its load average over one minute.
-        date: of the measurement; then the machine and the versions.
+        errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty of an engine.
+        scratch_mib: of an engine, what it takes of a GPU beside its weights, as TensorRT's builder says; else NaN.
+        date: of the file; then the machine and the versions.
         cpu: the processor.
         cores: of it.
         versions: of the tools.
@@ -88,15 +86,8 @@ class Cost:
     peak_rss_mib: int
     file_mib: float
     errors: str
-    failure: str
     scratch_mib: float
-    busy: float
     date: str
     cpu: str
     cores: int
     versions: str
-
-    @property
-    def passes(self) -> bool:
-        """Whether it came to something, within the limit of memory."""
-        return not self.failure and self.peak_rss_mib <= LIMIT_MIB
