@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,3 +158,24 @@ def test_rtx_makes_its_kernels_before_a_graph_captures_them(tmp_path):
     opened(tmp_path, "edsr", trt)
     (config,) = trt.asked
     assert (config.allocation, config.dynamic_shapes_kernel_specialization_strategy) == ("user managed", "eager")
+
+
+def test_an_engine_that_gave_its_memory_up_answers_as_before_once_it_is_loaded_again(tmp_path):
+    module, trt = opened(tmp_path, "edsr")
+    inputs = tensors(inputs_of("edsr"))
+    wanted = module(**inputs)[0]
+    context = weakref.ref(trt.context)
+    module.unload()
+    trt.context = None
+    assert context() is None
+    module.load()
+    torch.testing.assert_close(module(**inputs)[0], wanted, rtol=0, atol=0)
+
+
+def test_an_engine_that_is_to_be_loaded_later_is_not_loaded_now(tmp_path):
+    trt = TensorRT(NETWORKS["edsr"])
+    (tmp_path / "model.plan").write_text(str(bundled("models/mini") / "edsr" / "model.onnx"))
+    module = EnginePlan(trt, tmp_path / "model.plan", NETWORKS["edsr"], device="cpu", loaded=False)
+    assert trt.asked == []
+    module.load()
+    assert len(module(**tensors(inputs_of("edsr")))) == 1
