@@ -33,6 +33,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def save_manifest(manifest: ModelSet, folder: Path) -> None:
+    """Write a set's manifest in one step: an incomplete one would lose the whole set."""
+    with TemporaryDirectory(dir=folder) as beside:
+        manifest.save(Path(beside))
+        (Path(beside) / MANIFEST).replace(folder / MANIFEST)
+
+
 @dataclass
 class SetWriter:
     """A set's folder into which networks are written.
@@ -148,7 +155,4 @@ class SetWriter:
         change(networks)
         in_order = {name: networks[name] for name in NETWORKS if name in networks}
         self.manifest = replace(self.manifest, networks=in_order, origin=origin)
-        # In one step: an incomplete manifest would lose the whole set.
-        with TemporaryDirectory(dir=self.folder) as beside:
-            self.manifest.save(Path(beside))
-            (Path(beside) / MANIFEST).replace(self.folder / MANIFEST)
+        save_manifest(self.manifest, self.folder)

@@ -13,7 +13,7 @@ from respin.bundled import bundled
 from respin.model_set import ModelSet, records_of
 from respin_client.command import main
 from respin_client.contributed import GROUP
-from respin_export.tensorrt.identity import EngineRecord
+from respin_export.tensorrt.identity import engine_records
 
 ENGINES = [EntryPoint("engines", "respin_export.tensorrt.commands:engines", GROUP)]
 MINI = str(bundled("models/mini"))
@@ -48,7 +48,7 @@ def test_engines_are_built_then_kept_then_refused_for_other_gpus(tmp_path, capsy
     assert "--capability 8.6 --network edsr --rebuild" in said
 
     assert respin(*asked, "--capability", "8.6", "--rebuild") == 0
-    assert EngineRecord.load(tmp_path / "rtx" / "edsr").identity.capabilities == "8.6"
+    assert engine_records(ModelSet.load(tmp_path / "rtx"))["edsr"].identity.capabilities == "8.6"
 
 
 @rtx

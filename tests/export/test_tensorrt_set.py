@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +16,7 @@ from respin.profiles import PROFILES
 from respin_export.errors import BuildFailed
 from respin_export.tensorrt.engine_set import EngineOptions, build_engines
 from respin_export.tensorrt.flavours import Library
-from respin_export.tensorrt.identity import EngineIdentity, EngineRecord
+from respin_export.tensorrt.identity import EngineIdentity, engine_records
 from respin_export.tensorrt.process import BuildCost
 from respin_server.assemble import assemble
 
@@ -93,26 +92,27 @@ def test_every_engine_of_a_set_is_built_and_recorded(source, output):
         assert made.origin["engines"][name]["scratch_bytes"] == 2**27
         assert made.origin["engines"][name]["size_bytes"] == len(name)
         assert made.origin["engines"][name]["identity"]["version"] == "10.5.0"
-        assert EngineRecord.load(output / name) == record
+    assert engine_records(made) == report.built
 
 
 def test_the_contract_says_what_shapes_to_build_for(source, output):
     builds = Builds()
     build_engines(source, output, CONTAINER, networks=["edsr"], build=builds)
     assert builds.tasks[0].profile["image"] == ((1, 3, 32, 32), (1, 3, 256, 256), (1, 3, 256, 256))
-    identity = EngineRecord.load(output / "edsr").identity
+    identity = engine_records(ModelSet.load(output))["edsr"].identity
     assert identity.shapes == "image 1x3x32x32 1x3x256x256 1x3x256x256"
     assert identity.capabilities == "9.0"
 
 
 def test_engines_that_are_up_to_date_are_kept(source, output):
     first = build_engines(source, output, CONTAINER, networks=["edsr"], build=Builds())
-    before = (output / "edsr" / "engine.json").stat().st_mtime_ns
+    (engine,) = (output / "edsr").iterdir()
+    before = engine.stat().st_mtime_ns
     builds = Builds()
     report = build_engines(source, output, CONTAINER, networks=["edsr", "clip_text"], build=builds)
     assert builds.names == ["clip_text"]
     assert report.kept == first.built
-    assert (output / "edsr" / "engine.json").stat().st_mtime_ns == before
+    assert engine.stat().st_mtime_ns == before
     assert sorted(ModelSet.load(output).networks) == ["clip_text", "edsr"]
 
 
@@ -214,7 +214,7 @@ def test_a_damaged_engine_is_refused_until_a_rebuild_is_asked_for(source, output
     build_engines(source, output, CONTAINER, networks=["edsr"], build=Builds())
     (engine,) = (output / "edsr").glob("*.plan")
     engine.write_text("edsx")
-    with pytest.raises(ContractMismatch, match=r"edsr: model-\w+\.plan is not the file that engine\.json records"):
+    with pytest.raises(ContractMismatch, match=r"edsr: .*edsr/model-\w+\.plan is not the file"):
         build_engines(source, output, CONTAINER, build=Builds())
     build_engines(source, output, replace(CONTAINER, rebuild=True), networks=["edsr"], build=Builds())
     assert engine.read_text() == "edsr"
@@ -229,8 +229,8 @@ def test_an_engine_whose_file_is_gone_is_built_again(source, output):
 
 def test_a_record_that_cannot_be_read_is_refused(source, output):
     build_engines(source, output, CONTAINER, networks=["edsr"], build=Builds())
-    (output / "edsr" / "engine.json").write_text(json.dumps({"key": 1}))
-    with pytest.raises(ContractMismatch, match=r"engine\.json in .* cannot be read"):
+    replace(ModelSet.load(output), origin={"engines": {"edsr": {"key": 1}}}).save(output)
+    with pytest.raises(ContractMismatch, match="does not say what its engines were built of"):
         build_engines(source, output, CONTAINER, build=Builds())
 
 

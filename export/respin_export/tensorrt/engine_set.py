@@ -12,9 +12,10 @@ from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput, RespinError
 from respin.model_set import MANIFEST, ModelSet, NetworkFile, Sizes, sha256_of
 from respin_export.optimization_profile import optimization_profile
+from respin_export.set_writer import save_manifest
 from respin_export.tensorrt.builder import EngineTask, ReportPhase
 from respin_export.tensorrt.flavours import Library
-from respin_export.tensorrt.identity import EngineIdentity, EngineRecord, shapes_text, weights_sha256
+from respin_export.tensorrt.identity import EngineIdentity, EngineRecord, engine_records, shapes_text, weights_sha256
 from respin_export.tensorrt.process import BuildCost, build_in_own_process
 
 Build = Callable[[EngineTask, ReportPhase], BuildCost]
@@ -89,7 +90,6 @@ def build_engines(
     chosen = networks or list(source_set.networks)
     graphs = {name: source_set.file(source, NETWORKS[name]) for name in _check_names(chosen)}
     wanted = {name: _identity(source_set, name, options) for name in source_set.networks}
-    _check_is_engine_set(output)
     records = _up_to_date(output, wanted, chosen, source, options)
     report = EngineReport()
     for name, graph in graphs.items():
@@ -104,9 +104,7 @@ def build_engines(
             report.failed[name] = error
             continue
         report.built[name] = records[name]
-        _manifest(source, source_set, options.library, records).save(output)
-    if records:
-        _manifest(source, source_set, options.library, records).save(output)
+        save_manifest(_manifest(source, source_set, options.library, records), output)
     return report
 
 
@@ -117,12 +115,12 @@ def _check_names(names: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _check_is_engine_set(output: Path) -> None:
-    if not (output / MANIFEST).is_file():
-        return
-    files = [files[0].path for files in ModelSet.load(output).networks.values()]
+def _load_engine_set(output: Path) -> ModelSet:
+    made = ModelSet.load(output)
+    files = [files[0].path for files in made.networks.values()]
     if other := [path for path in files if Path(path).suffix != ".plan"]:
         raise InvalidInput(f"'{output}' holds a set of other files ({other[0]}); name another folder for the engines")
+    return made
 
 
 def _identity(source_set: ModelSet, name: str, options: EngineOptions) -> EngineIdentity:
@@ -141,13 +139,15 @@ def _up_to_date(
     output: Path, wanted: Mapping[str, EngineIdentity], chosen: Sequence[str], source: Path, options: EngineOptions
 ) -> dict[str, EngineRecord]:
     """Return the engines of all networks that are up to date; a stale one is an error, as a set must not mix builds."""
+    if not (output / MANIFEST).is_file():
+        return {}
+    made = _load_engine_set(output)
     records: dict[str, EngineRecord] = {}
     refused: dict[str, list[str]] = {}
-    for name, identity in wanted.items():
-        record = EngineRecord.load(output / name)
-        if record is None or not record.exists(output / name):
+    for name, record in engine_records(made).items():
+        if name not in wanted or not (output / made.networks[name][0].path).is_file():
             continue
-        refusal = record.refusal(output / name, identity)
+        refusal = _refusal(output, made, name, record.identity.differences(wanted[name]))
         if refusal is None:
             records[name] = record
         elif not (options.rebuild and name in chosen):
@@ -158,6 +158,17 @@ def _up_to_date(
         command = rebuild_command(source, output, options, stale if len(stale) < len(wanted) else [])
         raise ContractMismatch(f"{reasons}; rebuild with: {command}")
     return records
+
+
+def _refusal(output: Path, made: ModelSet, name: str, differences: Sequence[str]) -> str | None:
+    """Return why an engine is not the wanted one; None if it is."""
+    if differences:
+        return f"built for {'; for '.join(differences)}"
+    try:
+        replace(made, networks={name: made.networks[name]}).verify(output)
+    except ContractMismatch as error:
+        return str(error)
+    return None
 
 
 def rebuild_command(source: Path, output: Path, options: EngineOptions, networks: Sequence[str]) -> str:
@@ -192,7 +203,6 @@ def _build(task: EngineTask, identity: EngineIdentity, report: ReportPhase, buil
         cost = build(replace(task, engine=draft), report)
         record = EngineRecord(identity, sha256_of(draft), draft.stat().st_size, **asdict(cost))
         draft.replace(task.engine)
-    record.save(folder)
     for other in set(folder.glob("model-*.plan")) - {task.engine}:
         other.unlink()
     return record

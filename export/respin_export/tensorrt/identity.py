@@ -1,4 +1,4 @@
-"""The identity of an engine, its sources and targets, and the record of it beside the engine."""
+"""The identity of an engine, its sources and targets, and its record in the manifest of a set."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from respin.errors import ContractMismatch
-from respin.json_file import read_json_object
-from respin.model_set import NetworkFile, sha256_of
+from respin.model_set import ModelSet, NetworkFile
 from respin_export.optimization_profile import InputShape
-
-RECORD = "engine.json"
-"""File name of the record in the engine's folder."""
 
 _KEY_DIGITS = 12
 
@@ -80,7 +76,7 @@ def _brief(part: str, other: str) -> str:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """The record of an engine's file.
+    """The record of an engine's file, in `origin["engines"]` of its set's manifest.
 
     Args:
         identity: sources and targets of the engine.
@@ -98,41 +94,23 @@ class EngineRecord:
     peak_rss_bytes: int
     scratch_bytes: int | None = None
 
-    @classmethod
-    def load(cls, folder: Path) -> EngineRecord | None:
-        """Read the record in an engine's folder; None if there is none.
 
-        Raises:
-            ContractMismatch: this version cannot read it.
-        """
-        try:
-            raw = read_json_object(folder / RECORD)
-            return cls(EngineIdentity(**raw.pop("identity")), **raw)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ContractMismatch(
-                f"{RECORD} in '{folder}' cannot be read ({error!r}); delete that folder and build the engine again"
-            ) from None
+def engine_records(made: ModelSet) -> dict[str, EngineRecord]:
+    """Return the records in a manifest by network.
 
-    def save(self, folder: Path) -> None:
-        """Write the record into the engine's folder, in one step."""
-        draft = folder / f"{RECORD}.draft"
-        draft.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        draft.replace(folder / RECORD)
-
-    def exists(self, folder: Path) -> bool:
-        """Return whether the engine's file is in its folder."""
-        return (folder / self.identity.file_name).is_file()
-
-    def refusal(self, folder: Path, wanted: EngineIdentity) -> str | None:
-        """Return why the engine in a folder is not the wanted one; None if it is."""
-        if differences := self.identity.differences(wanted):
-            return f"built for {'; for '.join(differences)}"
-        path = folder / self.identity.file_name
-        if path.stat().st_size != self.size_bytes or sha256_of(path) != self.sha256:
-            return f"{path.name} is not the file that {RECORD} records"
-        return None
+    Raises:
+        ContractMismatch: this version cannot read them.
+    """
+    try:
+        return {
+            name: EngineRecord(EngineIdentity(**raw["identity"]), **{k: v for k, v in raw.items() if k != "identity"})
+            for name, raw in made.origin["engines"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ContractMismatch(
+            f"the manifest of '{made.name}' does not say what its engines were built of ({error!r}); delete that set "
+            "and build the engines again"
+        ) from None
 
 
 def weights_sha256(files: Iterable[NetworkFile]) -> str:
