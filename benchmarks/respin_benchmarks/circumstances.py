@@ -1,4 +1,4 @@
-"""A JSON file beside the rows of benchmarks, with circumstances that no row has room for."""
+"""The circumstances of a run: those in its row, and a JSON file beside the rows with what no row has room for."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from respin.errors import InvalidInput
-from respin.report.circumstances import commit_here, core_count, cpu_name, versions_of
+from respin.report.circumstances import Circumstances, commit_here, core_count, cpu_name, versions_of
 from respin_benchmarks.gpu import MIB, open_gpu
 
 FILE = "circumstances.json"
@@ -28,6 +29,20 @@ PACKAGES = (
 )
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that limit a library's threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatRun(Circumstances):
+    """The columns of a run that is repeated."""
+
+    repeat: int  # number of the run
+    load_average: float  # of the machine's last minute when the run began; 1 = one busy core
+
+
+def repeat_columns(repeat: int) -> dict[str, Any]:
+    """Return the columns of `RepeatRun`, with the circumstances of now."""
+    here = Circumstances.now(("python", *SERVER_PACKAGES))
+    return {**vars(here), "repeat": repeat, "load_average": round(os.getloadavg()[0], 1)}
 
 
 @contextmanager

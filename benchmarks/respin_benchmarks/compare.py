@@ -8,11 +8,10 @@ the slowest.
 from __future__ import annotations
 
 import math
-import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import typer
 from rich.console import Console
@@ -31,12 +30,25 @@ class ResultKind:
     name: str  # in words
     key: tuple[str, ...]  # columns that say what was asked for
     fastest: str  # column of a repeat's time
-    slowest: str  # column of its slow end; the same if a repeat is one time
+    slowest: str = ""  # column of its slow end; empty = a repeat is one time
 
-    def fits(self, columns: Sequence[str]) -> bool:
-        """Return whether a file with these columns is of this kind."""
-        needed = {*self.key, self.fastest, self.slowest}
-        return any(needed | machine <= set(columns) for machine in ({"machine"}, {"cpu", "cores"}))
+    def fits(self, rows: Sequence[Record]) -> bool:
+        """Return whether a file with these rows is of this kind."""
+        return bool(rows) and {*self.key, "machine", self.fastest, self.slowest or self.fastest} <= set(rows[0])
+
+    def cells(self, rows: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+        """Return the repeats of each thing that was asked for."""
+        grouped: dict[tuple[str, ...], list[Record]] = {}
+        for row in rows:
+            grouped.setdefault(tuple(row[name] for name in self.key), []).append(row)
+        return grouped
+
+    def change(self, before: Sequence[Record], after: Sequence[Record]) -> tuple[float, str]:
+        """Return the newer median over the older one, and in words whether that is beyond the noise."""
+        fast = [[_time(row[self.fastest]) for row in rows] for rows in (before, after)]
+        slow = [[_time(row[self.slowest or self.fastest]) for row in rows] for rows in (before, after)]
+        slower, faster = min(fast[1]) > max(slow[0]), max(slow[1]) < min(fast[0])
+        return median(fast[1]) / median(fast[0]), "slower" if slower else "faster" if faster else "within the noise"
 
 
 JOB = ("profile", "sampler", "steps", "background_steps")
@@ -47,89 +59,51 @@ KINDS = (
         "jobs",
         ("way", "runtime", "precision", "sampler", "steps", "background_steps", "views", "jobs", "photo", "weights"),
         "latency_s",
-        "latency_s",
     ),
     ResultKind("networks", ("network", "runtime", "precision", "batch", "shapes", "weights"), "call_ms", "call_p95_ms"),
     ResultKind(
         "perf_analyzer",
-        ("model", "protocol", "concurrency", "request_rate", "shared_memory", "requests", "profile", "weights"),
+        ("model", "protocol", "concurrency", "shared_memory", "requests", "profile", "weights"),
         "p50_ms",
         "p95_ms",
     ),
-    ResultKind("load", (*JOB, "arrival", "concurrency", "rate_share"), "p50_s", "p95_s"),
-    ResultKind("spin", (*JOB, "views"), "latency_s", "latency_s"),
-    ResultKind("stages", JOB, "latency_s", "latency_s"),
-    ResultKind("startup", ("profile",), "second_job_s", "second_job_s"),
-    ResultKind(
-        "stepping", ("network", "unet", "cost_ms", "way", "arrival", "concurrency", "steps"), "wall_s", "wall_s"
-    ),
-    ResultKind("many views", ("way", "caches", "views"), "wall_s", "wall_s"),
+    ResultKind("load", (*JOB, "concurrency"), "p50_s", "p95_s"),
+    ResultKind("spin", (*JOB, "views"), "latency_s"),
+    ResultKind("stages", JOB, "latency_s"),
+    ResultKind("startup", ("profile",), "second_job_s"),
+    ResultKind("stepping", ("network", "unet", "way", "arrival", "concurrency", "steps"), "wall_s"),
+    ResultKind("many views", ("way", "caches", "views"), "wall_s"),
 )
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing that both files measured."""
-
-    key: tuple[str, ...]  # what was asked for
-    ratio: float  # newer median over the older one; above 1 is slower
-    slower: bool  # whether that is beyond the noise
-    faster: bool  # the same the other way
-
-
-def changes_between(older: Sequence[Record], newer: Sequence[Record]) -> list[Change]:
-    """Return what both files measured, in the newer one's order.
-
-    Raises:
-        InvalidInput: they are of different kinds or machines, or have nothing in common.
-    """
-    kind = _kind(older, newer)
-    machines = [" / ".join(sorted({_machine(row) for row in rows})) for rows in (older, newer)]
-    if machines[0] != machines[1]:
-        raise InvalidInput(
-            f"one file was measured on {machines[0]}, the other on {machines[1]}; measure both on one machine"
-        )
-    before, after = _by_key(older, kind), _by_key(newer, kind)
-    common = [key for key in after if key in before]
-    if not common:
-        raise InvalidInput("the files have nothing in common: no row of one asks for what a row of the other does")
-    return [_change(key, before[key], after[key], kind) for key in common]
-
-
-def _machine(row: Record) -> str:
-    return row["machine"] if "machine" in row else f"{row['cores']} cores of {row['cpu']}"
-
-
-def _kind(older: Sequence[Record], newer: Sequence[Record]) -> ResultKind:
-    for kind in KINDS:
-        if all(rows and kind.fits(list(rows[0])) for rows in (older, newer)):
-            return kind
-    names = ", ".join(kind.name for kind in KINDS)
-    raise InvalidInput(f"these are not two results files of one kind with at least a row each; the kinds are {names}")
-
-
-def _by_key(rows: Sequence[Record], kind: ResultKind) -> dict[tuple[str, ...], list[Record]]:
-    grouped: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for row in rows:
-        grouped[tuple(row[name] for name in kind.key)].append(row)
-    return grouped
-
-
-def _change(key: tuple[str, ...], before: Sequence[Record], after: Sequence[Record], kind: ResultKind) -> Change:
-    fast = [[_time(row[kind.fastest]) for row in rows] for rows in (before, after)]
-    slow = [[_time(row[kind.slowest]) for row in rows] for rows in (before, after)]
-    return Change(
-        key,
-        ratio=statistics.median(fast[1]) / statistics.median(fast[0]),
-        slower=min(fast[1]) > max(slow[0]),
-        faster=max(slow[1]) < min(fast[0]),
-    )
 
 
 def _time(text: str) -> float:
     """A job without an answer took for ever."""
     value = float(text)
     return math.inf if math.isnan(value) else value
+
+
+def changes_between(older: Sequence[Record], newer: Sequence[Record]) -> dict[str, tuple[float, str]]:
+    """Return what both files measured: in words what was asked for, newer over older time, and the verdict.
+
+    Raises:
+        InvalidInput: they are of different kinds or machines, or have nothing in common.
+    """
+    kind = next((kind for kind in KINDS if kind.fits(older) and kind.fits(newer)), None)
+    if kind is None:
+        names = ", ".join(kind.name for kind in KINDS)
+        raise InvalidInput(
+            f"these are not two results files of one kind with at least a row each; the kinds are {names}"
+        )
+    machines = [" / ".join(sorted({row["machine"] for row in rows})) for rows in (older, newer)]
+    if machines[0] != machines[1]:
+        raise InvalidInput(
+            f"one file was measured on {machines[0]}, the other on {machines[1]}; measure both on one machine"
+        )
+    before, after = kind.cells(older), kind.cells(newer)
+    common = [key for key in after if key in before]
+    if not common:
+        raise InvalidInput("the files have nothing in common: no row of one asks for what a row of the other does")
+    return {" ".join(filter(None, key)): kind.change(before[key], after[key]) for key in common}
 
 
 def run(older: Path, newer: Path) -> None:
@@ -143,10 +117,9 @@ def run(older: Path, newer: Path) -> None:
             raise InvalidInput(f"there is no file '{path}'; name two CSV files of benchmarks/results")
     found = changes_between(read_records(older), read_records(newer))
     shown = Table("what", "newer / older", "")
-    for change in found:
-        verdict = "slower" if change.slower else "faster" if change.faster else "within the noise"
-        shown.add_row(" ".join(part for part in change.key if part), f"{change.ratio:.3f}", verdict)
+    for what, (ratio, verdict) in found.items():
+        shown.add_row(what, f"{ratio:.3f}", verdict)
     Console().print(shown)
-    slower = sum(change.slower for change in found)
+    slower = sum(verdict == "slower" for _, verdict in found.values())
     typer.echo(f"{slower} of {len(found)} slower")
     raise typer.Exit(1 if slower else 0)

@@ -114,7 +114,6 @@ class ServedOptions(ReportOptions):
     sampler: Annotated[str, Option(help="Of both UNets.")] = "ddim"
     steps: Annotated[int, Option(help="Of the novel view.")] = 75
     background_steps: Annotated[int, Option(help="Of the background.")] = 50
-    budget_s: Annotated[float, Option(help="After which no new run begins.")] = float("inf")
 
 
 @dataclass(kw_only=True)
@@ -132,14 +131,8 @@ class LoadOptions(ServedOptions):
     steps: Annotated[int, Option(help="Of the novel view.")] = 20
     background_steps: Annotated[int, Option(help="Of the background.")] = 20
     concurrency: Annotated[list[int], Option(min=1, help="Closed loops.")] = many(1, 2, 4, 8, 16)
-    rate: Annotated[list[float], Option(help="Open loops, as shares of the best closed one's images/s.")] = many(
-        0.5, 0.8, 1.1
-    )
-    jobs_each: Annotated[int, Option(min=1, help="Jobs per worker of a closed loop.")] = 2
-    least_jobs: Annotated[int, Option(min=1, help="Of each closed loop.")] = 8
-    open_jobs: Annotated[int, Option(min=0, help="Of each open loop; 0 = no open loops.")] = 12
+    jobs: Annotated[int, Option(min=1, help="Of each closed loop, or twice its concurrency if that is more.")] = 8
     repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 2
-    seed: Annotated[int, Option(help="Of the arrivals.")] = 0
 
 
 @dataclass(kw_only=True)
@@ -195,11 +188,7 @@ class PerfOptions(ReportOptions):
     profile: Annotated[str, Option(help="Of the embedded server: cpu or local.")] = "cpu"
     models: Annotated[Path | None, Option(help="Folder of the set. Default: the mini one.")] = None
     only: Annotated[list[str], Option(help="Only these jobs and networks.")] = many()
-    no_networks: Annotated[bool, Option("--no-networks", help="Only jobs.")] = False
     requests: Annotated[int, Option(min=1, help="Jobs in each window.")] = 10
-    steps: Annotated[int | None, Option(help="Of both samplers. Default: the request's.")] = None
-    request_rate: Annotated[float, Option(help="Jobs per second of the open loop.")] = 0.5
-    timeout_s: Annotated[float, Option(help="Of one run.")] = 600
     program: Annotated[Path | None, Option(help="perf_analyzer. Default: that of the PATH.")] = None
     write_inputs: Annotated[Path | None, Option(help="Write the jobs' input files to this folder, no more.")] = None
 

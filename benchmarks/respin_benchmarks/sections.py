@@ -11,9 +11,9 @@ from respin_benchmarks.host_work import HOST_WORK
 from respin_benchmarks.in_process.report import LABELS, in_process_report
 from respin_benchmarks.perf_analyzer.session import PERF_ANALYZER
 from respin_benchmarks.runner import PageReport
-from respin_benchmarks.served.report import SERVED
+from respin_benchmarks.served.page import SERVED
 from respin_benchmarks.startup import STARTUP
-from respin_benchmarks.step_batcher.session import STEP_BATCHER
+from respin_benchmarks.step_batcher.page import STEP_BATCHER
 
 SECTIONS: dict[str, tuple[PageReport, ...]] = {
     "docs/benchmarks.md": (*map(in_process_report, LABELS), SERVED, PERF_ANALYZER),

@@ -12,32 +12,32 @@ from pathlib import Path
 
 from respin.bundled import bundled
 from respin.limits import DEFAULT_LIMITS
-from respin.report.circumstances import core_count, cpu_name, today
-from respin.report.markdown import table
+from respin.report.circumstances import Circumstances
 from respin.report.rows import read_rows
-from respin.report.statistics import median
 from respin.request import RotationRequest
-from respin_benchmarks.circumstances import recorded
+from respin_benchmarks.circumstances import SERVER_PACKAGES, recorded
 from respin_benchmarks.embedded import SERVED_HERE, Processes, embedded
 from respin_benchmarks.options import StartupOptions
 from respin_benchmarks.runner import PageReport, collect, run_benchmark
+from respin_benchmarks.tables import cell_table, cells_of
 from respin_client import Client
 
 FILE = "startup.csv"
 CUP = (165.0, 12.0, 428.0, 312.0)
 """The cup in examples/coffee.png, px."""
 COLUMNS = {
-    "ready_s": "ready, s",
-    "rss_mib": "RSS, MiB",
-    "pss_mib": "PSS, MiB",
-    "processes": "processes",
-    "first_job_s": "first job, s",
-    "second_job_s": "second job, s",
+    "profile": "`{profile}`",
+    "ready, s": "{ready_s:g}",
+    "RSS, MiB": "{rss_mib:g}",
+    "PSS, MiB": "{pss_mib:g}",
+    "processes": "{processes:g}",
+    "first job, s": "{first_job_s:g}",
+    "second job, s": "{second_job_s:g}",
 }
 
 
-@dataclass(frozen=True)
-class StartupRun:
+@dataclass(frozen=True, kw_only=True)
+class StartupRun(Circumstances):
     """One start of one server."""
 
     profile: str
@@ -47,9 +47,6 @@ class StartupRun:
     processes: int
     first_job_s: float
     second_job_s: float
-    cpu: str
-    cores: int
-    date: str
 
 
 def measure_startup(profile: str) -> StartupRun:
@@ -64,6 +61,7 @@ def measure_startup(profile: str) -> StartupRun:
         processes = Processes(server.pid)
         memory = processes.read_memory()
         return StartupRun(
+            **vars(Circumstances.now(SERVER_PACKAGES)),
             profile=profile,
             ready_s=round(server.ready_s, 2),
             rss_mib=round(memory.rss),
@@ -71,24 +69,16 @@ def measure_startup(profile: str) -> StartupRun:
             processes=len(processes),
             first_job_s=round(times_s[1] - times_s[0], 2),
             second_job_s=round(times_s[2] - times_s[1], 2),
-            cpu=cpu_name(),
-            cores=core_count(),
-            date=today(),
         )
 
 
 def text_of(results: Path) -> str:
     """Return the table of the README: medians of each profile."""
     runs = read_rows(results / FILE, StartupRun)
-    rows = []
-    for profile in SERVED_HERE:
-        mine = [run for run in runs if run.profile == profile]
-        rows.append([f"`{profile}`", *(f"{median(getattr(run, name) for run in mine):g}" for name in COLUMNS)])
     lines = [
-        f"Medians of {len(runs) // len(SERVED_HERE)} starts of each profile, {runs[0].cores} cores of {runs[0].cpu}, "
-        f"{runs[0].date}:",
+        f"Medians of {len(runs) // len(SERVED_HERE)} starts of each profile, {runs[0].machine}, {runs[0].date}:",
         "",
-        *table(("profile", *COLUMNS.values()), rows),
+        *cell_table(COLUMNS, cells_of(runs, "profile")),
     ]
     return "\n".join(lines) + "\n"
 

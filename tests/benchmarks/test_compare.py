@@ -98,7 +98,7 @@ def test_every_benchmarks_results_can_be_compared_and_nothing_is_slower_than_its
 
 
 def test_a_load_that_no_longer_has_an_answer_is_slower(compared):
-    asked = dict.fromkeys(("arrival", "concurrency", "rate_share", "profile"), "1") | ASKED
+    asked = dict.fromkeys(("concurrency", "profile"), "1") | ASKED
     answered, refused = (asked | {"p50_s": p50_s, "p95_s": p50_s} for p50_s in ("1.0", "nan"))
     assert compared([answered], [refused]).exit_code == 1
     assert compared([refused], [answered]).exit_code == 0

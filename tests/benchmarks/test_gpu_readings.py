@@ -1,18 +1,14 @@
 """What NVML tells of a GPU, told here by a stand-in for its module, as it finds its way into rows and page."""
 
 import math
-import os
-import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from respin_benchmarks.circumstances import FILE, read_circumstances, recorded
-from respin_benchmarks.embedded import MemoryWatch, Processes
 from respin_benchmarks.gpu import MIB, open_gpu
 from respin_benchmarks.in_process.machine import NO_MEMORY, GpuMemory, Machine
-from respin_benchmarks.served.load import memory_columns
 
 
 class NVMLError(Exception):
@@ -44,13 +40,6 @@ def refuse(*_):
     raise NVMLError("not supported")
 
 
-@pytest.fixture
-def sleeper():
-    with subprocess.Popen(["sleep", "60"]) as process:
-        yield process
-        process.kill()
-
-
 def test_memory_is_told_in_all_and_of_each_process_that_nvml_knows(nvml):
     nvml.held = {11: 700 * MIB, 12: None}
     gpu = open_gpu()
@@ -79,30 +68,6 @@ def test_what_a_gpu_is_and_how_fast_it_runs_is_noted_with_a_benchmark(nvml, tmp_
 def test_without_a_driver_there_is_no_gpu(nvml):
     nvml.nvmlInit = refuse
     assert open_gpu() is None
-
-
-def test_a_servers_processes_are_found_among_those_of_the_gpu(nvml, sleeper):
-    nvml.held = {sleeper.pid: 300 * MIB, os.getpid(): 50 * MIB}
-    memory = Processes(sleeper.pid, open_gpu()).read_memory()
-    assert (memory.vram, memory.vram_by_process) == (9000, {"sleep": 300})
-
-
-def test_a_row_has_the_greatest_memory_of_the_gpu_and_whose_it_was(nvml, sleeper):
-    used = iter([1000 * MIB, *[4000 * MIB] * 999])
-    nvml.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(used=next(used))
-    nvml.held = {sleeper.pid: 300 * MIB}
-    with MemoryWatch(Processes(sleeper.pid, open_gpu())) as watch:
-        pass
-    columns = memory_columns(watch)
-    assert (columns["peak_vram_mib"], columns["vram_by_process"]) == (4000, "sleep:300")
-
-
-def test_a_row_without_a_gpu_has_no_memory_of_it(sleeper):
-    with MemoryWatch(Processes(sleeper.pid)) as watch:
-        pass
-    columns = memory_columns(watch)
-    assert math.isnan(columns["peak_vram_mib"])
-    assert columns["vram_by_process"] == ""
 
 
 def test_a_way_takes_what_has_come_since():

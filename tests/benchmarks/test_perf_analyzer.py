@@ -15,7 +15,7 @@ from respin.contracts import JOBS, NETWORKS
 from respin.errors import InvalidInput
 from respin.report.rows import read_rows
 from respin.request import RotationRequest
-from respin_benchmarks.perf_analyzer.inputs import job_input, network_input
+from respin_benchmarks.perf_analyzer.inputs import network_input
 from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, PerfServer, figures_of, find_program, run_program
 from respin_export.mini.sizes import SIZES
 
@@ -46,12 +46,6 @@ def test_the_committed_input_files_are_requests(job):
     assert requests[0].image.startswith(b"\xff\xd8")
 
 
-def test_fewer_steps_are_asked_of_both_samplers():
-    (entry,) = job_input("rotate_object", seeds=1, steps=4)["data"]
-    request = RotationRequest.from_arrays(arrays_of(entry, JOBS["rotate_object"]))
-    assert (request.steps, request.background_steps) == (4, 4)
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_networks_input_keeps_to_its_contract(network):
     (entry,) = network_input(network, SIZES)["data"]
@@ -61,8 +55,8 @@ def test_a_networks_input_keeps_to_its_contract(network):
 
 def test_microseconds_become_milliseconds_and_what_is_not_told_is_no_number():
     row = {"Inferences/Second": "2.5", "p50 latency": "400000", "p95 latency": "500000", "p99 latency": "600000"}
-    figures = figures_of(row | {"Server Queue": "1500", "Response Throughput": "20"})
-    assert (figures["requests_s"], figures["responses_s"]) == (2.5, 20)
+    figures = figures_of(row | {"Server Queue": "1500"})
+    assert figures["requests_s"] == 2.5
     assert (figures["p50_ms"], figures["p95_ms"], figures["queue_ms"]) == (400, 500, 1.5)
     assert math.isnan(figures["compute_ms"])
 
@@ -88,7 +82,7 @@ def test_a_program_on_the_path_is_taken(fake, tmp_path, monkeypatch):
     path = fake("echo here")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert find_program(None) == path
-    assert run_program(path, [], 10) == "here\n"
+    assert run_program(path, []) == "here\n"
 
 
 def test_without_a_program_the_cure_is_told_before_a_server_is_started(tmp_path, monkeypatch):
@@ -101,7 +95,7 @@ def test_without_a_program_the_cure_is_told_before_a_server_is_started(tmp_path,
 
 def test_its_refusal_is_told_in_its_own_words(fake):
     with pytest.raises(InvalidInput, match="perf_analyzer exited with status 99: failed to reach the server"):
-        run_program(fake("echo failed to reach the server >&2; exit 99"), [], 10)
+        run_program(fake("echo failed to reach the server >&2; exit 99"), [])
 
 
 def test_a_run_that_never_ends_is_ended(fake):
@@ -129,7 +123,7 @@ def test_every_job_and_network_is_a_row_of_its_figures(fake, tmp_path):
         ("edsr", 1, "system", 10),
     ]
     assert {(row.requests_s, row.p50_ms, row.queue_ms) for row in rows} == {(2.5, 400.0, 1.5)}
-    assert "| `edsr` | unary | 1 at once | system | 2.5 |" in page.read_text()
+    assert "| `edsr` | unary | 1 | system | 2.5 |" in page.read_text()
 
 
 def test_a_run_without_figures_is_an_error(fake, tmp_path):

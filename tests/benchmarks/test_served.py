@@ -5,14 +5,13 @@ import math
 import pytest
 from run_bench import bench, measure
 
-from respin.contracts import NETWORKS
 from respin.limits import DEFAULT_LIMITS, EngineLimits
 from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.embedded import embedded
-from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES
-from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun, batches_from_text
+from respin_benchmarks.served.page import LOAD, LOAD_IMAGE, SERVED, SPIN, STAGES
+from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 
 EMPTY_PAGE = "<!-- served: begin -->\n<!-- served: end -->\n"
 NOWHERE = "127.0.0.1:1"
@@ -25,7 +24,7 @@ def test_a_server_that_is_not_there_is_told_of(tmp_path):
 
 
 SMALL = ["--sampler", "ddim", "--steps", "4", "--background-steps", "4"]
-LOADED = [*SMALL, "--repeats", "1", "--concurrency", "2", "--least-jobs", "2", "--jobs-each", "1"]
+LOADED = [*SMALL, "--repeats", "1", "--concurrency", "2", "--jobs", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def measured(tmp_path_factory):
     (folder / "page.md").write_text(EMPTY_PAGE)
     where = ["--results", folder, "--page", folder / "page.md"]
     measure("stages", *SMALL, "--jobs", 1, *where)
-    measure("load", *LOADED, "--rate", 0.9, "--open-jobs", 2, *where)
+    measure("load", *LOADED, *where)
     measure("spin", *SMALL, "--repeats", 1, "--views", 1, "--views", 2, *where)
     return folder
 
@@ -48,42 +47,27 @@ def test_the_circumstances_of_each_measurement_lie_beside_its_rows(measured):
 @pytest.mark.triton
 def test_jobs_on_both_profiles_are_measured_in_turn(measured):
     rows = read_rows(measured / LOAD, LoadRun)
-    assert [(row.profile, row.arrival) for row in rows] == [
-        ("cpu", "closed"),
-        ("local", "closed"),
-        ("cpu", "open"),
-        ("local", "open"),
-    ]
+    assert [row.profile for row in rows] == ["cpu", "local"]
     for row in rows:
-        assert (row.jobs, row.answered, row.refused, row.failed, row.first_error) == (2, 2, 0, 0, "")
-        assert len(row.latencies_s.split()) == 2
-        assert row.p50_s <= row.p95_s <= row.p99_s
-        assert row.cache_hits == 0
+        assert (row.jobs, row.refused, row.failed, row.first_error) == (4, 0, 0, "")
+        assert len(row.latencies_s.split()) == 4
+        assert row.p50_s <= row.p95_s
 
 
 @pytest.mark.triton
 def test_the_servers_own_metrics_tell_how_its_unets_were_called(measured):
-    one_view = read_rows(measured / SPIN, SpinRun)[0].zero123_calls
     for row in read_rows(measured / LOAD, LoadRun):
-        # Two jobs of one view, each step a sample of some call; Zero123's schedule has its own number of steps.
-        for batches, mean, steps in (
-            (row.zero123_batches, row.zero123_samples, one_view),
-            (row.inpaint_batches, row.inpaint_samples, 4),
-        ):
-            sizes = batches_from_text(batches)
-            assert sum(size * count for size, count in sizes.items()) == 2 * steps
-            assert 2 * steps / sum(sizes.values()) == pytest.approx(mean, abs=1e-3)
+        assert 1 <= row.zero123_samples <= 2
+        assert 1 <= row.inpaint_samples <= 2
         assert row.zero123_busy > 0
         assert row.inpaint_busy > 0
 
 
 @pytest.mark.triton
 def test_every_process_of_the_server_is_weighed(measured):
-    for row in read_rows(measured / LOAD, LoadRun):
-        named = [pair.partition(":")[0] for pair in row.pss_by_process.split()]
-        served = {"tritonserver", "rotate_object", "rotate_object_stream", "segment_object"}
-        assert set(named) == served | (set(NETWORKS) if row.profile == "cpu" else set())
-        assert row.peak_rss_mib >= row.idle_rss_mib > row.idle_pss_mib > 0
+    by_profile = {row.profile: row.peak_pss_mib for row in read_rows(measured / LOAD, LoadRun)}
+    # A server of one process has some tens of MiB, its engine some hundreds; of `cpu` each network is a process.
+    assert by_profile["cpu"] > by_profile["local"] > 200
 
 
 @pytest.mark.triton
@@ -91,7 +75,7 @@ def test_every_view_of_a_request_is_counted(measured):
     rows = read_rows(measured / SPIN, SpinRun)
     assert [(row.views, row.profile) for row in rows] == [(1, "cpu"), (1, "local"), (2, "cpu"), (2, "local")]
     assert all(0 < row.first_view_s <= row.latency_s for row in rows)
-    assert all(row.cache_hits == 0 for row in rows)
+    assert [row.zero123_samples for row in rows] == [1, 1, 2, 2]
 
 
 @pytest.mark.triton
@@ -109,20 +93,19 @@ def test_the_page_is_written_from_the_files(measured):
     assert page == with_section(EMPTY_PAGE, "served", SERVED.text(measured))
     for title in ("Where one job's time goes", "Many jobs at once", "Many views in one request"):
         assert f"### {title}" in page
-    for name in ("served_load.png", "served_batches.png"):
-        assert f"images/{name}" in page
-        assert (measured / "images" / name).stat().st_size > 0
+    assert (measured / "images" / LOAD_IMAGE).stat().st_size > 0
 
 
 @pytest.mark.triton
 def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_counted(tmp_path):
     with embedded("local", limits=EngineLimits(cache_mib=0, max_jobs=1)) as server:
         where = ["--url", server.endpoints["gRPC"], "--metrics-url", server.endpoints["metrics"]]
-        measure("load", *LOADED, *where, "--open-jobs", 0, "--results", tmp_path)
+        measure("load", *LOADED, *where, "--results", tmp_path)
     (row,) = read_rows(tmp_path / LOAD, LoadRun)
-    assert (row.profile, row.jobs, row.answered, row.refused, row.failed) == ("running", 2, 1, 1, 0)
+    assert (row.profile, row.jobs, row.failed) == ("running", 4, 0)
+    assert row.refused >= 1
     assert row.first_error.startswith("Busy: the server has 1 jobs")
-    assert len(row.latencies_s.split()) == 1
+    assert len(row.latencies_s.split()) == row.jobs - row.refused
     assert math.isnan(row.peak_pss_mib)
 
 

@@ -24,28 +24,21 @@ from respin_export.example import example_inputs
 QUALITY = 90
 """Of the photo's JPEG file, small enough to be kept beside the code."""
 
+SEEDS = range(4)
 
-def job_input(job: str, *, seeds: int = 4, steps: int | None = None) -> dict[str, Any]:
-    """What perf_analyzer sends to a job: the same photo, each request with another seed.
 
-    Args:
-        job: by name.
-        seeds: how many requests there are before the first comes again.
-        steps: of both samplers; None = the request's defaults, which are not sent.
-    """
+def job_input(job: str) -> dict[str, Any]:
+    """What perf_analyzer sends to a job: the same photo, in turn with one of `SEEDS`."""
     with Image.open(bundled("examples") / "coffee.png") as picture:
         file = BytesIO()
         picture.convert("RGB").save(file, "JPEG", quality=QUALITY)
-    few: dict[str, Any] = {} if steps is None else {"steps": steps, "background_steps": steps}
-    return {"data": [_entry(job, file.getvalue(), seed, few) for seed in range(seeds)]}
-
-
-def _entry(job: str, photo: bytes, seed: int, few: dict[str, Any]) -> dict[str, Any]:
     angles: dict[str, Any] = {} if job == "segment_object" else {"azimuth": (40.0,), "polar": (-10.0,)}
-    request = RotationRequest(photo, "coffee cup", box=CUP, seed=seed, **angles, **few)
     kinds = {tensor.name: tensor.dtype for tensor in JOBS[job].inputs}
-    arrays = {name: array for name, array in request.to_arrays().items() if name in kinds}
-    return {name: _tensor(array, kinds[name]) for name, array in arrays.items()}
+    entries = []
+    for seed in SEEDS:
+        arrays = RotationRequest(file.getvalue(), "coffee cup", box=CUP, seed=seed, **angles).to_arrays()
+        entries.append({name: _tensor(array, kinds[name]) for name, array in arrays.items() if name in kinds})
+    return {"data": entries}
 
 
 def network_input(network: str, sizes: Sizes) -> dict[str, Any]:

@@ -21,6 +21,9 @@ OUTPUT_SHARED_MEMORY_BYTES = 8 * 2**20
 UNSTABLE_PERCENT = 50
 """How far windows may differ before perf_analyzer measures on: a job takes seconds, and there are few of them."""
 
+TIMEOUT_S = 600.0
+"""Of one run."""
+
 
 @dataclass(frozen=True)
 class PerfServer:
@@ -28,7 +31,6 @@ class PerfServer:
 
     url: str  # HOST:PORT of its gRPC
     admin_key: str | None = None  # opens shared memory; None = it needs none
-    header: str = f"triton-grpc-protocol-{ADMIN_HEADER}"  # that carries the key
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ class PerfLoad:
 
     model: str  # that they are sent to
     protocol: str = "unary"  # "unary", or "stream" for the engine
-    concurrency: int = 1  # requests at the same time; 0 = by `request_rate`
-    request_rate: float = 0.0  # requests a second, whatever is answered; Poisson
+    concurrency: int = 1  # requests at the same time
     shared_memory: str = "none"  # "none" or "system"
     requests: int = 10  # in each window that is measured
 
@@ -53,14 +54,10 @@ class PerfLoad:
         """
         made = ["-m", self.model, "-u", server.url, "-i", "grpc", "--input-data", str(data), "-f", str(report)]
         if self.shared_memory == "system" and server.admin_key:
-            made += ["-H", f"{server.header}:{server.admin_key}"]
+            made += ["-H", f"triton-grpc-protocol-{ADMIN_HEADER}:{server.admin_key}"]
         made += ["-b", "1"] if batched else []
         made += ["--streaming", "--async"] if self.protocol == "stream" else []
-        if self.concurrency:
-            made += ["--concurrency-range", str(self.concurrency)]
-        else:
-            rate = f"{self.request_rate:g}"
-            made += ["--async", "--request-rate-range", f"{rate}:{rate}:1", "--request-distribution", "poisson"]
+        made += ["--concurrency-range", str(self.concurrency)]
         if self.shared_memory == "system":
             made += ["--shared-memory", "system", "--output-shared-memory-size", str(OUTPUT_SHARED_MEMORY_BYTES)]
         window = ["--measurement-mode", "count_windows", "--measurement-request-count", str(self.requests)]
@@ -68,17 +65,10 @@ class PerfLoad:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerfRun(Circumstances):
+class PerfRun(Circumstances, PerfLoad):
     """What perf_analyzer measured, times in ms."""
 
-    model: str  # that was asked
-    protocol: str  # of gRPC: "unary" or "stream"
-    concurrency: int  # requests at the same time; 0 if they came at a rate
-    request_rate: float  # requests sent per second; 0 if so many were kept under way
-    shared_memory: str  # "none" or "system"
-    requests: int  # in each window
     requests_s: float  # answered per second
-    responses_s: float  # messages per second; of a unary model the same
     p50_ms: float  # of the latency
     p95_ms: float  # of the latency
     p99_ms: float  # of the latency
@@ -104,7 +94,7 @@ def find_program(program: Path | None) -> Path:
     return found
 
 
-def run_program(program: Path, arguments: Sequence[str], timeout_s: float) -> str:
+def run_program(program: Path, arguments: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
     """Run perf_analyzer, and return what it printed.
 
     Raises:
@@ -120,17 +110,15 @@ def run_program(program: Path, arguments: Sequence[str], timeout_s: float) -> st
     return ended.stdout
 
 
-def measure_perf(
-    program: Path, load: PerfLoad, *, server: PerfServer, batched: bool, data: Path, folder: Path, timeout_s: float
-) -> dict[str, Any]:
+def measure_perf(program: Path, load: PerfLoad, *, server: PerfServer, batched: bool, data: Path) -> dict[str, Any]:
     """Run perf_analyzer once; return its figures by the names of `PerfRun`.
 
     Raises:
         InvalidInput: it refused, or wrote no figures.
     """
-    report = folder / "perf_analyzer.csv"
+    report = data.with_suffix(".csv")
     report.unlink(missing_ok=True)
-    run_program(program, load.arguments(server=server, batched=batched, data=data, report=report), timeout_s)
+    run_program(program, load.arguments(server=server, batched=batched, data=data, report=report))
     for row in read_records(report):
         return figures_of(row)
     raise InvalidInput(f"perf_analyzer wrote no figures of {load.model}: no window settled; measure more requests")
@@ -138,10 +126,8 @@ def measure_perf(
 
 def figures_of(row: Mapping[str, str]) -> dict[str, float]:
     """Return the figures of one line of perf_analyzer's CSV file, which has microseconds, in ms."""
-    answered = float(row["Inferences/Second"])
     figures = {
-        "requests_s": answered,
-        "responses_s": float(row.get("Response Throughput") or answered),
+        "requests_s": float(row["Inferences/Second"]),
         **{f"p{share}_ms": float(row[f"p{share} latency"]) / 1e3 for share in (50, 95, 99)},
         "queue_ms": _sum_ms(row, ["Server Queue"]),
         "compute_ms": _sum_ms(row, [f"Server Compute {part}" for part in ("Input", "Infer", "Output")]),

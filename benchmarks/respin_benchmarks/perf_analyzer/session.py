@@ -17,37 +17,39 @@ from respin.bundled import bundled
 from respin.contracts import JOBS, NETWORKS
 from respin.model_set import ModelSet
 from respin.report.circumstances import Circumstances
-from respin.report.markdown import table
 from respin.report.rows import read_rows
-from respin.report.statistics import number_text
 from respin_benchmarks.circumstances import SERVER_PACKAGES, recorded
 from respin_benchmarks.embedded import SERVED_HERE, embedded
 from respin_benchmarks.options import PerfOptions
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input, write_input
 from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, PerfServer, find_program, measure_perf
 from respin_benchmarks.runner import PageReport, check_choices, collect, run_benchmark
+from respin_benchmarks.tables import cell_table, where_text
 
 FILE = "perf_analyzer.csv"
 STREAM, UNARY = "rotate_object_stream", ("rotate_object", "segment_object")
-TITLES = (
-    *("model", "gRPC", "load", "shared memory", "requests/s", "messages/s", "p50, ms", "p95", "p99", "queue, ms"),
-    *("compute", "rest"),
-)
+COLUMNS = {
+    "model": "`{model}`",
+    "gRPC": "{protocol}",
+    "at once": "{concurrency:g}",
+    "shared memory": "{shared_memory}",
+    "requests/s": "{requests_s:.4g}",
+    "p50, ms": "{p50_ms:.4g}",
+    "p95": "{p95_ms:.4g}",
+    "p99": "{p99_ms:.4g}",
+    "queue, ms": "{queue_ms:.4g}",
+    "compute": "{compute_ms:.4g}",
+    "rest": "{network_ms:.4g}",
+}
 
 
 def loads_of(options: PerfOptions) -> list[PerfLoad]:
     """Return everything that is measured; networks with ten times as many requests as jobs."""
-    requests = options.requests
-    made = [PerfLoad(job, concurrency=count, requests=requests) for job in UNARY for count in (1, 4)]
-    made += [PerfLoad(STREAM, "stream", count, requests=requests) for count in (1, 4)]
-    made += [PerfLoad("rotate_object", concurrency=0, request_rate=options.request_rate, requests=requests)]
-    made += [PerfLoad(job, shared_memory="system", requests=requests) for job in UNARY]
-    if not options.no_networks:
-        made += [
-            PerfLoad(name, shared_memory=memory, requests=10 * requests)
-            for name in NETWORKS
-            for memory in ("none", "system")
-        ]
+    few, many = options.requests, 10 * options.requests
+    made = [PerfLoad(job, concurrency=count, requests=few) for job in UNARY for count in (1, 4)]
+    made += [PerfLoad(STREAM, "stream", count, requests=few) for count in (1, 4)]
+    made += [PerfLoad(job, shared_memory="system", requests=few) for job in UNARY]
+    made += [PerfLoad(name, shared_memory=memory, requests=many) for name in NETWORKS for memory in ("none", "system")]
     return [load for load in made if not options.only or load.model in options.only]
 
 
@@ -67,20 +69,14 @@ def measure_all(program: Path, loads: Sequence[PerfLoad], options: PerfOptions) 
     """Run perf_analyzer once for each load."""
     here, models = Circumstances.now(SERVER_PACKAGES), options.models or bundled("models/mini")
     sizes = ModelSet.load(models).sizes
-    with tempfile.TemporaryDirectory() as name, _server(options) as server:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as folder, _server(options) as server:
         for load in loads:
             batched = load.model in NETWORKS
-            made = network_input(load.model, sizes) if batched else job_input(load.model, steps=options.steps)
-            figures = measure_perf(
-                program,
-                load,
-                server=server,
-                batched=batched,
-                data=write_input(made, folder / f"{load.model}.json"),
-                folder=folder,
-                timeout_s=options.timeout_s,
+            data = write_input(
+                network_input(load.model, sizes) if batched else job_input(load.model),
+                Path(folder) / f"{load.model}.json",
             )
+            figures = measure_perf(program, load, server=server, batched=batched, data=data)
             yield PerfRun(**vars(here), **asdict(load), **figures, profile=options.profile, weights=models.name)
 
 
@@ -103,30 +99,10 @@ def run(options: PerfOptions) -> None:
 
 def text_of(results: Path) -> str:
     """Return the section from the folder of results."""
-    return page_of(read_rows(results / FILE, PerfRun))
-
-
-def page_of(runs: Sequence[PerfRun]) -> str:
-    """Return the section.
-
-    Args:
-        runs: at least one.
-    """
-    first = runs[0]
-    lines = [
-        f"{first.machine}, {first.date}, profile `{first.profile}`, set `{first.weights}`, commit {first.commit}, "
-        f"{first.versions}. perf_analyzer shares these cores.",
-        "",
-        *table(TITLES, map(_row, runs)),
-    ]
+    runs = read_rows(results / FILE, PerfRun)
+    where = where_text(runs, f"profile `{runs[0].profile}`, set `{runs[0].weights}`")
+    lines = [f"{where}. perf_analyzer shares these cores.", "", *cell_table(COLUMNS, ([run] for run in runs))]
     return "\n".join(lines) + "\n"
-
-
-def _row(run: PerfRun) -> list[str]:
-    load = f"{run.concurrency} at once" if run.concurrency else f"{run.request_rate:g}/s"
-    times = (run.p50_ms, run.p95_ms, run.p99_ms, run.queue_ms, run.compute_ms, run.network_ms)
-    rates = (f"{run.requests_s:.4g}", f"{run.responses_s:.4g}")
-    return [f"`{run.model}`", run.protocol, load, run.shared_memory, *rates, *(number_text(t, ".4g") for t in times)]
 
 
 PERF_ANALYZER = PageReport("perf_analyzer", text_of)

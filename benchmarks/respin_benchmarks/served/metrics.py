@@ -7,12 +7,9 @@ import time
 import urllib.request
 
 from respin.errors import Busy, InternalError
-from respin_ensemble.metrics import METRIC_FAMILIES
 
 STILL_S = 0.7
 """Time in which nothing may change before a reading counts: the engine updates its metrics every half second."""
-
-BATCH_SIZE = METRIC_FAMILIES["respin_batch_size"]
 
 
 class MetricsReading(dict[str, float]):
@@ -33,20 +30,10 @@ class MetricsReading(dict[str, float]):
         inside = ",".join(f'{label}="{value}"' for label, value in labels.items())
         return self.get(f"{name}{{{inside}}}" if inside else name, 0.0)
 
-    def total(self, name: str) -> float:
-        """Return the sum of all series of a family."""
-        return sum(value for series, value in self.items() if series.partition("{")[0] == name)
-
-    def batch_sizes(self, unet: str) -> dict[int, int]:
-        """Return how many calls of a UNet had so many samples; sizes that none had are left out."""
-        up_to = [round(self.of(f"{BATCH_SIZE.name}_bucket", unet=unet, le=f"{end:g}")) for end in BATCH_SIZE.buckets]
-        exactly = (count - below for count, below in zip(up_to, [0, *up_to], strict=False))
-        return {int(size): count for size, count in zip(BATCH_SIZE.buckets, exactly, strict=True) if count}
-
     def samples_per_call(self, unet: str) -> float:
         """Return the samples per call of a UNet, mean; 0 if there was none."""
-        calls = self.of(f"{BATCH_SIZE.name}_count", unet=unet)
-        return self.of(f"{BATCH_SIZE.name}_sum", unet=unet) / calls if calls else 0.0
+        calls = self.of("respin_batch_size_count", unet=unet)
+        return self.of("respin_batch_size_sum", unet=unet) / calls if calls else 0.0
 
     def busy_s(self, unet: str) -> float:
         """Return how long a UNet was called."""
@@ -64,7 +51,7 @@ class MetricsReading(dict[str, float]):
     @property
     def cache_hits(self) -> int:
         """Results that were there already."""
-        return round(self.total("respin_cache_hits_total"))
+        return round(sum(value for series, value in self.items() if series.startswith("respin_cache_hits_total{")))
 
 
 class MetricsPort:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from respin.errors import InvalidInput
-from respin.report.circumstances import Circumstances
 from respin.request import RotationRequest
-from respin_benchmarks.circumstances import SERVER_PACKAGES
+from respin_benchmarks.circumstances import repeat_columns
 from respin_benchmarks.embedded import Processes, embedded
-from respin_benchmarks.gpu import open_gpu
 from respin_benchmarks.in_process.engine import request_for_cup
+from respin_benchmarks.options import ServedOptions
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_client import Client
 
@@ -31,21 +28,18 @@ class JobRequests:
     """The requests of one measurement: all alike, but each with a seed of its own.
 
     Args:
-        steps: of the novel view.
-        background_steps: of the background.
-        sampler: of both UNets.
+        options: with their sampler and steps.
     """
 
-    def __init__(self, *, steps: int, background_steps: int, sampler: str) -> None:
-        self.columns: dict[str, Any] = {"steps": steps, "background_steps": background_steps, "sampler": sampler}
+    def __init__(self, options: ServedOptions) -> None:
+        self.columns: dict[str, Any] = {
+            name: getattr(options, name) for name in ("sampler", "steps", "background_steps")
+        }
         self._seeds = itertools.count()
-        self._lock = threading.Lock()
 
     def next(self, views: int = 1) -> RotationRequest:
-        """Return the next one."""
-        request = request_for_cup(**self.columns, views=views)
-        with self._lock:
-            return replace(request, seed=next(self._seeds))
+        """Return the next one; callable by several threads."""
+        return request_for_cup(**self.columns, views=views, seed=next(self._seeds))
 
 
 @dataclass
@@ -83,13 +77,7 @@ class MeasuredServer:
 
     def columns(self, repeat: int) -> dict[str, Any]:
         """Return the columns of `ServedRun`, with the circumstances of now."""
-        return {
-            **vars(Circumstances.now(("python", *SERVER_PACKAGES))),
-            **self.requests.columns,
-            "profile": self.profile,
-            "repeat": repeat,
-            "load_average": round(os.getloadavg()[0], 1),
-        }
+        return {**repeat_columns(repeat), **self.requests.columns, "profile": self.profile}
 
 
 @contextmanager
@@ -101,7 +89,7 @@ def embedded_servers(profiles: Sequence[str], requests: JobRequests) -> Iterator
             server = stack.enter_context(embedded(profile))
             client = stack.enter_context(Client(str(server.endpoints["gRPC"]), retries=0))
             port = MetricsPort(str(server.endpoints["metrics"]))
-            servers.append(MeasuredServer(profile, client, port, requests, Processes(server.pid, open_gpu())))
+            servers.append(MeasuredServer(profile, client, port, requests, Processes(server.pid)))
         yield servers
 
 

@@ -6,71 +6,60 @@ whose memory is out of reach. Rows are kept as they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from respin.request import SAMPLERS
 from respin_benchmarks.circumstances import recorded
 from respin_benchmarks.embedded import SERVED_HERE
 from respin_benchmarks.options import LoadOptions, ServedOptions, SpinOptions, StagesOptions
-from respin_benchmarks.runner import Budget, check_choices, collect, run_benchmark
-from respin_benchmarks.served.load import load_cells, measure_load
-from respin_benchmarks.served.report import LOAD, SERVED, SPIN, STAGES
-from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
+from respin_benchmarks.runner import check_choices, collect, run_benchmark
+from respin_benchmarks.served.measuring import measure_load, measure_spin, measure_stages
+from respin_benchmarks.served.page import LOAD, SERVED, SPIN, STAGES
+from respin_benchmarks.served.rows import LoadRun, ServedRun, SpinRun, StagesRun
 from respin_benchmarks.served.servers import JobRequests, MeasuredServer, embedded_servers, running_server
-from respin_benchmarks.served.single import measure_spins, measure_stages
 
-Measure = Callable[[Sequence[MeasuredServer], Budget], object]
+Measure = Callable[[MeasuredServer, int, int], ServedRun]
+"""Measures a server in one cell, given its number of jobs or views and that of the repeat."""
 
 
 def run_stages(options: StagesOptions) -> None:
     """Measure where one job's time goes."""
-
-    def measure(servers: Sequence[MeasuredServer], budget: Budget) -> None:
-        rows = measure_stages(servers, options.jobs, budget.is_over)
-        collect(options.results / STAGES, StagesRun, rows, options.jobs * len(servers))
-
-    _run(options, "stages", STAGES, measure)
+    _run(
+        options,
+        STAGES,
+        StagesRun,
+        lambda server, _, repeat: measure_stages(server, repeat),
+        cells=[1],
+        repeats=options.jobs,
+    )
 
 
 def run_load(options: LoadOptions) -> None:
     """Measure many jobs at once."""
-
-    def measure(servers: Sequence[MeasuredServer], budget: Budget) -> None:
-        rows = measure_load(servers, options, budget.is_over)
-        total = options.repeats * len(load_cells(options)) * len(servers)
-        collect(options.results / LOAD, LoadRun, rows, total)
-
-    _run(options, "load", LOAD, measure)
+    # From little to much: memory that was taken once is not given back.
+    cells, measure = sorted(options.concurrency), partial(measure_load, jobs=options.jobs)
+    _run(options, LOAD, LoadRun, measure, cells=cells, repeats=options.repeats)
 
 
 def run_spin(options: SpinOptions) -> None:
     """Measure many views in one request."""
-
-    def measure(servers: Sequence[MeasuredServer], budget: Budget) -> None:
-        rows = measure_spins(servers, options.views, options.repeats, budget.is_over)
-        collect(options.results / SPIN, SpinRun, rows, options.repeats * len(options.views) * len(servers))
-
-    _run(options, "spin", SPIN, measure)
+    _run(options, SPIN, SpinRun, measure_spin, cells=options.views, repeats=options.repeats)
 
 
-def _run(options: ServedOptions, name: str, file: str, measure: Measure) -> None:
+def _run(
+    options: ServedOptions, file: str, kind: type[ServedRun], measure: Measure, *, cells: Sequence[int], repeats: int
+) -> None:
+    """Measure every cell on every server once, neighbours in time, then all again; and write the report."""
     check_choices("sampler", [options.sampler], SAMPLERS)
     check_choices("profile", options.profile, SERVED_HERE)
 
     def measure_all() -> None:
-        with _servers(options) as servers, recorded(f"served: {name}", [options.results / file], anew=True):
-            measure(servers, Budget(options.budget_s))
+        path, requests = options.results / file, JobRequests(options)
+        url, metrics_url = options.url, options.metrics_url
+        serving = running_server(url, metrics_url, requests) if url else embedded_servers(options.profile, requests)
+        with serving as servers, recorded(f"served: {path.stem.removeprefix('served_')}", [path], anew=True):
+            turns = [(server, cell, repeat) for repeat in range(repeats) for cell in cells for server in servers]
+            collect(path, kind, (measure(*turn) for turn in turns), len(turns))
 
     run_benchmark(SERVED, measure_all, options)
-
-
-@contextmanager
-def _servers(options: ServedOptions) -> Iterator[list[MeasuredServer]]:
-    requests = JobRequests(steps=options.steps, background_steps=options.background_steps, sampler=options.sampler)
-    with (
-        running_server(options.url, options.metrics_url, requests)
-        if options.url
-        else embedded_servers(options.profile, requests)
-    ) as servers:
-        yield servers

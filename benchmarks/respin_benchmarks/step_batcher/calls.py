@@ -52,14 +52,12 @@ class CallLog:
 
     def length(self) -> int:
         """Return the number of calls in the file."""
-        return len(self._lines())
+        return len(self.calls_since(0))
 
     def calls_since(self, length: int) -> list[UNetCall]:
         """Return the calls after the first so many."""
-        return [UNetCall(*map(int, line.split())) for line in self._lines()[length:]]
-
-    def _lines(self) -> list[str]:
-        return self._path.read_text().splitlines() if self._path.exists() else []
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        return [UNetCall(*map(int, line.split())) for line in lines[length:]]
 
 
 def common(spans: Iterable[Span]) -> Span:
@@ -87,9 +85,3 @@ def period_ms(calls: Sequence[UNetCall]) -> float:
 def duration_ms(calls: Sequence[UNetCall]) -> float:
     """Return what a call took by the UNet's own clock, median in ms; NaN if there was no call."""
     return statistics.median(call.ended_ns - call.began_ns for call in calls) / NS_PER_MS if calls else math.nan
-
-
-def busy_share(calls: Iterable[UNetCall], span: Span) -> float:
-    """Return the share of a span in which a call was under way, 0..1; calls of one UNet do not overlap."""
-    inside = (min(call.ended_ns, span.ended_ns) - max(call.began_ns, span.began_ns) for call in calls)
-    return sum(max(0, part) for part in inside) / NS_PER_S / span.seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import statistics
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -13,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Literal
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -21,16 +19,19 @@ import triton_python_backend_utils as pb_utils
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.contracts.networks import ZERO123_UNET
+from respin.lengths import usual_lengths
 from respin.model_set import ModelSet, Sizes
-from respin.specs import Array, Axis, ModelSpec
-from respin_benchmarks.step_batcher.calls import NS_PER_S, CallLog, UNetCall
+from respin.specs import Array, ModelSpec
+from respin_benchmarks.step_batcher.calls import CallLog, UNetCall
+from respin_benchmarks.step_batcher.rows import COST_MS
 from respin_ensemble.batching.step_batcher import StepBatcher
-from respin_ensemble.metrics import InMemoryMeter
 from respin_ensemble.networks.triton import TritonNetworks
 from respin_ensemble.sampling import Guidance, Sample, SamplingParams, start
+from respin_ensemble.sampling.samplers import ModelFamily
 from respin_ensemble.serving.engine import SWITCH_S
 from respin_ensemble.serving.network import OnnxNetwork
 from respin_ensemble.serving.replies import FINAL
+from respin_export.example import example_inputs
 
 MOST_JOBS = 32
 """Requests that a driver works on at once, each in a thread."""
@@ -49,35 +50,27 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
         steps: asked of the sampler, which may run another number (`zero123_schedule`).
         seed: of noise and conditions.
     """
-    generator = np.random.default_rng(seed)
     sizes = ModelSet.load(bundled("models/mini")).sizes
-    shapes = {
-        each.name: tuple(length.usual if isinstance(length, Axis) else length for length in sizes.shape(each.shape))
-        for each in unet.inputs
-    }
+    inputs = example_inputs(unet, sizes, batch=1, lengths=usual_lengths(unet, sizes), seed=seed)
+    conditions = {name: array[0] for name, array in inputs.items() if name not in STEP_INPUTS}
     # As a job's defaults: DDIM adds noise back to a view and none to a background.
     views = unet.name == ZERO123_UNET.name
-    family: Literal["zero123", "inpainting"] = "zero123" if views else "inpainting"
-    noise = generator.standard_normal(shapes["latents"], np.float32)
     params = SamplingParams("ddim", steps, Guidance(3.0), eta=float(views))
-    conditions = {
-        name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items() if name not in STEP_INPUTS
-    }
-    return start(params, noise, conditions, family=family, generator=generator)
-
-
-def _parameters(args: Mapping[str, str]) -> dict[str, str]:
-    given = json.loads(args["model_config"])["parameters"]
-    return {name: value["string_value"] for name, value in given.items()}
-
-
-def _samples_in(requests: Sequence[pb_utils.InferenceRequest]) -> int:
-    return sum(len(_input(request, "timestep")) for request in requests)
+    family: ModelFamily = "zero123" if views else "inpainting"
+    return start(params, inputs["latents"][0], conditions, family=family, generator=np.random.default_rng(seed))
 
 
 def _input(request: pb_utils.InferenceRequest, name: str) -> Array:
     """Return one input without a copy: a GPU's backend would read no more of it on the CPU."""
     return next(tensor.as_numpy() for tensor in request.inputs() if tensor.name() == name)
+
+
+def _call_log(args: Mapping[str, str]) -> CallLog:
+    return CallLog(Path(json.loads(args["model_config"])["parameters"]["call_log"]["string_value"]))
+
+
+def _record(log: CallLog, requests: Sequence[pb_utils.InferenceRequest], began_ns: int) -> None:
+    log.record(UNetCall(began_ns, time.monotonic_ns(), sum(len(_input(each, "timestep")) for each in requests)))
 
 
 class FixedCostUNet:
@@ -87,22 +80,16 @@ class FixedCostUNet:
     """
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Read the cost of a call, and the path of the log."""
-        parameters = _parameters(args)
-        self._cost_s = float(parameters["cost_ms"]) / 1e3
-        self._calls = CallLog(Path(parameters["call_log"]))
+        """Read the path of the log."""
+        self._calls = _call_log(args)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Take the time of one call for all requests together."""
         began_ns = time.monotonic_ns()
-        if self._cost_s:
-            time.sleep(self._cost_s)
-        responses = []
-        for request in requests:
-            latents = _input(request, "latents").copy()
-            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("noise", latents)]))
-        self._calls.record(UNetCall(began_ns, time.monotonic_ns(), _samples_in(requests)))
-        return responses
+        time.sleep(COST_MS / 1e3)
+        outputs = [pb_utils.Tensor("noise", _input(request, "latents").copy()) for request in requests]
+        _record(self._calls, requests, began_ns)
+        return [pb_utils.InferenceResponse([noise]) for noise in outputs]
 
 
 class MiniUNet(OnnxNetwork):
@@ -111,26 +98,25 @@ class MiniUNet(OnnxNetwork):
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the graph of the network that the model's name begins with."""
         super().initialize({**args, "model_name": _contract(args["model_name"]).name})
-        self._calls = CallLog(Path(_parameters(args)["call_log"]))
+        self._calls = _call_log(args)
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer requests, and log the call."""
         began_ns = time.monotonic_ns()
         responses = super().execute(requests)
-        self._calls.record(UNetCall(began_ns, time.monotonic_ns(), _samples_in(requests)))
+        _record(self._calls, requests, began_ns)
         return responses
 
 
 def _contract(model: str) -> ModelSpec:
-    """Return the contract of a UNet by the name it is served under here: `zero123_unet-fixed`."""
+    """Return the contract of a UNet by the name it is served under here: `zero123_unet-fixed-delay0`."""
     return NETWORKS[model.partition("-")[0]]
 
 
 class Driver(ABC):
     """Takes one sample per request from noise to latents, each in a thread.
 
-    Answers with four numbers in ns: when the sample entered and when it was done on the machine's monotonic clock, what
-    a call took, and the time between two calls; medians over its own life.
+    Answers when the sample entered and when it was done, ns on the machine's monotonic clock.
     """
 
     def initialize(self, args: Mapping[str, str]) -> None:
@@ -154,9 +140,8 @@ class Driver(ABC):
             contract = _contract(unet)
             sample = sample_for(contract, steps, seed)
             began_ns = time.monotonic_ns()
-            call_s, between_s = self._drive(replace(contract, name=unet), sample)
-            ended_ns = time.monotonic_ns()
-            times = np.array([began_ns, ended_ns, call_s * NS_PER_S, between_s * NS_PER_S], np.int64)
+            self._drive(replace(contract, name=unet), sample)
+            times = np.array([began_ns, time.monotonic_ns()], np.int64)
             response = pb_utils.InferenceResponse([pb_utils.Tensor("times", times)])
         except Exception as error:  # the one who waits must hear of it
             _log.exception("a sample failed")
@@ -164,8 +149,8 @@ class Driver(ABC):
         sender.send(response, FINAL)
 
     @abstractmethod
-    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
-        """Take a sample to its end; return what a call took and the time between two calls, s."""
+    def _drive(self, unet: ModelSpec, sample: Sample) -> None:
+        """Take a sample to its end."""
 
 
 class BatcherDriver(Driver):
@@ -175,7 +160,6 @@ class BatcherDriver(Driver):
         """Begin without batchers; each UNet gets its own at its first request."""
         super().initialize(args)
         self._lock = Lock()
-        self._meter = InMemoryMeter()
         self._batchers: dict[str, StepBatcher] = {}
 
     def finalize(self) -> None:
@@ -184,27 +168,21 @@ class BatcherDriver(Driver):
         for batcher in self._batchers.values():
             batcher.close()
 
-    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+    def _drive(self, unet: ModelSpec, sample: Sample) -> None:
         with self._lock:
             if unet.name not in self._batchers:
-                self._batchers[unet.name] = StepBatcher(self._networks, unet, meter=self._meter)
-        calls = self._meter.observations["respin_step_seconds", unet.name]
-        gaps = self._meter.observations["respin_step_overhead_seconds", unet.name]
-        calls_before, gaps_before = len(calls), len(gaps)
+                self._batchers[unet.name] = StepBatcher(self._networks, unet)
         for _ in self._batchers[unet.name].run([sample], lambda _done, _total: None):
             pass
-        return statistics.median(calls[calls_before:]), statistics.median(gaps[gaps_before:])
 
 
 class LoopsDriver(Driver):
     """What one writes without a batcher: each request calls for itself, and Triton may merge calls that meet."""
 
-    def _drive(self, unet: ModelSpec, sample: Sample) -> tuple[float, float]:
+    def _drive(self, unet: ModelSpec, sample: Sample) -> None:
         conditions = {name: array[None] for name, array in sample.conditions.items()}
-        calls, gaps = [], []
-        unet_input, last_s = next(sample.trajectory), time.perf_counter()
+        unet_input = next(sample.trajectory)
         while True:
-            began_s = time.perf_counter()
             noise = self._networks(
                 unet,
                 latents=unet_input.latents[None],
@@ -212,10 +190,7 @@ class LoopsDriver(Driver):
                 guidance=np.array([[unet_input.guidance]], np.float32),
                 **conditions,
             )["noise"][0]
-            gaps.append(began_s - last_s)
-            last_s = time.perf_counter()
-            calls.append(last_s - began_s)
             try:
                 unet_input = sample.trajectory.send(noise)
             except StopIteration:
-                return statistics.median(calls), statistics.median(gaps)
+                return

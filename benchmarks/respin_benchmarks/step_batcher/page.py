@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from respin.report.markdown import table
-from respin.report.statistics import distinct_text, median, percentile
-from respin_benchmarks.step_batcher.cells import ARRIVALS, BATCHER, CACHES, COST_MS, TOGETHER, VIEW_WAYS, WAYS
-from respin_benchmarks.step_batcher.rows import BatcherRun, ManyViewsRun, SteppingRun
-from respin_benchmarks.targets import Target, target_table
+from respin.report.rows import read_rows
+from respin_benchmarks.runner import PageReport
+from respin_benchmarks.step_batcher.rows import ARRIVALS, BATCHER, COST_MS, TOGETHER, ManyViewsRun, SteppingRun
+from respin_benchmarks.tables import Repeats, cell_table, cells_of, medians_of, percentiles_of, where_text
+from respin_benchmarks.targets import Target, target_table, verdict
 
-IMAGES = {"latency": "engine_latency.png", "ratio": "engine_ratio.png"}
+STEPPING, VIEWS = "step_batcher.csv", "many_views.csv"
+IMAGE = "engine_latency.png"
 SLOTS = 8
 RATIO_AIM, LATENCY_AIM = 0.95, 1.3
 OVERHEAD_AIMS_MS = {1: 1.0, 8: 3.0}
@@ -19,6 +22,32 @@ CALLS_AIM, TIME_AIM = 3.0, 2.0
 NETWORKS = {
     "fixed": f"A network that takes {COST_MS:g} ms a call, whatever the batch",
     "mini": "The mini set's UNet, on ONNX Runtime",
+}
+COMPARED_COLUMNS = {
+    "requests": "{concurrency:g}",
+    "way": "{way}",
+    "samples a call": "{simultaneous.ramped_ratio:.2f} / {staggered.ramped_ratio:.2f}",
+    "steps/s": "{simultaneous.steps_per_s:.0f} / {staggered.steps_per_s:.0f}",
+    "latency p50, ms": "{simultaneous.p50:.0f} / {staggered.p50:.0f}",
+    "p95": "{simultaneous.p95:.0f} / {staggered.p95:.0f}",
+}
+OVERHEAD_COLUMNS = {
+    "UNet": "`{unet}`",
+    "batch": "{concurrency:g}",
+    "call to call, ms": "{period_ms:.2f}",
+    "the call itself": "{unet_ms:.2f}",
+    "overhead": "{overhead_ms:.2f}",
+    "aim: at most": "{aim_ms:g}",
+    "": "{verdict}",
+}
+VIEW_COLUMNS = {
+    "way": "{way}",
+    "caches": "{caches}",
+    "wall, s": "{wall_s:.2f}",
+    "UNet calls": "{unet_calls:g}",
+    f"calls, to one request's (aim: {CALLS_AIM:g} x)": "{calls:.1f} x",
+    f"wall, to one request's (aim: {TIME_AIM:g} x)": "{slower:.1f} x",
+    "": "{verdict}",
 }
 
 
@@ -30,159 +59,94 @@ def page_of(steppings: Sequence[SteppingRun], views: Sequence[ManyViewsRun]) -> 
         views: the same.
     """
     lines = [
-        f"Stepping: {_where(steppings)}. Views: {_where(views)}.",
-        "",
-        *target_table([*stepping_targets(steppings), *view_targets(views)]),
+        f"Stepping: {_repeats(steppings)}, {where_text(steppings)}. Views: {_repeats(views)}, {where_text(views)}.",
         "",
         "### Continuous batching against independent loops",
         "",
-        f"![Samples a UNet call over the number of requests](images/{IMAGES['ratio']})",
+        *target_table(stepping_targets(steppings)),
         "",
-        f"![Latency over the number of requests](images/{IMAGES['latency']})",
+        f"![Latency over the number of requests](images/{IMAGE})",
         "",
     ]
     for network, title in NETWORKS.items():
+        cells = cells_of(compared(steppings, network), "concurrency", "way")
         lines += [f"{title}; first figure of a pair: simultaneous arrivals; second: staggered ones.", ""]
-        lines += [*_comparison(compared(steppings, network)), ""]
+        lines += [*cell_table(COMPARED_COLUMNS, cells, _by_arrival), ""]
     lines += ["### What a step costs beside the network", "", *_overhead(steppings), ""]
     lines += [f"### {views[0].views} views of one photo", "", *_views(views)]
     return "\n".join(lines) + "\n"
 
 
-def _where(runs: Sequence[BatcherRun]) -> str:
-    loads = [run.load for run in runs]
-    cores, cpu, date, commit, versions = (
-        distinct_text(getattr(run, name) for run in runs) for name in ("cores", "cpu", "date", "commit", "versions")
-    )
-    return (
-        f"{1 + max(run.repeat for run in runs)} repeats, {cores} cores of {cpu}, {date}, commit {commit}, {versions}; "
-        f"load average {min(loads):g} to {max(loads):g}"
-    )
+def _repeats(runs: Sequence[SteppingRun] | Sequence[ManyViewsRun]) -> str:
+    return f"{1 + max(run.repeat for run in runs)} repeats"
 
 
 def compared(runs: Sequence[SteppingRun], network: str) -> list[SteppingRun]:
-    """Return the runs of Zero123's UNet in which the ways were measured beside one another."""
-    cost = f"{COST_MS:g}" if network == "fixed" else ""
-    return [run for run in runs if (run.network, run.unet, run.cost_ms) == (network, "zero123_unet", cost)]
+    """Return the runs of Zero123's UNet, in which the ways were measured beside one another."""
+    return [run for run in runs if (run.network, run.unet) == (network, "zero123_unet")]
 
 
-def select(runs: Sequence[SteppingRun], way: str, arrival: str, concurrency: int) -> list[SteppingRun]:
-    """Return all repeats of one cell."""
-    return [run for run in runs if (run.way, run.arrival, run.concurrency) == (way, arrival, concurrency)]
-
-
-def median_of(runs: Sequence[BatcherRun], column: str) -> float:
-    """Return the median of the repeats that have the figure; NaN if none has it."""
-    return median(float(getattr(run, column)) for run in runs)
-
-
-def latencies_ms(runs: Sequence[SteppingRun]) -> list[float]:
-    """Return the latency of every request of every repeat."""
-    return [float(latency) for run in runs for latency in run.latencies_ms.split()]
-
-
-def concurrencies(runs: Sequence[SteppingRun]) -> list[int]:
-    """Return the numbers of requests, rising."""
-    return sorted({run.concurrency for run in runs})
-
-
-def _comparison(runs: Sequence[SteppingRun]) -> list[str]:
-    titles = ("samples a call, ramped", "whole run", "steps/s", "latency p50, s", "p95, s", "UNet busy")
-    rows = []
-    for count in concurrencies(runs):
-        for way in WAYS:
-            pair = [select(runs, way, arrival, count) for arrival in ARRIVALS]
-            figures = [
-                [f"{median_of(each, 'ramped_ratio'):.2f}" for each in pair],
-                [f"{median_of(each, 'ratio'):.2f}" for each in pair],
-                [f"{median_of(each, 'steps_per_s'):.0f}" for each in pair],
-                *([f"{percentile(latencies_ms(each), share) / 1e3:.2f}" for each in pair] for share in (0.5, 0.95)),
-                [f"{median_of(each, 'busy'):.0%}" for each in pair],
-            ]
-            rows.append([f"{count}", way, *(" / ".join(each).replace("nan", "-") for each in figures)])
-    return table(("requests", "way", *titles), rows)
-
-
-def overhead_ms(runs: Sequence[SteppingRun]) -> float:
-    """Return what a step takes beside the network, ms: from call to call, less a call by the network's own clock.
-
-    Its own clock, because a sleep of 10 ms is late by whatever else the machine does, which no batcher can change.
-    """
-    return statistics.median(run.period_ms - run.unet_ms for run in runs)
-
-
-def _overhead_cells(runs: Sequence[SteppingRun]) -> Iterator[tuple[str, str, int, list[SteppingRun]]]:
-    """UNet, cost in ms, batch and repeats, where the step batcher drives a network of fixed cost."""
-    for cost in (f"{COST_MS:g}", "0"):
-        for unet in ("zero123_unet", "inpaint_unet"):
-            mine = [run for run in runs if (run.unet, run.cost_ms) == (unet, cost)]
-            for count in OVERHEAD_AIMS_MS:
-                if repeats := select(mine, BATCHER, "simultaneous", count):
-                    yield unet, cost, count, repeats
+def _by_arrival(cell: Sequence[SteppingRun]) -> dict[str, Any]:
+    arrivals = {arrival: [run for run in cell if run.arrival == arrival] for arrival in ARRIVALS}
+    return {
+        arrival: SimpleNamespace(**medians_of(mine), **percentiles_of(mine, "latencies_ms"))
+        for arrival, mine in arrivals.items()
+    }
 
 
 def _overhead(runs: Sequence[SteppingRun]) -> list[str]:
-    titles = ("UNet", "a call costs, ms", "batch", "took, ms", "call to call, ms", "overhead, ms")
-    rows = []
-    for unet, cost, count, repeats in _overhead_cells(runs):
-        took, period, between = (median_of(repeats, name) for name in ("unet_ms", "period_ms", "between_ms"))
-        figures = (f"{each:.2f}" for each in (took, period, overhead_ms(repeats), between))
-        rows.append([f"`{unet}`", cost, f"{count}", *figures])
-    return table((*titles, "outside the call, ms"), rows)
+    """From call to call, less a call by the network's own clock: no batcher can change how late a sleep is."""
+
+    def more(cell: Sequence[SteppingRun]) -> dict[str, Any]:
+        overhead_ms, aim_ms = (
+            Repeats(run.period_ms - run.unet_ms for run in cell),
+            OVERHEAD_AIMS_MS[cell[0].concurrency],
+        )
+        return {"overhead_ms": overhead_ms, "aim_ms": aim_ms, "verdict": verdict(overhead_ms <= aim_ms)}
+
+    mine = [run for run in runs if (run.network, run.way, run.arrival) == ("fixed", BATCHER, "simultaneous")]
+    cells = cells_of((run for run in mine if run.concurrency in OVERHEAD_AIMS_MS), "unet", "concurrency")
+    return cell_table(OVERHEAD_COLUMNS, cells, more)
 
 
 def stepping_targets(runs: Sequence[SteppingRun]) -> Iterator[Target]:
     """Return the targets on the network of fixed cost."""
-    mine = compared(runs, "fixed")
-    counts = concurrencies(mine)
+    mine = [run for run in compared(runs, "fixed") if run.way == BATCHER]
     for arrival in ARRIVALS:
-        found = {count: median_of(select(mine, BATCHER, arrival, count), "ramped_ratio") for count in counts}
+        cells = {cell[0].concurrency: _by_arrival(cell)[arrival] for cell in cells_of(mine, "concurrency")}
         yield Target(
             f"samples a call once ramped up, {arrival}: {RATIO_AIM:g} x min(requests, {SLOTS})",
-            ", ".join(f"{ratio:.2f} at {count}" for count, ratio in found.items()),
-            all(ratio >= RATIO_AIM * min(count, SLOTS) for count, ratio in found.items()),
+            ", ".join(f"{cell.ramped_ratio:.2f} at {count}" for count, cell in cells.items()),
+            all(cell.ramped_ratio >= RATIO_AIM * min(count, SLOTS) for count, cell in cells.items()),
         )
-    for unet, cost, count, repeats in _overhead_cells(runs):
-        if cost != "0":
-            aim = f"overhead a step, `{unet}`, batch {count}: at most {OVERHEAD_AIMS_MS[count]:g} ms"
-            yield Target(aim, f"{overhead_ms(repeats):.2f} ms", overhead_ms(repeats) <= OVERHEAD_AIMS_MS[count])
-    for arrival in ARRIVALS if {1, SLOTS} <= set(counts) else ():
-        one, many = (percentile(latencies_ms(select(mine, BATCHER, arrival, count)), 0.5) for count in (1, SLOTS))
+        one_ms, many_ms = (cells[count].p50 for count in (1, SLOTS))
         yield Target(
             f"latency p50 at {SLOTS} requests, {arrival}: at most {LATENCY_AIM:g} x that of one",
-            f"{many / one:.2f} x ({many / 1e3:.2f} s and {one / 1e3:.2f} s)",
-            many <= LATENCY_AIM * one,
+            f"{many_ms / one_ms:.2f} x",
+            many_ms <= LATENCY_AIM * one_ms,
         )
-
-
-def select_views(runs: Sequence[ManyViewsRun], way: str, caches: str) -> list[ManyViewsRun]:
-    """Return all repeats of one cell."""
-    return [run for run in runs if (run.way, run.caches) == (way, caches)]
-
-
-def _other_calls(runs: Sequence[ManyViewsRun]) -> dict[str, float]:
-    """Calls of each network that is no UNet, medians."""
-    each = [dict(pair.split("=") for pair in run.other_calls.split()) for run in runs]
-    return {name: statistics.median(int(calls[name]) for calls in each) for name in each[0]}
 
 
 def _views(runs: Sequence[ManyViewsRun]) -> list[str]:
-    unets, rows = ("zero123_unet", "inpaint_unet"), []
-    for way in VIEW_WAYS:
-        for caches in CACHES:
-            mine = select_views(runs, way, caches)
-            counts = [*(median_of(mine, name) for name in ("unet_calls", *unets)), *_other_calls(mine).values()]
-            rows.append([way, caches, f"{median_of(mine, 'wall_s'):.2f}", *(f"{count:g}" for count in counts)])
-    networks = (f"`{name}`" for name in (*unets, *_other_calls(runs)))
-    return table(("way", "caches", "wall, s", "UNet calls", *networks), rows)
+    def more(cell: Sequence[ManyViewsRun]) -> dict[str, Any]:
+        together = medians_of([run for run in runs if (run.way, run.caches) == (TOGETHER, cell[0].caches)])
+        calls, slower = (medians_of(cell)[name] / together[name] for name in ("unet_calls", "wall_s"))
+        met = verdict(calls >= CALLS_AIM and slower >= TIME_AIM)
+        return {"calls": calls, "slower": slower, "verdict": "" if cell[0].way == TOGETHER else met}
+
+    return cell_table(VIEW_COLUMNS, cells_of(runs, "way", "caches"), more)
 
 
-def view_targets(runs: Sequence[ManyViewsRun]) -> Iterator[Target]:
-    """Return the targets on many views."""
-    for way in VIEW_WAYS[1:]:
-        for caches in CACHES:
-            together, single = select_views(runs, TOGETHER, caches), select_views(runs, way, caches)
-            calls, faster = (median_of(single, name) / median_of(together, name) for name in ("unet_calls", "wall_s"))
-            against = f"{runs[0].views} views in one request against {runs[0].views} {way}, caches {caches}"
-            yield Target(f"{against}: {CALLS_AIM:g} x fewer UNet calls", f"{calls:.1f} x", calls >= CALLS_AIM)
-            yield Target(f"{against}: {TIME_AIM:g} x faster", f"{faster:.1f} x", faster >= TIME_AIM)
+def text_of(results: Path) -> str:
+    """Return the section from the folder of results."""
+    return page_of(read_rows(results / STEPPING, SteppingRun), read_rows(results / VIEWS, ManyViewsRun))
+
+
+def draw(results: Path, images: Path) -> None:
+    """Draw the pictures."""
+    from respin_benchmarks.step_batcher.plots import draw_latency  # noqa: PLC0415 (matplotlib)
+
+    draw_latency(compared(read_rows(results / STEPPING, SteppingRun), "fixed"), images / IMAGE)
+
+
+STEP_BATCHER = PageReport("step_batcher", text_of, draw)
