@@ -74,9 +74,12 @@ parity-full: $(TEST)/.installed  ## export and build all networks at full size, 
 gpu-check: $(TEST)/.installed  ## what only a GPU can show: engines run, FP16 on CUDA
 	$(TEST)/bin/python -m pytest -m gpu tests/export/test_gpu.py
 
-# BENCH_PYTHON=python3: with the PyTorch (and TensorRT) that a container or a machine without network has already.
-bench-gpu: $(if $(BENCH_PYTHON),,$(TEST)/.installed)  ## full-size networks and jobs on this machine's GPU: docs/benchmarks.md; goes on where it ended
-	PYTHONPATH=src:client:export:ensemble:server:benchmarks $(or $(BENCH_PYTHON),$(TEST)/bin/python) -m respin_benchmarks in-process --device cuda --budget-s 540 --page docs/benchmarks.md
+# BENCH_PYTHON=python3: with the PyTorch that a container or a machine without network has already.
+# TRITONSERVER=DIR: the embedded server out of an unpacked wheel. BENCH_FLAGS: more options, such as --device cpu.
+bench-gpu: $(if $(BENCH_PYTHON),,$(TEST)/.installed)  ## jobs through gRPC and in process, networks, on this machine's GPU: docs/benchmarks.md; goes on where it ended
+	PYTHONPATH=$(subst $() ,:,$(addprefix $(CURDIR)/,src client export ensemble server benchmarks)) $(or $(BENCH_PYTHON),$(TEST)/bin/python) \
+	  -m respin_benchmarks in-process --device cuda --budget-s 540 --page docs/benchmarks.md \
+	  $(if $(TRITONSERVER),--tritonserver "$(TRITONSERVER)") $(BENCH_FLAGS)
 
 mini: $(TEST)/.installed  ## train the mini set from nothing (some two hours on two cores with AMX) and export it: models/mini
 	$(TEST)/bin/respin train all

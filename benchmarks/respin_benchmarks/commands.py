@@ -19,17 +19,11 @@ from respin_benchmarks import options as of
 app = typer.Typer(no_args_is_help=True, help="Measure: what a job costs, and where the time goes.")
 
 BENCHMARKS: dict[str, tuple[type[Any], str, str]] = {
-    "networks": (
-        of.NetworksOptions,
+    "in-process": (
+        of.InProcessOptions,
         "in_process.session:run",
-        "Each network by itself, against the machine's limit; without a server.",
+        "Whole jobs through gRPC and in process beside the script that Respin replaces, and each network by itself.",
     ),
-    "pipeline": (
-        of.PipelineOptions,
-        "in_process.session:run",
-        "Whole jobs without a server, beside the script that Respin replaces: one, many views, many at once.",
-    ),
-    "in-process": (of.InProcessOptions, "in_process.session:run", "Networks and whole jobs without a server."),
     "batcher": (
         of.BatcherOptions,
         "step_batcher.session:run",
@@ -47,11 +41,6 @@ BENCHMARKS: dict[str, tuple[type[Any], str, str]] = {
     ),
     "spin": (of.SpinOptions, "served.session:run_spin", "Many views in one request, against one view."),
     "perf": (of.PerfOptions, "perf_analyzer.session:run", "perf_analyzer on every job and every network."),
-    "host-work": (
-        of.HostWorkOptions,
-        "host_work:run",
-        "What the processor does between two calls of a UNet, in the engine's process.",
-    ),
     "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run", "GPU memory by runtime: computed, on a machine without one."),
     "startup": (of.StartupOptions, "startup:run", "How fast the embedded server starts, and what it takes."),
 }

@@ -62,41 +62,34 @@ class ReportOptions:
 
 @dataclass(kw_only=True)
 class InProcessOptions(ReportOptions):
-    """Networks and jobs without a server."""
+    """Jobs through gRPC and in process, and networks."""
 
-    measure: Annotated[list[str], Option(help="What to measure: jobs, networks, cold.")] = many(
-        "networks", "cold", "jobs"
+    measure: Annotated[list[str], Option(help="What to measure: served, jobs, networks.")] = many(
+        "served", "jobs", "networks"
     )
     device: Annotated[str, Option(help="cpu or cuda. Default: cuda if there is a GPU.")] = ""
-    weights: Annotated[str, Option(help="set, mini or full. Default: full on a GPU, set on a CPU.")] = ""
-    precision: Annotated[str, Option(help="fp32 or fp16. Default: fp16 on a GPU, fp32 on a CPU.")] = ""
-    runtime: Annotated[list[str], Option(help="Default: those that are installed here.")] = many()
+    weights: Annotated[
+        str,
+        Option(help="set, full (random) or a folder of checkpoints. Default: full on a GPU, set on a CPU."),
+    ] = ""
+    models: Annotated[Path | None, Option(help="Folder of exported files or engine plans of these weights.")] = None
+    tritonserver: Annotated[
+        Path | None, Option(envvar="RESPIN_TRITONSERVER", help="As of respin serve, for what is served.")
+    ] = None
+    runtime: Annotated[list[str], Option(help="Default: that of the files, and torch.")] = many()
     network: Annotated[list[str], Option(help="Of single networks, only these.")] = many()
     calls: Annotated[int, Option(min=1, help="Timed calls of each network.")] = 30
-    repeats: Annotated[int, Option(min=1, help="Of every job, interleaved.")] = 5
+    repeats: Annotated[int, Option(min=1, help="Of every job, interleaved.")] = 3
     steps: Annotated[int, Option(help="Of the novel view.")] = 75
     background_steps: Annotated[int, Option(help="Of the background.")] = 50
     few_steps: Annotated[int, Option(help="Of both, with UniPC.")] = 20
-    cold_starts: Annotated[int, Option(help="Of the baseline.")] = 3
     views: Annotated[int, Option(min=1, help="Of a job with many.")] = 12
     most_jobs: Annotated[int, Option(min=1, help="At the same time.")] = 8
     largest_batch: Annotated[int, Option(min=1, help="Of single networks.")] = 8
     budget_s: Annotated[float, Option(help="After which nothing new begins.")] = float("inf")
-    work: Annotated[Path, Option(help="Folder for weights, graphs and engine plans.")] = Path("build/in-process")
-
-
-@dataclass(kw_only=True)
-class NetworksOptions(InProcessOptions):
-    """Single networks without a server."""
-
-    measure: Annotated[list[str], Option(hidden=True)] = many("networks")
-
-
-@dataclass(kw_only=True)
-class PipelineOptions(InProcessOptions):
-    """Whole jobs without a server."""
-
-    measure: Annotated[list[str], Option(hidden=True)] = many("cold", "jobs")
+    work: Annotated[Path, Option(help="Folder for random weights and the baseline's pictures.")] = Path(
+        "build/in-process"
+    )
 
 
 @dataclass(kw_only=True)
@@ -157,14 +150,6 @@ class StartupOptions(ReportOptions):
     """Starts of the embedded server."""
 
     runs: Annotated[int, Option(min=1, help="Starts of each profile.")] = 5
-
-
-@dataclass(kw_only=True)
-class HostWorkOptions(ReportOptions):
-    """The processor's work between two calls of a UNet."""
-
-    repeats: Annotated[int, Option(min=1, help="Of each case, interleaved.")] = 9
-    steps: Annotated[int, Option(min=2, help="Asked of the sampler.")] = 75
 
 
 @dataclass(kw_only=True)

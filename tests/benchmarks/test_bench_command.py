@@ -24,7 +24,7 @@ def test_each_benchmark_explains_itself(name):
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
 @pytest.mark.parametrize(
-    ("command", "option"), [("load", "--concurrency"), ("spin", "--views"), ("networks", "--calls")]
+    ("command", "option"), [("load", "--concurrency"), ("spin", "--views"), ("in-process", "--calls")]
 )
 def test_numbers_that_make_no_sense_are_refused(command, option, number):
     result = bench(command, option, number)
@@ -35,10 +35,10 @@ def test_numbers_that_make_no_sense_are_refused(command, option, number):
 @pytest.mark.parametrize(
     ("command", "option", "choices"),
     [
-        ("networks", "runtime", "torch eager, torch graphs"),
-        ("networks", "network", "grounding_dino"),
-        ("in-process", "measure", "networks, cold, jobs"),
-        ("networks", "device", "cpu, cuda"),
+        ("in-process", "runtime", "onnxruntime, tensorrt, torch"),
+        ("in-process", "network", "grounding_dino"),
+        ("in-process", "measure", "served, jobs, networks"),
+        ("in-process", "device", "cpu, cuda"),
         ("load", "profile", "cpu, local"),
         ("load", "sampler", "ddim"),
         ("batcher", "measure", "stepping, views"),

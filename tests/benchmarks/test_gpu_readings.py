@@ -1,14 +1,19 @@
 """What NVML tells of a GPU, told here by a stand-in for its module, as it finds its way into rows and page."""
 
 import math
+import os
+import subprocess
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 
+import psutil
 import pytest
 
 from respin_benchmarks.circumstances import FILE, read_circumstances, recorded
 from respin_benchmarks.gpu import MIB, open_gpu
-from respin_benchmarks.in_process.machine import NO_MEMORY, GpuMemory, Machine
+from respin_benchmarks.in_process.machine import GpuMemory, Machine
+from respin_benchmarks.in_process.server import Served
 
 
 class NVMLError(Exception):
@@ -70,11 +75,37 @@ def test_without_a_driver_there_is_no_gpu(nvml):
     assert open_gpu() is None
 
 
+@pytest.fixture
+def parent():
+    """A process with one child, as `respin serve` has its server."""
+    with subprocess.Popen(["sh", "-c", "sleep 60; true"]) as process:
+        deadline_s = time.monotonic() + 10
+        while not psutil.Process(process.pid).children():
+            assert time.monotonic() < deadline_s
+        yield process
+        for each in psutil.Process(process.pid).children():
+            each.kill()
+
+
+def test_a_servers_processes_are_found_among_those_of_the_gpu(nvml, parent):
+    (child,) = psutil.Process(parent.pid).children()
+    nvml.held = {child.pid: 300 * MIB, os.getpid(): 50 * MIB}
+    memory, by_process = Served(parent.pid, 1.0, None, None, open_gpu()).memory()
+    assert (memory, by_process) == (GpuMemory(9000, 300), "sleep:300")
+
+
+def test_where_nvml_reports_no_process_the_gpu_as_a_whole_is_told(nvml, parent):
+    memory, by_process = Served(parent.pid, 1.0, None, None, open_gpu()).memory()
+    assert memory.whole == 9000
+    assert math.isnan(memory.process)
+    assert by_process == ""
+
+
 def test_a_way_takes_what_has_come_since():
     assert GpuMemory(9000, 700.0) - GpuMemory(2000, 100.0) == GpuMemory(7000, 600.0)
-    assert str(GpuMemory(7000, 600.0)) == "7000 MiB, of this process 600"
+    assert str(GpuMemory(7000, 600.0)) == "7000 MiB, of its processes 600"
     assert str(GpuMemory(7000, math.nan)) == "7000 MiB"
 
 
 def test_a_cpu_has_no_memory_of_a_gpu(nvml):
-    assert Machine("cpu").memory() is NO_MEMORY
+    assert Machine("cpu").memory().whole == 0

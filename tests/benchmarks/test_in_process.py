@@ -1,47 +1,57 @@
-"""Networks and jobs measured in this process: the path that a GPU walks, on the CPU at mini size."""
+"""Jobs through gRPC and in this process, and networks: the path that a GPU walks, on the CPU at mini size."""
 
-import importlib.util
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from run_bench import bench, measure
 
-from respin.report.rows import read_rows
+from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
-from respin_benchmarks.in_process.machine import Ceilings, Machine
+from respin_benchmarks.in_process.machine import Ceilings
 from respin_benchmarks.in_process.network_runs import make_trials
-from respin_benchmarks.in_process.report import in_process_report, jobs_file, networks_file
+from respin_benchmarks.in_process.page import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
+from respin_benchmarks.in_process.session import Measurement
+from respin_benchmarks.options import InProcessOptions
 from respin_export.mini.trained import MiniSet
+from respin_server.wheel import TritonWheel
 
-FEW = [
-    "--cold-starts",
-    "1",
-    "--calls",
-    "1",
-    "--repeats",
-    "1",
-    "--steps",
-    "4",
-    "--background-steps",
-    "4",
-    "--few-steps",
-    "3",
-]
-SMALL = [*FEW, *["--views", "2", "--most-jobs", "2", "--device", "cpu", "--weights", "set", "--runtime", "onnxruntime"]]
+STEPS = {"steps": 4, "background_steps": 4, "few_steps": 3}
+SMALL = {"device": "cpu", **STEPS, "calls": 1, "repeats": 1, "views": 2, "most_jobs": 2, "largest_batch": 4}
+CELLS = {("ddim", 4, 4, 1, 1), ("unipc_karras", 3, 3, 1, 1), ("ddim", 4, 4, 2, 1), ("ddim", 4, 4, 1, 2)}
+
+pytestmark = pytest.mark.triton
+
+
+def flags(**options):
+    given = {**SMALL, "runtime": "onnxruntime", **options}
+    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", value)]
+
+
+def jobs_of(folder, way):
+    return [row for row in read_rows(jobs_file(folder, "cpu"), JobRun) if row.way == way]
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory):
+    """A folder like the one into which the server's wheel was unpacked."""
+    packages, folder = TritonWheel.installed().libraries.parent, tmp_path_factory.mktemp("unpacked")
+    for name in ("pytriton", "nvidia_pytriton.libs"):
+        (folder / name).symlink_to(packages / name)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(tmp_path_factory, unpacked):
     folder = tmp_path_factory.mktemp("measured")
     section = in_process_report("cpu").section
     (folder / "page.md").write_text(f"<!-- {section}: begin -->\n<!-- {section}: end -->\n")
-    before = torch.get_num_threads()
-    measure("in-process", *SMALL, "--results", folder, "--work", folder / "work", "--page", folder / "page.md")
-    torch.set_num_threads(before)
+    where = {"results": folder, "work": folder / "work", "page": folder / "page.md"}
+    measure("in-process", *flags(**where, tritonserver=unpacked))
     return folder
 
 
@@ -55,25 +65,36 @@ def test_every_network_is_measured_against_its_float32_module(measured):
         assert max(errors) <= 2e-5
 
 
-def test_the_engine_makes_the_baselines_picture(measured):
-    rows = read_rows(jobs_file(measured, "cpu"), JobRun)
-    (same,) = (row for row in rows if row.way == "engine" and not math.isnan(row.psnr_view_db))
-    assert (same.views, same.jobs, same.sampler) == (1, 1, "ddim")
+@pytest.mark.parametrize("way", ["served", "engine"])
+def test_every_kind_of_job_is_measured_through_grpc_and_in_process(measured, way):
+    rows = jobs_of(measured, way)
+    assert {row.key for row in rows} == CELLS
+    for row in rows:
+        assert 0 < row.latency_s <= row.wall_s
+        assert row.images_s == pytest.approx(row.views * row.jobs / row.wall_s, rel=1e-2)
+        assert row.ready_s > 0
+        assert 0 < row.zero123_busy < 1
+        assert 0 < row.inpaint_busy < 1
+
+
+@pytest.mark.parametrize("way", ["served", "engine"])
+def test_both_make_the_baselines_picture(measured, way):
+    (same,) = (row for row in jobs_of(measured, way) if not math.isnan(row.psnr_view_db))
+    assert same.key == ("ddim", 4, 4, 1, 1)
     assert min(same.psnr_view_db, same.psnr_background_db) >= 40
 
 
-def test_the_baseline_runs_warm_and_in_a_process_of_its_own(measured):
-    rows = read_rows(jobs_file(measured, "cpu"), JobRun)
-    (cold,), (warm,) = ([row for row in rows if row.way == way] for way in ("cold baseline", "baseline"))
-    assert cold.key == warm.key == ("ddim", 4, 4, 1, 1)
-    assert cold.memory_mib > 0, "the peak of its own process"
-    assert warm.memory_mib == 0, "ways that share a process cannot be told apart"
+def test_the_memory_of_a_server_is_told_by_process(measured):
+    for row in jobs_of(measured, "served"):
+        held = {name: int(mib) for name, mib in (each.split(":") for each in row.memory_by_process.split())}
+        assert {"tritonserver", "rotate_object", "rotate_object_stream", "segment_object"} <= set(held)
+        assert sum(held.values()) == pytest.approx(row.memory_mib, abs=len(held))
 
 
-def test_many_views_and_many_jobs_are_measured(measured):
-    rows = [row for row in read_rows(jobs_file(measured, "cpu"), JobRun) if row.way == "engine"]
-    assert {(row.views, row.jobs) for row in rows} == {(1, 1), (2, 1), (1, 2)}
-    assert all(0 < row.zero123_busy < 1 and 0 < row.inpaint_busy < 1 for row in rows)
+def test_the_baseline_runs_beside_the_engines_usual_job(measured):
+    (baseline,) = jobs_of(measured, "baseline")
+    (engine,) = (row for row in jobs_of(measured, "engine") if row.key == baseline.key)
+    assert baseline.repeat == engine.repeat
 
 
 def test_the_circumstances_lie_beside_the_rows(measured):
@@ -82,26 +103,96 @@ def test_the_circumstances_lie_beside_the_rows(measured):
     assert run["threads"]["torch"] == torch.get_num_threads()
 
 
-def test_the_page_tells_aims_jobs_and_networks(measured):
+def test_the_page_tells_aims_jobs_networks_and_memory(measured):
     page = (measured / "page.md").read_text()
-    for text in ("1.5 times faster", "at least 40 dB", "| `grounding_dino` | 1 |", "engine, onnxruntime, FP32"):
+    for text in ("1.5 times faster", "| `grounding_dino` | 1 |", "| served, onnxruntime, fp32 |", "MiB by process: "):
         assert text in page
-    assert (measured / "images" / "jobs_cpu.png").stat().st_size > 0
 
 
-def test_what_is_measured_is_not_measured_again(measured):
-    before = networks_file(measured, "cpu").read_text()
-    told = measure("networks", *SMALL, "--results", measured, "--work", measured / "work")
-    assert networks_file(measured, "cpu").read_text() == before
-    assert "ms, on the device" not in told
+def test_the_same_command_again_measures_nothing_and_says_so(measured, unpacked):
+    files = [file(measured, "cpu") for file in (jobs_file, networks_file)]
+    before = [file.read_text() for file in files]
+    told = measure("in-process", *flags(results=measured, work=measured / "work", tritonserver=unpacked))
+    assert [file.read_text() for file in files] == before
+    assert "served, onnxruntime: measured" in told
+    assert "in process, onnxruntime: measured" in told
     assert "| `grounding_dino` | 1 |" in told
 
 
-@pytest.mark.parametrize(
-    ("name", "largest", "tried"), [("zero123_unet", 1, [1]), ("zero123_unet", 4, [1, 4]), ("clip_text", 1, [2])]
-)
-def test_no_batch_larger_than_asked_for_is_tried_unless_the_network_knows_no_other(name, largest, tried):
-    found = make_trials(MiniSet(), name, Machine("cpu"), half=False, largest_batch=largest)
+def test_networks_of_older_code_or_without_a_batch_are_measured_again(measured, tmp_path):
+    rows = read_rows(networks_file(measured, "cpu"), NetworkRun)
+    kept = [replace(row, commit="an older one") if row.network == "edsr" else row for row in rows]
+    left = [row for row in kept if (row.network, row.batch) != ("zero123_unet", 4)]
+    write_rows(networks_file(tmp_path, "cpu"), NetworkRun, left)
+    measure("in-process", *flags(measure="networks", results=tmp_path, work=tmp_path / "work"))
+    now = read_rows(networks_file(tmp_path, "cpu"), NetworkRun)
+    assert {row.commit for row in now} == {rows[0].commit}
+    assert {(row.network, row.batch) for row in now} == {(row.network, row.batch) for row in rows}
+
+
+class EndsAfter:
+    """A budget that is over when it has been asked so often."""
+
+    seconds = math.inf
+    elapsed_s = 0.0
+
+    def __init__(self, questions):
+        self.left = questions
+
+    def is_over(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def test_the_budget_ends_a_run_between_measurements_and_the_next_run_goes_on(tmp_path):
+    options = {**SMALL, "runtime": ["onnxruntime"], "results": tmp_path, "work": tmp_path / "work"}
+    # Before and after the reference, after each of four warm-ups, before the first two cells.
+    ended = Measurement(InProcessOptions(**{**options, "weights": "set", "measure": ["served"]}))
+    ended.budget = EndsAfter(8)
+    ended.run()
+    first = jobs_of(tmp_path, "served")
+    assert [row.key for row in first] == [("ddim", 4, 4, 1, 1), ("unipc_karras", 3, 3, 1, 1)]
+    Measurement(InProcessOptions(**{**options, "weights": "set", "measure": ["served"]})).run()
+    rows = jobs_of(tmp_path, "served")
+    assert rows[:2] == first
+    assert {row.key for row in rows} == CELLS
+    assert len(rows) == len(CELLS)
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped_and_told(tmp_path):
+    told = measure("in-process", *flags(measure="served", budget_s=12, results=tmp_path, work=tmp_path / "work"))
+    rows = jobs_of(tmp_path, "served")
+    assert "time is up" in told or "time was up" in told
+    assert all(not row.note or "the time was up before the server was ready" in row.note for row in rows)
+
+
+def test_a_server_that_does_not_start_is_a_sentence_and_the_rest_goes_on(tmp_path):
+    where = {"results": tmp_path, "work": tmp_path / "work", "views": 1, "most_jobs": 1}
+    arguments = flags(**where, tritonserver=tmp_path / "nothing", network="clip_text")
+    for _ in range(2):
+        told = measure("in-process", *arguments)
+        sentence = f"--tritonserver is '{tmp_path / 'nothing'}', which has no pytriton/tritonserver/bin/tritonserver"
+        assert f"served, onnxruntime: not measured: respin serve ended with code 1: respin_server: {sentence}" in told
+    (failed,) = jobs_of(tmp_path, "served")
+    assert sentence in failed.note
+    assert len(jobs_of(tmp_path, "engine")) == 2
+    assert len(read_rows(networks_file(tmp_path, "cpu"), NetworkRun)) == 1
+
+
+WITHOUT = "import sys; sys.modules.update(dict.fromkeys(('grpc', 'tritonclient', 'pytriton')))"
+
+
+def test_without_the_clients_packages_what_is_served_is_not_measured_and_the_cure_is_told(tmp_path):
+    arguments = [*flags(measure="served", results=tmp_path, work=tmp_path / "work")]
+    command = f"{WITHOUT}; from respin_benchmarks.commands import app; app({['in-process', *map(str, arguments)]})"
+    told = subprocess.run([sys.executable, "-c", command], check=True, capture_output=True, text=True).stdout
+    assert "not measured: there is no module 'grpc'; pip install 'respin[serve]'" in told
+
+
+@pytest.mark.parametrize(("batches", "tried"), [([1], [1]), ([1, 4], [1, 4])])
+def test_a_network_is_tried_with_each_batch(batches, tried):
+    machine = Measurement(InProcessOptions(device="cpu", weights="set")).machine
+    found = make_trials(MiniSet(), "zero123_unet", machine, half=False, batches=batches)
     assert [len(next(iter(trial.inputs.values()))) for trial in found] == tried
 
 
@@ -111,16 +202,11 @@ def test_without_a_gpu_the_gpus_measurement_says_so(tmp_path):
     assert "PyTorch sees no NVIDIA GPU here; use --device cpu" in str(error)
 
 
-def test_a_gpu_machine_needs_nothing_of_the_server_nor_of_its_clients():
-    blocked = "import sys; sys.modules.update(dict.fromkeys(('grpc', 'tritonclient', 'pytriton')))"
-    command = f"{blocked}; import respin_benchmarks.commands, respin_benchmarks.in_process.session"
-    subprocess.run([sys.executable, "-c", command], check=True)
-
-
-def test_without_the_package_triton_nothing_is_compiled_and_the_cure_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    error = bench("networks", *SMALL, "--runtime", "torch compiled", "--results", tmp_path).exception
-    assert "'torch compiled' needs the package triton" in str(error)
+def test_a_runtime_that_cannot_run_here_is_refused_before_anything_is_measured(tmp_path):
+    where = ["--results", tmp_path, "--work", tmp_path / "work"]
+    error = bench("in-process", "--device", "cpu", "--runtime", "tensorrt", *where).exception
+    assert "tensorrt" in str(error)
+    assert not jobs_file(tmp_path, "cpu").exists()
 
 
 @pytest.mark.parametrize(("flop", "moved", "wanted_ms"), [(1e12, 1e6, 10), (1e6, 1e9, 5)])

@@ -1,31 +1,36 @@
-"""The engine without a server: pipeline, step batchers and one set of networks in this process."""
+"""The job that is measured, and the engine without a server: what `respin serve` loads, in this process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
-import numpy as np
 from PIL import Image
 
 from respin.bundled import bundled
-from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
+from respin.contracts import ROTATE_OBJECT_STREAM
+from respin.contracts.networks import UNETS
+from respin.limits import EngineLimits
+from respin.model_set import ModelSet
+from respin.profiles import PROFILES
 from respin.request import RotationRequest
-from respin.specs import ModelSpec
-from respin_benchmarks.in_process.example_inputs import usual_inputs
-from respin_benchmarks.in_process.rows import Interval
+from respin_benchmarks.in_process.machine import GpuMemory, Machine
 from respin_ensemble.batching.batchers import StepBatchers
-from respin_ensemble.imaging.tensors import Picture
 from respin_ensemble.metrics import InMemoryMeter
-from respin_ensemble.networks import Networks
+from respin_ensemble.networks.in_process import Loaded, Source, load_networks
 from respin_ensemble.pipeline.context import JobContext
 from respin_ensemble.pipeline.events import JobEvent
 from respin_ensemble.pipeline.rotate_object import rotate_object
 from respin_ensemble.stages.novel_view import CameraProjection
+from respin_server.assemble import assemble
+from respin_server.choice import Choice
 
 SQUARE = (97, 0, 497, 400)
 """Of examples/coffee.png, px: enlarged to the photo of 512 x 512 px that is measured, the size of the
@@ -36,8 +41,7 @@ PHOTO = "512 x 512 px"
 CUP = (87.0, 15.0, 424.0, 399.0)
 """The cup in that photo, px."""
 
-BUSY = "respin_unet_busy_seconds_total"
-INTERVALS = ("respin_stage_seconds", "respin_step_seconds")
+NO_CACHES = EngineLimits(cache_mib=0)
 
 
 def request_for_cup(
@@ -64,107 +68,91 @@ def _square_photo() -> bytes:
         return png(file.convert("RGB").crop(SQUARE).resize((512, 512), Image.Resampling.LANCZOS))
 
 
-@dataclass
-class JobOutcome:
-    """One job that was done.
-
-    Args:
-        latency_s: from the photo's file to the last answer's.
-        pictures: functions that encode the first view and the background, once the clock has stopped.
-    """
-
-    latency_s: float = 0.0
-    pictures: dict[str, Callable[[], object]] = field(default_factory=dict)
-
-    def picture(self, name: str) -> Picture:
-        """Return a picture, (H, W, 3) uint8."""
-        encoded = self.pictures[name]()
-        assert isinstance(encoded, bytes)
-        return np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
-
-
-class IntervalMeter(InMemoryMeter):
-    """A meter that also keeps when each stage and each call of a UNet was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.intervals: list[Interval] = []
-
-    def observe(self, name: str, value: float, label: str = "") -> None:
-        """Keep an observation, which has just ended."""
-        super().observe(name, value, label)
-        if name in INTERVALS:
-            ended_s = time.perf_counter()
-            self.intervals.append(Interval(label, ended_s - value, ended_s))
-
-
-class InProcessEngine:
-    """Runs jobs; a context manager that ends its threads.
-
-    Args:
-        networks: to run.
-        workers: jobs at the same time.
-    """
-
-    def __init__(self, networks: Networks, workers: int = 8) -> None:
-        self.networks, self.meter = networks, IntervalMeter()
-        self._jobs, self._stages = ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
-        self._batchers = StepBatchers(networks, meter=self.meter)
-        self._projection = CameraProjection(networks)
-
-    def __enter__(self) -> InProcessEngine:
-        """Return the engine."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the threads."""
-        self._jobs.shutdown()
-        self._stages.shutdown()
-        self._batchers.close()
-
-    def run_job(self, request: RotationRequest) -> JobOutcome:
-        """Do one job; the answer's picture is encoded, as the server would send it."""
-        outcome, began_s = JobOutcome(), time.perf_counter()
-
-        def on_event(event: JobEvent) -> None:
-            if "image" in event.results:
-                event.results["image"]()
-            for name in {"novel_view", "background"} & set(event.results):
-                outcome.pictures.setdefault(name, event.results[name])
-
-        context = JobContext(self.networks, self._batchers, self._stages, self._projection, meter=self.meter)
-        rotate_object(context, request, on_event)
-        outcome.latency_s = time.perf_counter() - began_s
-        return outcome
-
-    def run_burst(self, request: RotationRequest, jobs: int) -> list[JobOutcome]:
-        """Do so many jobs at the same time, each with a seed of its own."""
-        requests = [replace(request, seed=request.seed + number) for number in range(jobs)]
-        return list(self._jobs.map(self.run_job, requests))
-
-    def busy_s(self) -> tuple[float, float]:
-        """Return how long Zero123's UNet and the inpainting's have been called so far."""
-        return self.meter.values[BUSY, ZERO123_UNET.name], self.meter.values[BUSY, INPAINT_UNET.name]
-
-    def warm(self, requests: Sequence[RotationRequest], largest: Mapping[ModelSpec, int]) -> None:
-        """Bring every shape of these jobs three times: kernels are chosen, graphs captured, graphs replayed.
-
-        Args:
-            requests: like the jobs to come, with few steps.
-            largest: batch of each UNet; it comes first, so that smaller ones fit into its scratch memory.
-        """
-        for unet, most in largest.items():
-            for batch in range(most, 0, -1):
-                arrays = usual_inputs(unet, self.networks.sizes, batch)
-                for _ in range(3):
-                    self.networks(unet, **arrays)
-        for request in requests:
-            for _ in range(3):
-                self.run_job(request)
-
-
 def png(image: Image.Image) -> bytes:
     """Encode a picture as a PNG file."""
     file = BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+class Way(Protocol):
+    """A way of doing jobs: through a server, or in this process."""
+
+    name: str  # "served" or "engine"
+    ready_s: float  # what its start took
+
+    def run_job(self, request: RotationRequest, outputs: Sequence[str]) -> dict[str, bytes]:
+        """Do one job; return the first picture of each output, as encoded for the caller."""
+
+    def busy_s(self) -> tuple[float, ...]:
+        """Return how long each UNet has been called so far."""
+
+    def memory(self) -> tuple[GpuMemory, str]:
+        """Return the memory in use, and by process in words; empty = there is one process."""
+
+
+class InProcessEngine:
+    """Runs jobs as the server's engine does; see `open_engine`.
+
+    Args:
+        loaded: networks, warm, and the batches that pay.
+        workers: jobs at the same time.
+    """
+
+    name = "engine"
+
+    def __init__(self, loaded: Loaded, machine: Machine, workers: int = 8) -> None:
+        self.networks, self.ready_s, self._machine = loaded.networks, 0.0, machine
+        self._meter, self._stages = InMemoryMeter(), ThreadPoolExecutor(workers)
+        self._batchers = StepBatchers(loaded.networks, meter=self._meter, most=loaded.useful_batch)
+        self._projection = CameraProjection(loaded.networks)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stages.shutdown()
+        self._batchers.close()
+
+    def run_job(self, request: RotationRequest, outputs: Sequence[str]) -> dict[str, bytes]:
+        """See `Way`; every view is encoded, as the server would send it."""
+        made: dict[str, bytes] = {}
+
+        def on_event(event: JobEvent) -> None:
+            for name in set(outputs) & set(event.results):
+                encoded = event.results[name]()
+                assert isinstance(encoded, bytes)
+                made.setdefault(name, encoded)
+
+        context = JobContext(self.networks, self._batchers, self._stages, self._projection, meter=self._meter)
+        rotate_object(context, request, on_event)
+        return made
+
+    def busy_s(self) -> tuple[float, ...]:
+        """See `Way`."""
+        return tuple(self._meter.values["respin_unet_busy_seconds_total", unet] for unet in UNETS)
+
+    def memory(self) -> tuple[GpuMemory, str]:
+        """See `Way`; all that this process holds."""
+        return self._machine.memory(), ""
+
+
+@contextmanager
+def open_engine(choice: Choice, machine: Machine, report: Callable[[str], None]) -> Iterator[InProcessEngine]:
+    """Load what `respin serve` would load for a choice, and warm it up the same way.
+
+    Args:
+        choice: runtime, device, and the folder of set or checkpoints.
+        machine: that it runs on.
+        report: receives each step before it begins.
+    """
+    began_s = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        repository = Path(folder) / "models"
+        assemble(bundled("model_repository"), choice.folder, PROFILES["local"], repository, NO_CACHES, choice=choice)
+        version = repository / ROTATE_OBJECT_STREAM.name / "1"
+        source = Source(version, ModelSet.load(version), choice.in_process, NO_CACHES.unet_batch)
+        engine = InProcessEngine(load_networks(source, report), machine)
+        engine.ready_s = time.perf_counter() - began_s
+        try:
+            yield engine
+        finally:
+            engine.close()

@@ -35,10 +35,10 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """GPU memory in use, MiB."""
+    """Memory in use, MiB."""
 
-    whole: int  # of the whole GPU if NVML reports it, else PyTorch's share; 0 on a CPU
-    process: float  # of this process, with its CUDA context; NaN if it is not known
+    whole: int = 0  # of the whole GPU if NVML reports it, else PyTorch's share; 0 on a CPU
+    process: float = math.nan  # of the processes that are measured, with CUDA's contexts; NaN if it is not known
 
     def __sub__(self, other: GpuMemory) -> GpuMemory:
         """Return what was added since."""
@@ -46,11 +46,11 @@ class GpuMemory:
 
     def __str__(self) -> str:
         """In words."""
-        return f"{self.whole} MiB" + ("" if math.isnan(self.process) else f", of this process {self.process:.0f}")
+        return f"{self.whole} MiB" + ("" if math.isnan(self.process) else f", of its processes {self.process:.0f}")
 
-
-NO_MEMORY = GpuMemory(0, math.nan)
-"""Of a machine without a GPU."""
+    def columns(self) -> dict[str, float]:
+        """Return the columns of `JobRun`."""
+        return {"memory_mib": self.whole, "process_memory_mib": self.process}
 
 
 class Machine:
@@ -77,19 +77,12 @@ class Machine:
         self._gpu = open_gpu() if kind == "cuda" else None
 
     def memory(self) -> GpuMemory:
-        """Return what is in use now, by all ways that this process holds together."""
+        """Return what is in use now, by all that this process holds."""
         if self.kind == "cpu":
-            return NO_MEMORY
+            return GpuMemory()
         if self._gpu is None:
-            return GpuMemory(torch.cuda.memory_reserved() // MIB, math.nan)
+            return GpuMemory(torch.cuda.memory_reserved() // MIB)
         return GpuMemory(self._gpu.used_mib(), self._gpu.by_process_mib().get(os.getpid(), math.nan))
-
-    def torch_memory_text(self) -> str:
-        """Return what PyTorch holds of the GPU's memory, in words; empty on a CPU."""
-        if self.kind == "cpu":
-            return ""
-        held, reserved = torch.cuda.memory_allocated() // MIB, torch.cuda.memory_reserved() // MIB
-        return f", of which PyTorch's {reserved}, tensors and graphs {held}"
 
     def release_memory(self) -> None:
         """Give back what is no longer used, so that the next reading is of what is."""

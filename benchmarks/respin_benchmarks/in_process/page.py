@@ -1,189 +1,173 @@
-"""The section on a device, in Markdown."""
+"""The section on a device, in Markdown, and the files that it is made of."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import median
+from pathlib import Path
+from typing import Any
 
-from respin.report.markdown import table
-from respin.report.statistics import distinct_text, number_text, spread_text
-from respin_benchmarks.in_process.aims import targets_of
-from respin_benchmarks.in_process.analysis import (
-    job_limit_ms,
-    median_of,
-    most_repeats,
-    ratio_text,
-    ratios,
-    runtimes_of,
-    select,
-    usual_key,
-)
+from respin.report.rows import read_rows
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
-from respin_benchmarks.targets import target_table
+from respin_benchmarks.runner import PageReport
+from respin_benchmarks.tables import Repeats, cell_table, cells_of, where_text
+from respin_benchmarks.targets import Target, target_table
 
-COLUMNS = (
-    *("way", "steps", "views x jobs", "latency, s", "spread", "images/s", "faster"),
-    *(
-        "UNets busy, Zero123 / inpainting",
-        "PSNR view / background, dB",
-        "memory, MiB: in all / this process",
-        "J/image",
-    ),
-)
+DEVICES = ("cpu", "cuda")
 
-PUBLISHED = (
-    ("inpaint_unet", "PyTorch 2.0, compiled (inpainting)", "A100", 20.3, "diffusers docs, torch2.0.md, 49.25 it/s"),
-    ("inpaint_unet", "TensorRT 9.0 demo (SD-1.5)", "RTX 4080", 19.0, "stable-fast README, 52.6 it/s"),
-    ("inpaint_unet", "PyTorch 2.1, eager (SD-1.5)", "H100", 18.3, "stable-fast README, 54.5 it/s"),
-    ("inpaint_unet", "PyTorch 2.1, compiled (SD-1.5)", "H100", 15.2, "stable-fast README, 66.0 it/s"),
-    ("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "A800", 13.2, "onediff sd1.5 README, 76.02 it/s"),
-    ("inpaint_unet", "ONNX Runtime CUDA (SD-1.5)", "H100", 11.4, "onnxruntime issue 22834, 572 ms for 50 steps"),
-    ("inpaint_unet", "OneDiff, nexfort (SD-1.5)", "RTX 4090", 11.0, "onediff sd1.5 README, 91.0 it/s"),
-    ("inpaint_unet", "stable-fast (SD-1.5)", "H100", 9.6, "stable-fast README, 104.6 it/s"),
-    ("grounding_dino", "TensorRT FP16, fixed shape", "A100", 37.0, "OmDet docs, cvt_grounding_dino-en.md, 27 FPS"),
-)
-"""Times that others measured: network, who, on which GPU, ms per call (of a UNet a guided step of one 512 x 512 px
-picture), source."""
+MEMORY_AIM_MIB = 9 * 1024
+
+JOB_COLUMNS = {
+    "way": "{way}, {runtime}, {precision}",
+    "steps": "{sampler} {steps:g} + {background_steps:g}",
+    "views x jobs": "{views:g} x {jobs:g}",
+    "ready after, s": "{ready_s:.0f}",
+    "latency, s": "{latency_s:.3f}",
+    "spread": "{latency_s.spread:.0%}",
+    "images/s": "{images_s:.2f}",
+    "faster": "{faster}",
+    "UNets busy, Zero123 / inpainting": "{zero123_busy:.0%} / {inpaint_busy:.0%}",
+    "PSNR view / background, dB": "{psnr_view_db:.1f} / {psnr_background_db:.1f}",
+    "memory, MiB: in all / its processes": "{memory:.0f} / {process_memory_mib:.0f}",
+    "J/image": "{joules:.0f}",
+}
+NETWORK_COLUMNS = {
+    "network": "`{network}`",
+    "batch": "{batch:g}",
+    "GFLOP": "{gflop:.4g}",
+    "MiB": "{least_mib:.4g}",
+    "limit, ms": "{floor_ms:.3g}",
+    "runtime": "{runtime}, {precision}",
+    "ms": "{best_ms:.2f}",
+    "share of the limit": "{share:.0%}",
+    "errors": "{errors} {note}",
+}
 
 
-def page_of(jobs: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> str:
+def networks_file(results: Path, device: str) -> Path:
+    """Return the file of the rows on single networks."""
+    return results / f"networks_{device}.csv"
+
+
+def jobs_file(results: Path, device: str) -> Path:
+    """Return the file of the rows on whole jobs."""
+    return results / f"jobs_{device}.csv"
+
+
+def in_process_report(device: str) -> PageReport:
+    """Return the report on one of `DEVICES`."""
+
+    def text(results: Path) -> str:
+        return page_of(
+            read_rows(jobs_file(results, device), JobRun), read_rows(networks_file(results, device), NetworkRun), device
+        )
+
+    return PageReport(f"in process, {device}", text)
+
+
+def page_of(rows: Sequence[JobRun], networks: Sequence[NetworkRun], device: str) -> str:
     """Return the section of one device."""
-    lines: list[str] = []
-    with_baseline = any(run.way == "baseline" for run in jobs)
-    targets = targets_of(jobs if with_baseline else (), networks, device)
-    if with_baseline:
-        lines += [_where(jobs), "", *target_table(targets), "", *_jobs(jobs), ""]
-        lines += [f"![One job by the baseline and by the engine](images/baseline_{device}.png)", ""]
-        lines += [f"![Where the time of one job goes](images/jobs_{device}.png)", ""]
-    elif networks and device != "cuda":
-        lines += [*target_table(targets), ""]
+    jobs = [row for row in rows if not row.note]
+    lines = [f"* {row.way}, {row.runtime}: not measured: {row.note}" for row in rows if row.note]
+    lines += [""] if lines else []
+    if any(run.way == "baseline" for run in jobs):
+        where = where_text(jobs, f"{jobs[0].weights} weights, photo of {jobs[0].photo}")
+        lines += [f"{where}.", "", *target_table(targets_of(jobs, device)), "", *_jobs(jobs), ""]
     if networks:
-        lines += [_ceilings(networks), "", *_networks(networks), ""]
-        lines += [f"![Each network beside its limit](images/limits_{device}.png)", ""]
-        lines += _whole_job(jobs, networks) if with_baseline else []
-        lines += _beside_published(networks) if device == "cuda" else []
+        lines += [*_networks(networks), ""]
     return "\n".join(lines)
 
 
-def _where(runs: Sequence[JobRun] | Sequence[NetworkRun]) -> str:
-    first, commits = runs[0], distinct_text(run.commit for run in runs)
-    photo = f", photo of {first.photo}" if isinstance(first, JobRun) else ""
-    return f"{first.machine}, {first.date}, {first.weights} weights{photo}, commit {commits}, {first.versions}."
-
-
 def _jobs(jobs: Sequence[JobRun]) -> list[str]:
+    usual = usual_job(jobs)
+
+    def more(cell: Sequence[JobRun]) -> dict[str, Any]:
+        faster = ratios(usual, cell, "latency_s") if cell[0].key == usual[0].key else Repeats([])
+        return {"faster": ratio_text(faster), "memory": Repeats(run.memory_mib or math.nan for run in cell)}
+
+    cells = cells_of(jobs, "way", "runtime", "views", "jobs", "steps", "background_steps", "sampler")
+    held = {f"* {run.way}, {run.runtime}, MiB by process: {run.memory_by_process}" for run in jobs}
     return [
-        f"Whole jobs, medians of up to {most_repeats(jobs)} interleaved repeats; spread = (greatest - least) / median. "
-        "Faster = the baseline's latency over this one's in the same repeat, where both do the same: the median, and "
-        "the least to the greatest.",
+        "Medians of the repeats; spread = (greatest - least) / median. Faster = the baseline's latency over this one's "
+        "in the same repeat: the median, and the least to the greatest.",
         "",
-        *table(COLUMNS, _job_rows(jobs)),
-    ]
-
-
-def _job_rows(jobs: Sequence[JobRun]) -> Iterator[list[str]]:
-    usual = usual_key(jobs)
-    for way, runtime, precision in dict.fromkeys((run.way, run.runtime, run.precision) for run in jobs):
-        mine = [run for run in jobs if (run.way, run.runtime, run.precision) == (way, runtime, precision)]
-        for key in dict.fromkeys(run.key for run in mine):
-            runs = select(mine, way, key)
-            compared = way == "engine" and key == usual
-            faster = ratios(select(jobs, "baseline", usual), runs, lambda run: run.latency_s) if compared else []
-            yield [f"{way}, {runtime}, {precision.upper()}", *_job(runs, ratio_text(faster))]
-
-
-def _job(runs: Sequence[JobRun], faster: str) -> list[str]:
-    sampler, steps, background_steps, views, count = runs[0].key
-    latencies = [run.latency_s for run in runs]
-    return [
-        f"{sampler} {steps} + {background_steps}",
-        f"{views} x {count}",
-        f"{median(latencies):.3f}",
-        spread_text(latencies) or "0%",
-        f"{median_of(runs, 'images_s'):.2f}",
-        faster,
-        _pair(runs, "zero123_busy", "inpaint_busy", ".0%"),
-        _pair(runs, "psnr_view_db", "psnr_background_db", ".1f"),
-        number_text(median_of(runs, "memory_mib") or math.nan, ".0f")
-        + ("" if math.isnan(process := median_of(runs, "process_memory_mib")) else f" / {process:.0f}"),
-        number_text(median_of(runs, "joules"), ".0f"),
-    ]
-
-
-def _pair(runs: Sequence[JobRun], one: str, other: str, form: str) -> str:
-    values = [median_of(runs, one), median_of(runs, other)]
-    return "" if any(map(math.isnan, values)) else " / ".join(f"{value:{form}}" for value in values)
-
-
-def _ceilings(runs: Sequence[NetworkRun]) -> str:
-    tflops, copies = (_range([getattr(run, name) for run in runs]) for name in ("matmul_tflops", "copy_gb_s"))
-    return (
-        f"Networks by themselves: {_where(runs)} The limit is set by {tflops} TFLOP/s of matrix products and "
-        f"{copies} GB/s of copies, measured in the same runs, and by the arithmetic and the bytes of a call, "
-        "counted: weights, inputs and outputs moved once. Medians, on the device alone where a CUDA graph measures "
-        "it, else from arrays to arrays."
-    )
-
-
-def _range(values: Sequence[float]) -> str:
-    least, most = min(values), max(values)
-    return f"{least:g}" if least == most else f"{least:g} to {most:g}"
-
-
-def _whole_job(jobs: Sequence[JobRun], networks: Sequence[NetworkRun]) -> list[str]:
-    """What a whole job's calls take at the limit, against what it took."""
-    _, steps, background_steps, *_ = usual = usual_key(jobs)
-    limit = job_limit_ms(networks, steps=steps, background_steps=background_steps)
-    if limit is None:
-        return []
-    took = {f"`{runtime}`": select(jobs, "engine", usual, runtime) for runtime in runtimes_of(jobs)}
-    took["the baseline"] = select(jobs, "baseline", usual)
-    shares = ", ".join(f"{name} {limit[0] / (median_of(runs, 'latency_s') * 1e3):.0%}" for name, runs in took.items())
-    return [
-        f"The calls of one job at {steps} + {background_steps} steps have a limit of {limit[0]:.0f} ms together, those "
-        f"of its UNets {limit[1]:.0f}. Of that limit the whole job, processor's work and all, reaches: {shares}.",
+        *cell_table(JOB_COLUMNS, cells, more),
         "",
+        *sorted(line for line in held if not line.endswith(": ")),
     ]
+
+
+def usual_job(jobs: Sequence[JobRun]) -> list[JobRun]:
+    """Return the baseline's runs: of one photo and one view, at the steps of the script that is replaced."""
+    return [run for run in jobs if run.way == "baseline"]
+
+
+def ratios(over: Sequence[JobRun], under: Sequence[JobRun], column: str) -> Repeats:
+    """Return the ratios of a column in repeats that were neighbours in time."""
+    values = {(run.commit, run.repeat): float(getattr(run, column)) for run in over}
+    pairs = ((values.get((run.commit, run.repeat)), float(getattr(run, column))) for run in under)
+    return Repeats(one / other for one, other in pairs if one is not None)
+
+
+def ratio_text(found: Repeats) -> str:
+    """Return the median with the least and the greatest ratio."""
+    return "-" if math.isnan(found) else f"{found:.2f} x ({found.least:.2f} to {found.greatest:.2f})"
+
+
+def targets_of(jobs: Sequence[JobRun], device: str) -> list[Target]:
+    """Return the aims that these runs can speak to, by way and runtime."""
+    usual, ways = usual_job(jobs), dict.fromkeys((run.way, run.runtime) for run in jobs)
+    found = []
+    for way, runtime in ((way, runtime) for way, runtime in ways if way != "baseline"):
+        mine = [run for run in jobs if (run.way, run.runtime) == (way, runtime)]
+        aims = (_gpu_targets if device == "cuda" else _cpu_targets)(usual, mine)
+        found += [Target(f"{way}, `{runtime}`: {each.aim}", each.measured, each.met) for each in aims]
+    return [target for target in found if not target.measured.startswith("-")]
+
+
+def _gpu_targets(usual: Sequence[JobRun], mine: Sequence[JobRun]) -> Iterator[Target]:
+    one = [run for run in mine if run.key == usual[0].key]
+    few = [run for run in mine if run.sampler != usual[0].sampler and (run.views, run.jobs) == (1, 1)]
+    for runs, limit_s in ((one, 0.8), (few, 0.4)):
+        latency_s = Repeats(run.latency_s for run in runs)
+        steps = f"{runs[0].steps} + {runs[0].background_steps}" if runs else ""
+        yield Target(f"one image at {steps} steps in {limit_s} s", f"{latency_s:.2f} s", latency_s <= limit_s)
+    twelve = [run for run in mine if run.views == 12 and run.sampler == usual[0].sampler]
+    times = ratios(twelve, one, "latency_s")
+    yield Target("12 views in less than 2.5 times one", ratio_text(times), times < 2.5)
+    memory = Repeats(run.memory_mib for run in one)
+    yield Target("under 9 GB of GPU memory", f"{memory / 1024:.1f} GiB", memory < MEMORY_AIM_MIB)
+    yield _same_picture(one, 30)
+
+
+def _cpu_targets(usual: Sequence[JobRun], mine: Sequence[JobRun]) -> Iterator[Target]:
+    one = [run for run in mine if run.key == usual[0].key]
+    faster = ratios(usual, one, "latency_s")
+    yield Target("one job at least 1.5 times faster than the warm eager baseline", ratio_text(faster), faster >= 1.5)
+    most = max(run.jobs for run in mine)
+    more = ratios([run for run in mine if run.jobs == most], usual, "images_s")
+    yield Target(f"{most} jobs at once: at least 2 times its images a second", ratio_text(more), more >= 2)
+    yield _same_picture(one, 40)
+
+
+def _same_picture(one: Sequence[JobRun], least_db: float) -> Target:
+    view, background = (Repeats(getattr(run, name) for run in one) for name in ("psnr_view_db", "psnr_background_db"))
+    text = f"{view:.1f} dB the view, {background:.1f} dB the background"
+    return Target(f"the baseline's picture, at least {least_db:g} dB", text, min(view, background) >= least_db)
 
 
 def _networks(runs: Sequence[NetworkRun]) -> list[str]:
-    runtimes = list(dict.fromkeys(run.runtime for run in runs))
-    titles = [title for name in runtimes for title in (f"{name}, ms", "share of the limit", f"errors of {name}")]
-    by_key = {(run.network, run.batch, run.runtime): run for run in runs}
-    rows = []
-    for name, batch in dict.fromkeys((run.network, run.batch) for run in runs):
-        mine = [by_key.get((name, batch, runtime)) for runtime in runtimes]
-        first = next(run for run in mine if run)
-        cells = [f"`{name}`", f"{batch}", f"{first.gflop:.4g}", f"{first.least_mib:.4g}", f"{first.floor_ms:.3g}"]
-        rows.append(cells + [cell for run in mine for cell in _network(run)])
-    return table(("network", "batch", "GFLOP", "MiB", "limit, ms", *titles), rows)
+    def more(cell: Sequence[NetworkRun]) -> dict[str, Any]:
+        best_ms = Repeats(run.best_ms for run in cell)
+        return {"best_ms": best_ms, "share": Repeats([cell[0].floor_ms / best_ms])}
 
-
-def _network(run: NetworkRun | None) -> list[str]:
-    if run is None:
-        return [""] * 3
-    note = f" ({run.note})" if run.note else ""
-    return [f"{run.best_ms:.2f}", f"{run.floor_share:.0%}", f"{run.errors}{note}"]
-
-
-def _beside_published(runs: Sequence[NetworkRun]) -> list[str]:
-    """Published figures and our runs of the same networks, slowest first; empty without such runs."""
-    rows = []
-    for name in dict.fromkeys(network for network, *_ in PUBLISHED):
-        ours = [run for run in runs if (run.network, run.batch) == (name, 1)]
-        figures = [(ms, who, gpu, source) for network, who, gpu, ms, source in PUBLISHED if network == name and ours]
-        figures += [(run.best_ms, f"**Respin's module, {run.runtime}**", run.machine, "this page") for run in ours]
-        rows += [
-            [f"`{name}`", who, gpu, f"{ms:.1f}", f"{ours[-1].gflop / ms:.0f}", source]
-            for ms, who, gpu, source in sorted(figures, reverse=True)
-        ]
-    if not rows:
-        return []
+    ranges = (Repeats(getattr(run, name) for run in runs) for name in ("matmul_tflops", "copy_gb_s"))
+    tflops, copies = (f"{each.least:g} to {each.greatest:g}" for each in ranges)
     return [
-        "Beside what others have published, on other cards; TFLOP/s are computed from our count of the same network's "
-        "arithmetic.",
+        f"Networks by themselves: {where_text(runs, f'{runs[0].weights} weights')}. The limit is set by {tflops} "
+        f"TFLOP/s of matrix products and {copies} GB/s of copies, measured in the same runs, and by the arithmetic and "
+        "the bytes of a call, counted: weights, inputs and outputs moved once. Medians, on the device alone where a "
+        "CUDA graph measures it, else from arrays to arrays.",
         "",
-        *table(("network", "who", "GPU", "ms a call", "TFLOP/s", "source"), rows),
-        "",
+        *cell_table(NETWORK_COLUMNS, cells_of(runs, "network", "batch", "runtime"), more),
     ]

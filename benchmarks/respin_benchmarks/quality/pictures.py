@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from PIL import Image, ImageDraw, ImageFont
 
 from respin.scenes import KINDS, Scene
-from respin_benchmarks.in_process.plots import RUNTIME_COLOURS
 from respin_benchmarks.plotting import saved_figure
 from respin_benchmarks.quality.jobs import JobOutputs
 from respin_benchmarks.quality.rows import SceneRow
@@ -21,6 +20,7 @@ TILE = (192, 144)
 """Width and height of a gallery's picture, px."""
 
 CAPTION_PX = 16
+COLOURS = ("#9aa7b4", "#1668b8", "#c2571a", "#3a8f5c", "#8457a8", "#d4a72c", "#2aa5a0", "#b03a48")
 COLUMNS = ("photo", "mask", "novel view", "background", "composite", "truth")
 
 
@@ -38,7 +38,7 @@ def draw_figures(rows: Sequence[SceneRow], path: Path) -> None:
     )
     with saved_figure(path, 11, 4) as figure:
         for axes, (title, ours, others, beside) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-            for kind, colour in zip(KINDS, RUNTIME_COLOURS, strict=False):
+            for kind, colour in zip(KINDS, COLOURS, strict=False):
                 mine = [row for row in rows if row.kind == kind]
                 best = [max(row.figure(name) for name in others) for row in mine]
                 axes.plot(best, [row.figure(ours) for row in mine], "o", color=colour, markersize=3, label=kind)
