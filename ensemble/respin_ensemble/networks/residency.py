@@ -18,6 +18,7 @@ from typing import Protocol
 from respin.errors import Busy
 from respin.gpu_memory import MIB, Sharing
 from respin_ensemble.metrics import Meter, NullMeter
+from respin_ensemble.networks.memory_errors import is_out_of_memory, release_frames
 
 _log = logging.getLogger(__name__)
 
@@ -150,20 +151,12 @@ class Residency:
 
     def _load(self, network: _Network, check: Callable[[], None]) -> None:
         """Make room and load; called by the first in the queue, whose call then runs, as all that wait for the same."""
-        with self._changed:
-            evicted = [] if network.loaded else self._choose_evicted(network)
-            for each in evicted:
-                each.closed = True
-        try:
+        with self._closed(lambda: [] if network.loaded else self._choose_evicted(network)) as evicted:
             self._await(lambda: not any(each.calls for each in evicted), check)
             for each in evicted:
                 self._evict(each)
             if not network.loaded:
                 self._fill(network)
-        finally:
-            with self._changed:
-                for each in evicted:
-                    each.closed = False
         with self._changed:
             for ticket in [each for each in self._queue if each.network is network]:
                 ticket.granted = True
@@ -186,22 +179,59 @@ class Residency:
                 chosen.remove(each)
         return chosen
 
-    def _fill(self, network: _Network) -> None:
-        self._hold(network.size_bytes)
+    @contextmanager
+    def _closed(self, choose: Callable[[], list[_Network]]) -> Iterator[list[_Network]]:
+        """Close the chosen networks to new calls for the `with` body."""
+        with self._changed:
+            chosen = choose()
+            for each in chosen:
+                each.closed = True
         try:
-            network.pageable.load()
+            yield chosen
+        finally:
+            with self._changed:
+                for each in chosen:
+                    each.closed = False
+
+    def _fill(self, network: _Network) -> None:
+        try:
+            self._try_to_fill(network)
         except Exception as error:  # runtimes have no common class for errors
-            network.pageable.unload()
-            self._hold(-network.size_bytes)
-            _log.warning("%s could not be loaded: %s", network.name, error)
-            raise Busy(
-                f"{network.name} could not be loaded into memory, for a reason that is in the server's log; send the "
-                "request again"
-            ) from error
+            if not (is_out_of_memory(error) and self._evict_idle()):
+                raise self._failure(network, error) from error
+            _log.warning("idle networks were evicted, because %s could not be loaded: %s", network.name, error)
+            release_frames(error)
+            try:
+                self._try_to_fill(network)
+            except Exception as again:
+                raise self._failure(network, again) from again
         network.loaded = True
         self._meter.add("respin_network_loads_total", network.name)
         self._report(
             f"loaded {network.name}; networks hold {self.held_bytes / MIB:.1f} of {self.room_bytes / MIB:.1f} MiB"
+        )
+
+    def _try_to_fill(self, network: _Network) -> None:
+        self._hold(network.size_bytes)
+        try:
+            network.pageable.load()
+        except BaseException:
+            network.pageable.unload()
+            self._hold(-network.size_bytes)
+            raise
+
+    def _evict_idle(self) -> bool:
+        """Evict all idle networks, and return whether there were any: memory is shorter than the sizes say."""
+        with self._closed(lambda: [each for each in self._networks.values() if each.loaded and not each.calls]) as idle:
+            for each in idle:
+                self._evict(each)
+        return bool(idle)
+
+    def _failure(self, network: _Network, error: Exception) -> Busy:
+        _log.warning("%s could not be loaded: %s", network.name, error)
+        return Busy(
+            f"{network.name} could not be loaded into memory, for a reason that is in the server's log; send the "
+            "request again"
         )
 
     def _evict(self, network: _Network) -> None:

@@ -23,6 +23,7 @@ class Device:
         self.held = self.most = 0
         self.log = []
         self.failing = set()
+        self.real_room = float("inf")
 
     def change(self, what, name, more):
         self.held += more
@@ -40,6 +41,8 @@ class FakeNetwork:
         self.device.change("load", self.name, self.size)
         if self.name in self.device.failing:
             raise OSError("model.onnx: no such file")
+        if self.device.held > self.device.real_room:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     def unload(self):
         self.device.change("unload", self.name, -self.holds)
@@ -243,6 +246,19 @@ def test_a_load_that_fails_fails_its_own_call_alone_and_holds_nothing(share, dev
     device.failing = set()
     call(residency, "b")
     assert meter.values["respin_network_loads_total", "b"] == 1
+
+
+def test_a_load_for_which_memory_is_shorter_than_computed_is_tried_again_without_the_idle_networks(share, device):
+    residency = share(9, a=2, b=2, large=5, larger=7)
+    call(residency, "a", "b")
+    device.real_room = 6
+    call(residency, "large")
+    assert device.log[2:] == ["load large", "unload large", "unload a", "unload b", "load large"]
+    assert residency.loaded == {"large"}
+    with pytest.raises(Busy, match="larger could not be loaded"):
+        call(residency, "larger")
+    assert device.held == residency.held_bytes == 0
+    call(residency, "a")
 
 
 def test_loads_evictions_and_memory_are_counted(share):
