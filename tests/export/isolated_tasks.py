@@ -28,7 +28,7 @@ class TinyWeights:
         return path
 
     def load(self, network):
-        from respin_export.small import build
+        from random_networks import build
 
         return build(network, seed=int(self.find(network).read_text()))
 

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from respin.errors import InvalidInput
 from respin_export.export_command import export
 from respin_export.published import PublishedWeights, checkpoint_record
-from respin_export.small import VAE
 
 
 def command(*arguments):
@@ -73,7 +72,7 @@ def test_a_record_is_believed_while_size_and_time_stay():
 def save_vae(folder, seed, **options):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae = AutoencoderKL(**VAE)
+        vae = AutoencoderKL()
     folder.mkdir(exist_ok=True)
     (folder / "model_index.json").write_text("{}")
     vae.save_pretrained(folder / "vae", **options)

@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 import torch
+from random_networks import build
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
@@ -16,7 +17,6 @@ from respin_export.half_parity import inputs_without_amplification, relative_l2
 from respin_export.mini.sizes import SIZES
 from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
-from respin_export.small import build
 from respin_export.tensorrt.builder import EngineTask, build_engine
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 from respin_export.to_onnx import ExportOptions, export_network

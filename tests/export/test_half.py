@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from random_networks import build
 from torch import nn
 
 from respin.contracts import NETWORKS
@@ -16,7 +17,6 @@ from respin_export.half import Cast, Float32Norm, to_half
 from respin_export.half_parity import compare_fp16, inputs_without_amplification, relative_l2
 from respin_export.mini.sizes import SIZES
 from respin_export.parity import graph_outputs, module_outputs
-from respin_export.small import build
 from respin_export.to_onnx import ExportOptions, export_network
 
 EDSR, GROUNDING_DINO = NETWORKS["edsr"], NETWORKS["grounding_dino"]

@@ -6,10 +6,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
+from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
 
 from respin.contracts.networks import CAPTION_TOKENS
 from respin.specs import Array
 from respin_export.example import caption_inputs
+from respin_export.mini.fill import fill_grounding_dino
+from respin_export.mini.layers import FOLDED_VOCABULARY, FoldedEmbedding
+from respin_export.networks.grounding_dino import GroundingDino
 from respin_export.originals import fill
 from respin_export.originals.case import Case, normalise
 from respin_export.originals.reference import Reference
@@ -59,3 +63,35 @@ def _without_padding(tokens: int, outputs: Sequence[Array]) -> list[Array]:
     logits, boxes = outputs
     silent = bool(np.isneginf(logits[..., tokens:]).all())
     return [logits[..., :tokens] if silent else logits, boxes]
+
+
+def network_with_all_queries() -> GroundingDino:
+    """Build a network with the contract's 900 queries, small and with random weights; the reference's has 40."""
+    config = GroundingDinoConfig(
+        backbone_config=SwinConfig(
+            embed_dim=16,
+            depths=[1, 1, 2, 1],
+            num_heads=[1, 2, 4, 8],
+            mlp_ratio=1.0,
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        text_config=BertConfig(
+            vocab_size=FOLDED_VOCABULARY,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+        ),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        disable_custom_kernels=True,
+    )
+    model = GroundingDinoForObjectDetection(config)
+    model.model.text_backbone.embeddings.word_embeddings = FoldedEmbedding(config.text_config.hidden_size)
+    fill_grounding_dino(model)
+    return GroundingDino(model)

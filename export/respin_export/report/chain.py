@@ -24,12 +24,13 @@ from respin_export.checkpoints import load_network, load_sizes
 from respin_export.deviation import Deviation, MeasureDeviations, NamedArrays
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
+from respin_export.mini.networks import build_seeded
 from respin_export.mini.sizes import SIZES as MINI
 from respin_export.originals.case import Case, cases_of
+from respin_export.originals.grounding_dino import network_with_all_queries
 from respin_export.originals.reference import Reference
 from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, outputs_by_name, run_graph
 from respin_export.report.rows import LINKS, ParityRow
-from respin_export.small import build
 from respin_export.to_onnx import ExportOptions, Precision, export_network
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
@@ -109,7 +110,7 @@ class _Subject:
 
 
 def _mini(network: str) -> _Subject:
-    return _Subject(build(network), NETWORKS[network], MINI, ())
+    return _Subject(build_seeded(network_with_all_queries).eval(), NETWORKS[network], MINI, ())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.attention import BasicTransformerBlock
+from random_networks import build
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import SamConfig, SamVisionConfig
@@ -27,7 +28,6 @@ from respin_export.half_parity import deviations_fp16
 from respin_export.mini.trained import MiniSet
 from respin_export.networks.sam import SamEncoder, move_positions_into_keys, sam_model
 from respin_export.parity import outputs_by_name
-from respin_export.small import build
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported
 
