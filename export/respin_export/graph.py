@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from respin.contracts.networks import GUIDED
 from respin.errors import ContractMismatch
 from respin.model_set import Sizes
 from respin.specs import BATCH_NAME, Axis, DType, ModelSpec, TensorSpec
@@ -44,12 +45,22 @@ def _check_tensor(value: onnx.ValueInfoProto, tensor: TensorSpec, sizes: Sizes, 
         dtype = onnx.TensorProto.DataType.Name(found_type.elem_type)
         raise ContractMismatch(f"{owner}: '{tensor.name}' is {dtype} in the graph, {tensor.dtype.value} by contract")
     found = [dim.dim_param or dim.dim_value for dim in found_type.shape.dim]
-    wanted = named_shape(tensor, sizes)
+    wanted = named_shape(tensor, sizes, GUIDED if tensor.name == "guidance" and found[:1] == [GUIDED] else BATCH_NAME)
     if found != wanted:
         raise ContractMismatch(f"{owner}: '{tensor.name}' has axes {found} in the graph, {wanted} by contract")
 
 
-def named_shape(tensor: TensorSpec, sizes: Sizes) -> Sequence[int | str]:
+def takes_fewer_guidance(path: Path) -> bool:
+    """Return whether a graph takes less `guidance` than samples (`respin.contracts.networks.GUIDED`).
+
+    Args:
+        path: the ONNX file; external weights need not be there.
+    """
+    inputs = onnx.load(path, load_external_data=False).graph.input
+    return any(value.type.tensor_type.shape.dim[0].dim_param == GUIDED for value in inputs if value.name == "guidance")
+
+
+def named_shape(tensor: TensorSpec, sizes: Sizes, batch: str = BATCH_NAME) -> Sequence[int | str]:
     """Return a tensor's axes in the form of an ONNX file: the length if it is fixed, else the name of the axis."""
     lengths = sizes.shape(tensor.shape)
-    return [BATCH_NAME, *(length.name if isinstance(length, Axis) else length for length in lengths)]
+    return [batch, *(length.name if isinstance(length, Axis) else length for length in lengths)]

@@ -8,7 +8,9 @@ from respin.specs import Axis, ModelSpec, TensorSpec
 InputShape = tuple[int, ...]
 
 
-def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[InputShape, InputShape, InputShape]]:
+def optimization_profile(
+    spec: ModelSpec, sizes: Sizes, *, fewer_guidance: bool = False
+) -> dict[str, tuple[InputShape, InputShape, InputShape]]:
     """Return the least, usual and greatest shape of each input, batch axis first.
 
     The greatest is the largest shape in jobs with the set: it determines the engine's scratch memory.
@@ -16,8 +18,13 @@ def optimization_profile(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[Input
     Args:
         spec: the network's contract.
         sizes: image sizes of the set; lengths that it fixes are the same in all three.
+        fewer_guidance: whether the graph takes less `guidance` than samples: at least none.
     """
-    return {tensor.name: _shapes(spec, tensor, sizes) for tensor in spec.inputs}
+    profile = {tensor.name: _shapes(spec, tensor, sizes) for tensor in spec.inputs}
+    if fewer_guidance:
+        (_, *rest), usual, greatest = profile["guidance"]
+        profile["guidance"] = (0, *rest), usual, greatest
+    return profile
 
 
 def _shapes(spec: ModelSpec, tensor: TensorSpec, sizes: Sizes) -> tuple[InputShape, InputShape, InputShape]:

@@ -43,3 +43,9 @@ def test_an_engine_is_laid_out_for_no_more_than_jobs_with_the_set_send():
         assert optimization_profile(INPAINT_UNET, Sizes(inpaint_side=side))["mask"][2] == (4, 1, longest, longest)
     small = optimization_profile(GROUNDING_DINO, Sizes(detection_long_side=667))["image"]
     assert small == ((1, 3, 64, 64), (1, 3, 667, 667), (1, 3, 667, 667))
+
+
+def test_a_graph_that_takes_less_guidance_than_samples_is_built_for_none():
+    least, usual, greatest = optimization_profile(ZERO123_UNET, FULL, fewer_guidance=True)["guidance"]
+    assert (least, usual, greatest) == ((0, 1), (4, 1), (8, 1))
+    assert optimization_profile(ZERO123_UNET, FULL)["guidance"][0] == (1, 1)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import onnx
 import pytest
 
 from respin.bundled import bundled
@@ -269,3 +270,15 @@ def test_the_command_loads_nothing_heavy_before_it_runs():
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed == "[]\n"
+
+
+@pytest.mark.parametrize(("axis", "least"), [("guided", 0), ("batch", 1)])
+def test_a_graph_that_takes_less_guidance_than_samples_gets_an_engine_that_does_too(source, output, axis, least):
+    guidance = onnx.helper.make_tensor_value_info("guidance", onnx.TensorProto.FLOAT, [axis, 1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["guidance"], ["noise"])], "g", [guidance], [])
+    onnx.save(onnx.helper.make_model(graph), source / "zero123_unet" / "model.onnx")
+    changed(source, "zero123_unet")
+    builds = Builds()
+    report = build_engines(source, output, CONTAINER, networks=["zero123_unet", "edsr"], build=builds)
+    assert builds.tasks[0].profile["guidance"][0] == (least, 1)
+    assert f"guidance {least}x1" in report.built["zero123_unet"].identity.shapes

@@ -20,6 +20,7 @@ from respin_ensemble.networks import BatchedNetworks, NetworkCall
 from respin_ensemble.networks.gate import GPU
 from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.onnx_cuda import CudaSession
+from respin_ensemble.networks.unguided import takes_fewer_guidance, without_guidance
 
 LARGE_BYTES = 4 * 2**20
 """Size of the weights from which one sample keeps all cores busy. All networks exceed it at full size, none in the mini
@@ -49,6 +50,7 @@ class CpuSession:
         options.enable_mem_pattern = False
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._may_be_unguided = takes_fewer_guidance(self._session)
         self._turns: AbstractContextManager[object] = nullcontext()
         if self._one_by_one:
             self._turns = threading.BoundedSemaphore(half)
@@ -75,10 +77,11 @@ class CpuSession:
 
     def _parts(self, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
         """Return the parts of a batch that run one after another."""
-        if not self._one_by_one:
-            return [dict(arrays)]
-        count = len(next(iter(arrays.values())))
-        return [{name: array[index : index + 1] for name, array in arrays.items()} for index in range(count)]
+        parts = [dict(arrays)]
+        if self._one_by_one:
+            count = len(next(iter(arrays.values())))
+            parts = [{name: array[index : index + 1] for name, array in arrays.items()} for index in range(count)]
+        return [dict(without_guidance(part)) for part in parts] if self._may_be_unguided else parts
 
 
 def is_one_by_one(path: Path, spec: ModelSpec) -> bool:

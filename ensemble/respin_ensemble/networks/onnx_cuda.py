@@ -15,6 +15,7 @@ from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks.call_inputs import CallInputs, Slot
 from respin_ensemble.networks.gate import GPU
+from respin_ensemble.networks.unguided import takes_fewer_guidance, without_guidance
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -57,6 +58,7 @@ class CudaSession:
             self._session = _open_session(path, graphs=False)
         if self._session.get_providers()[0] != PROVIDER:
             raise InvalidInput("ONNX Runtime could not load CUDA or cuDNN; install the libraries of its CUDA version")
+        self._may_be_unguided = takes_fewer_guidance(self._session)
         self._seen: dict[Shapes, list[tuple[int, ...]]] = {}
         self._bound: dict[Shapes, BoundCall] = {}
 
@@ -66,7 +68,8 @@ class CudaSession:
         Raises:
             InternalError: ONNX Runtime failed.
         """
-        return self._thread.submit(self._run, arrays).result()
+        given = without_guidance(arrays) if self._may_be_unguided else arrays
+        return self._thread.submit(self._run, given).result()
 
     def close(self) -> None:
         """Free the session's memory, and end its thread; it must not be called again."""

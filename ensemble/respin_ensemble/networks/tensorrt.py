@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InternalError, InvalidInput
 from respin.model_set import ModelSet
-from respin.specs import ModelSpec
+from respin.specs import Array, ModelSpec
 from respin_ensemble.networks.gate import GPU
 from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.torch_networks import ModuleNetworks, limit_gpu_memory, require_device
+from respin_ensemble.networks.unguided import without_guidance
 
 
 class TensorRtNetworks(ModuleNetworks):
@@ -79,6 +80,12 @@ class TensorRtNetworks(ModuleNetworks):
         pageables = {name: plans[name] for name in paged}
         return cls(plans, manifest.sizes, device="cuda", execution="graphs", pageables=pageables)
 
+    def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
+        plan = self.calls[spec.name].module
+        return super()._run(
+            spec, dict(without_guidance(arrays)) if isinstance(plan, EnginePlan) and plan.may_be_unguided else arrays
+        )
+
 
 def load_in_process(source: Source, report: Report) -> TensorRtNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
@@ -118,6 +125,9 @@ def load_tensorrt(flavour: str) -> Any:
 class EnginePlan(nn.Module):
     """An engine plan of either flavour; runs on PyTorch's current stream, by one thread at a time.
 
+    `may_be_unguided` says whether it takes less `guidance` than samples (`respin.contracts.networks.GUIDED`); that is
+    known once it was loaded.
+
     Its scratch memory is PyTorch's too, as much as the shapes of a call need: plans that are called one after another
     share it, also those that a CUDA graph has captured.
 
@@ -139,6 +149,9 @@ class EnginePlan(nn.Module):
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self.may_be_unguided = False
+        # TensorRT refuses a null address, which empty tensors have.
+        self._no_values = torch.empty(1, device=device)
         if loaded:
             self.load()
 
@@ -157,6 +170,10 @@ class EnginePlan(nn.Module):
                     f"{spec.name}: TensorRT {trt.__version__} cannot load {path.name} on this machine; "
                     "build it here, with the same TensorRT (respin engines --rebuild)"
                 )
+            self.may_be_unguided = any(
+                tensor.name == "guidance" and self._engine.get_tensor_profile_shape("guidance", 0)[0][0] == 0
+                for tensor in spec.inputs
+            )
             self._context = _context(trt, self._engine)
             if self._context is None:
                 raise InternalError(
@@ -186,7 +203,7 @@ class EnginePlan(nn.Module):
                     f"{self._spec.name}: {name} has the shape {tuple(tensor.shape)}, for which the engine was not "
                     "built; build it again with the contract's shapes (respin engines --rebuild)"
                 )
-            context.set_tensor_address(name, tensor.data_ptr())
+            context.set_tensor_address(name, (tensor if tensor.numel() else self._no_values).data_ptr())
         scratch = torch.empty(context.update_device_memory_size_for_shapes(), dtype=torch.uint8, device=self._device)
         context.set_device_memory(scratch.data_ptr(), len(scratch))
         outputs = []

@@ -1,10 +1,13 @@
 """The two denoising UNets with classifier-free guidance inside the graph, around diffusers' class.
 
 Each sample is doubled inside the graph and gives one guided prediction. `timestep` and `guidance` are per sample, so
-that samples at different steps share a batch.
+that samples at different steps share a batch. `guidance` may have fewer values than there are samples: those beyond are
+not doubled.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +24,60 @@ def apply_guidance(unconditional: Tensor, conditional: Tensor, guidance: Tensor)
     return unconditional + guidance[:, :, None, None] * (conditional - unconditional)
 
 
-class Zero123UNet(nn.Module):
-    """The network of the contract `zero123_unet`.
+class Half(NamedTuple):
+    """The condition of one half of a doubled batch.
 
     Args:
-        unet: diffusers' UNet2DConditionModel of 8 input channels: the noisy latents, then the object's.
+        sample: (B, C, h, w), input of diffusers' UNet.
+        context: (B, tokens, 768).
+    """
+
+    sample: Tensor
+    context: Tensor
+
+
+class GuidedUNet(nn.Module):
+    """A UNet that doubles the samples that are guided.
+
+    Args:
+        unet: diffusers' UNet2DConditionModel.
     """
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
         self.unet = unet
+
+    def predict_conditional(self, **inputs: Tensor) -> Tensor:
+        """Predict the noise with the condition alone, as at guidance 1, in half of the arithmetic."""
+        noise: Tensor = self(**inputs, guidance=inputs["timestep"][:0])
+        return noise
+
+    def _predict(self, unconditional: Half, conditional: Half, timestep: Tensor, guidance: Tensor) -> Tensor:
+        """Run the guided samples of the unconditional half, then all of the other, in one batch.
+
+        Args:
+            unconditional: inputs without the condition.
+            conditional: inputs with it.
+            timestep: (B, 1).
+            guidance: (G, 1), of the first G samples; G is 0 to B.
+        """
+        guided = guidance.shape[0]
+        sample, context, timesteps = (
+            torch.cat([without[:guided], with_])
+            for without, with_ in (*zip(unconditional, conditional, strict=True), (timestep, timestep))
+        )
+        noise = self.unet(sample, timesteps[:, 0], context, return_dict=False)[0]
+        # Not `chunk`: the exporter's optimizer fails on parts of a free batch axis.
+        without, with_ = noise[:guided], noise[guided:]
+        return torch.cat([apply_guidance(without, with_[:guided], guidance), with_[guided:]])
+
+
+class Zero123UNet(GuidedUNet):
+    """The network of the contract `zero123_unet`.
+
+    Args:
+        unet: diffusers' UNet2DConditionModel of 8 input channels: the noisy latents, then the object's.
+    """
 
     def forward(
         self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor, guidance: Tensor
@@ -45,38 +92,25 @@ class Zero123UNet(nn.Module):
             timestep: (B, 1) float32, 0..999.
             context: (B, 1, 768) float32, of `ClipVision`.
             image_latents: (B, 4, h, w) float32, the VAE's mean, not scaled.
-            guidance: (B, 1) float32.
+            guidance: (G, 1) float32, of the first G samples; the others have none.
 
         Returns:
             (B, 4, h, w) float32: the guided prediction.
         """
-        sample = torch.cat(
-            [
-                torch.cat([latents, torch.zeros_like(image_latents)], dim=1),
-                torch.cat([latents, image_latents], dim=1),
-            ]
+        return self._predict(
+            Half(torch.cat([latents, torch.zeros_like(image_latents)], dim=1), torch.zeros_like(context)),
+            Half(torch.cat([latents, image_latents], dim=1), context),
+            timestep,
+            guidance,
         )
-        contexts = torch.cat([torch.zeros_like(context), context])
-        unconditional, conditional = _both_predictions(self.unet, sample, timestep, contexts)
-        return apply_guidance(unconditional, conditional, guidance)
-
-    def predict_conditional(self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor) -> Tensor:
-        """Predict the noise with the condition alone, as `forward` at guidance 1, in half of the arithmetic."""
-        sample = torch.cat([latents, image_latents], dim=1)
-        noise: Tensor = self.unet(sample, timestep[:, 0], context, return_dict=False)[0]
-        return noise
 
 
-class InpaintUNet(nn.Module):
+class InpaintUNet(GuidedUNet):
     """The network of the contract `inpaint_unet`.
 
     Args:
         unet: diffusers' UNet2DConditionModel of 9 input channels: latents, mask, masked image's latents.
     """
-
-    def __init__(self, unet: nn.Module) -> None:
-        super().__init__()
-        self.unet = unet
 
     def forward(  # noqa: PLR0917 (the contract's inputs, in its order)
         self,
@@ -98,28 +132,10 @@ class InpaintUNet(nn.Module):
             contexts: (B, 2, 77, 768) float32, of the prompt, of the negative prompt.
             mask: (B, 1, h, w) float32, 1 = repaint.
             masked_image_latents: (B, 4, h, w) float32, scaled by 0.18215.
-            guidance: (B, 1) float32.
+            guidance: (G, 1) float32, of the first G samples; the others have none.
 
         Returns:
             (B, 4, h, w) float32: the guided prediction.
         """
         sample = torch.cat([latents, mask, masked_image_latents], dim=1)
-        negative_first = torch.cat([contexts[:, 1], contexts[:, 0]])
-        unconditional, conditional = _both_predictions(self.unet, torch.cat([sample, sample]), timestep, negative_first)
-        return apply_guidance(unconditional, conditional, guidance)
-
-    def predict_conditional(
-        self, latents: Tensor, timestep: Tensor, contexts: Tensor, mask: Tensor, masked_image_latents: Tensor
-    ) -> Tensor:
-        """Predict the noise with the prompt alone, as `forward` at guidance 1, in half of the arithmetic."""
-        sample = torch.cat([latents, mask, masked_image_latents], dim=1)
-        noise: Tensor = self.unet(sample, timestep[:, 0], contexts[:, 0], return_dict=False)[0]
-        return noise
-
-
-def _both_predictions(unet: nn.Module, sample: Tensor, timestep: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a doubled batch, unconditional half first, and split the result."""
-    noise = unet(sample, torch.cat([timestep, timestep])[:, 0], contexts, return_dict=False)[0]
-    batch = timestep.shape[0]
-    # Not `chunk`: the exporter's optimizer fails on halves of a free batch axis.
-    return noise[:batch], noise[batch:]
+        return self._predict(Half(sample, contexts[:, 1]), Half(sample, contexts[:, 0]), timestep, guidance)

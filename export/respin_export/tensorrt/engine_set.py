@@ -9,9 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from respin.contracts import NETWORKS
+from respin.contracts.networks import UNETS
 from respin.errors import ContractMismatch, InvalidInput, RespinError
 from respin.model_set import MANIFEST, ModelSet, NetworkFile, Sizes, sha256_of
-from respin_export.optimization_profile import optimization_profile
+from respin_export.optimization_profile import InputShape, optimization_profile
 from respin_export.set_writer import save_manifest
 from respin_export.tensorrt.builder import EngineTask, ReportPhase
 from respin_export.tensorrt.flavours import Library
@@ -89,7 +90,7 @@ def build_engines(
     source_set = ModelSet.load(source)
     chosen = networks or list(source_set.networks)
     graphs = {name: source_set.file(source, NETWORKS[name]) for name in _check_names(chosen)}
-    wanted = {name: _identity(source_set, name, options) for name in source_set.networks}
+    wanted = {name: _identity(source, source_set, name, options) for name in source_set.networks}
     records = _up_to_date(output, wanted, chosen, source, options)
     report = EngineReport()
     for name, graph in graphs.items():
@@ -123,12 +124,12 @@ def _load_engine_set(output: Path) -> ModelSet:
     return made
 
 
-def _identity(source_set: ModelSet, name: str, options: EngineOptions) -> EngineIdentity:
+def _identity(source: Path, source_set: ModelSet, name: str, options: EngineOptions) -> EngineIdentity:
     return EngineIdentity(
         network=name,
         weights_sha256=weights_sha256(source_set.networks[name]),
         precision=source_set.precision,
-        shapes=shapes_text(optimization_profile(NETWORKS[name], source_set.sizes)),
+        shapes=shapes_text(_profile(source_set.file(source, NETWORKS[name]), name, source_set.sizes)),
         flavour=options.library.flavour,
         version=options.library.version,
         capabilities=", ".join(options.capabilities),
@@ -181,11 +182,25 @@ def rebuild_command(source: Path, output: Path, options: EngineOptions, networks
     return shlex.join([*words, "--rebuild"])
 
 
+def _profile(graph: Path, name: str, sizes: Sizes) -> dict[str, tuple[InputShape, InputShape, InputShape]]:
+    """Return the shapes to build for; a graph that is missing or damaged is found later (`ModelSet.verify`)."""
+    # ONNX, which the command's help does not need
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+
+    from respin_export.graph import takes_fewer_guidance  # noqa: PLC0415
+
+    try:
+        fewer = name in UNETS and takes_fewer_guidance(graph)
+    except (OSError, DecodeError):
+        fewer = False
+    return optimization_profile(NETWORKS[name], sizes, fewer_guidance=fewer)
+
+
 def _task(graph: Path, identity: EngineIdentity, sizes: Sizes, folder: Path, options: EngineOptions) -> EngineTask:
     return EngineTask(
         network=identity.network,
         graph=graph,
-        profile=optimization_profile(NETWORKS[identity.network], sizes),
+        profile=_profile(graph, identity.network, sizes),
         engine=folder / identity.file_name,
         flavour=options.library.flavour,
         capabilities=options.capabilities,

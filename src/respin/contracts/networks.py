@@ -221,5 +221,9 @@ NETWORKS: dict[str, ModelSpec] = {
 UNETS: dict[str, ModelSpec] = {unet.name: unet for unet in (ZERO123_UNET, INPAINT_UNET)}
 """The networks that denoise, by name: they are called at every step, the others once or twice a job."""
 
+GUIDED = "guided"
+"""Name of the batch axis of `guidance` in a UNet's graph that takes fewer values than samples: the samples beyond them
+run without their unconditional half, as at scale 1. In other graphs the axis has the name of the batch."""
+
 STEP_INPUTS = ("latents", "timestep", "guidance")
 """Inputs of a UNet that change at every step of a sample; its other inputs are constant over a sample's steps."""

@@ -131,6 +131,9 @@ class FakeCuda:
 
     get_providers = get_available_providers
 
+    def get_inputs(self):
+        return []
+
     def io_binding(self):
         return SimpleNamespace(bind_input=lambda *_: None, bind_ortvalue_output=lambda *_: None)
 

@@ -3,18 +3,22 @@
 import ctypes
 import math
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from guided_graphs import MODULES, export_stub
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
+from respin.contracts.networks import UNETS
 from respin.errors import InternalError
 from respin.onnx_runtime import onnxruntime
-from respin_ensemble.networks.tensorrt import EnginePlan
+from respin_ensemble.networks.tensorrt import EnginePlan, TensorRtNetworks
 from respin_export.example import example_inputs, example_lengths
+from respin_export.graph import takes_fewer_guidance
 from respin_export.mini.sizes import SIZES
 from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
@@ -27,7 +31,7 @@ class Context:
 
     def __init__(self, spec, graph):
         self.spec, self.session = spec, onnxruntime.InferenceSession(graph)
-        self.profile = optimization_profile(spec, SIZES)
+        self.profile = optimization_profile(spec, SIZES, fewer_guidance=takes_fewer_guidance(Path(graph)))
         self.shapes, self.addresses, self.scratch, self.works = {}, {}, None, True
 
     def set_input_shape(self, name, shape):
@@ -52,6 +56,7 @@ class Context:
         found = {}
         for tensor in self.spec.inputs:
             shape, dtype = self.shapes[tensor.name], np.dtype(tensor.dtype.numpy)
+            assert self.addresses[tensor.name], "TensorRT refuses a null address"
             raw = ctypes.string_at(self.addresses[tensor.name], math.prod(shape) * dtype.itemsize)
             found[tensor.name] = np.frombuffer(raw, dtype).reshape(shape)
         return found
@@ -85,7 +90,11 @@ class TensorRT:
         if file == b"of another GPU":
             return None
         self.context = Context(self.spec, file.decode())
-        return SimpleNamespace(create_execution_context=self._create, create_runtime_config=RuntimeConfig)
+        return SimpleNamespace(
+            create_execution_context=self._create,
+            create_runtime_config=RuntimeConfig,
+            get_tensor_profile_shape=lambda name, _: self.context.profile[name],
+        )
 
     def _create(self, how):
         self.asked.append(how)
@@ -179,3 +188,26 @@ def test_an_engine_that_is_to_be_loaded_later_is_not_loaded_now(tmp_path):
     assert trt.asked == []
     module.load()
     assert len(module(**tensors(inputs_of("edsr")))) == 1
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_an_engine_runs_without_the_unconditional_half_where_no_sample_is_guided(tmp_path, name):
+    plan, spec = tmp_path / "model.plan", NETWORKS[name]
+    plan.write_text(str(export_stub(tmp_path, name)))
+    module = EnginePlan(trt := TensorRT(spec), plan, spec, device="cpu")
+    assert module.may_be_unguided
+    networks = TensorRtNetworks({name: module}, SIZES, device="cpu", execution="eager")
+    for scales, rows in (((1, 1), 0), ((1, 3), 2), ((1, 1), 0)):
+        arrays = {**inputs_of(name, 2), "guidance": np.array(scales, np.float32)[:, None]}
+        noise = networks(spec, **arrays)["noise"]
+        assert trt.context.shapes["guidance"] == (rows, 1)
+        wanted = MODULES[name](**tensors(arrays))
+        torch.testing.assert_close(torch.tensor(noise), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_an_engine_of_an_older_export_gets_every_scale(tmp_path):
+    module, trt = opened(tmp_path, "zero123_unet")
+    assert not module.may_be_unguided
+    networks = TensorRtNetworks({"zero123_unet": module}, SIZES, device="cpu", execution="eager")
+    networks(NETWORKS["zero123_unet"], **{**inputs_of("zero123_unet", 2), "guidance": np.ones((2, 1), np.float32)})
+    assert trt.context.shapes["guidance"] == (2, 1)
