@@ -85,15 +85,10 @@ def read_circumstances(path: Path) -> list[dict[str, Any]]:
     Raises:
         InvalidInput: it is another kind of file.
     """
-    if not path.is_file():
-        return []
     try:
-        runs = json.loads(path.read_text())["runs"]
-        if all(isinstance(run["benchmark"], str) for run in runs):
-            return list(runs)
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise InvalidInput(f"'{path}' does not hold the circumstances of benchmarks; move it away")
+        return list(json.loads(path.read_text())["runs"]) if path.is_file() else []
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"'{path}' does not hold the circumstances of benchmarks; move it away") from error
 
 
 def _place() -> dict[str, Any]:

@@ -18,33 +18,17 @@ from respin_benchmarks import options as of
 
 app = typer.Typer(no_args_is_help=True, help="Measure: what a job costs, and where the time goes.")
 
-BENCHMARKS: dict[str, tuple[type[Any], str, str]] = {
-    "in-process": (
-        of.InProcessOptions,
-        "in_process.session:run",
-        "Whole jobs through gRPC and in process beside the script that Respin replaces, and each network by itself.",
-    ),
-    "batcher": (
-        of.BatcherOptions,
-        "step_batcher.session:run",
-        "Continuous batching on the server, against loops; many views in one request.",
-    ),
-    "stages": (
-        of.StagesOptions,
-        "served.session:run_stages",
-        "Where one job's time goes on the server, stage by stage.",
-    ),
-    "load": (
-        of.LoadOptions,
-        "served.session:run_load",
-        "Many jobs at once on the server: latency, images/s, batches, memory.",
-    ),
-    "spin": (of.SpinOptions, "served.session:run_spin", "Many views in one request, against one view."),
-    "perf": (of.PerfOptions, "perf_analyzer.session:run", "perf_analyzer on every job and every network."),
-    "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run", "GPU memory by runtime: computed, on a machine without one."),
-    "startup": (of.StartupOptions, "startup:run", "How fast the embedded server starts, and what it takes."),
+BENCHMARKS: dict[str, tuple[type[Any], str]] = {
+    "in-process": (of.InProcessOptions, "in_process.session:run"),
+    "batcher": (of.BatcherOptions, "step_batcher.session:run"),
+    "stages": (of.StagesOptions, "served.session:run_stages"),
+    "load": (of.LoadOptions, "served.session:run_load"),
+    "spin": (of.SpinOptions, "served.session:run_spin"),
+    "perf": (of.PerfOptions, "perf_analyzer.session:run"),
+    "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run"),
+    "startup": (of.StartupOptions, "startup:run"),
 }
-"""By command: its options, the function that runs it, its help."""
+"""By command: its options, whose docstring is its help, and the function that runs it."""
 
 
 def _imported(target: str) -> Callable[..., None]:
@@ -64,11 +48,11 @@ def _imported(target: str) -> Callable[..., None]:
     return found
 
 
-def _add(name: str, kind: type[Any], target: str, meaning: str) -> None:
+def _add(name: str, kind: type[Any], target: str) -> None:
     def run(options: Any) -> None:
         _imported(target)(options)
 
-    app.command(name, help=meaning)(of.command_from(kind, run))
+    app.command(name, help=kind.__doc__)(of.command_from(kind, run))
 
 
 for _name, _benchmark in BENCHMARKS.items():
@@ -88,5 +72,5 @@ def report(
     results: Annotated[Path, typer.Option(help="Folder of the CSV files.")] = Path("benchmarks/results"),
     root: Annotated[Path, typer.Option(help="Folder of the checkout.")] = Path(),
 ) -> None:
-    """Write every section and picture of the documentation again from the CSV files; measure nothing."""
+    """Write every section of the documentation again from the CSV files; measure nothing."""
     _imported("sections:write_sections")(results, root)

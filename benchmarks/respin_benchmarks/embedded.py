@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -59,79 +58,43 @@ def started(repository: Path, profile: str, **options: Any) -> Iterator[Embedded
 
 
 @dataclass(frozen=True)
-class MemoryReading:
-    """Memory of a server's processes at one moment, MiB."""
+class ServerMemory:
+    """Memory of all processes of a server at one moment, MiB."""
 
     rss: float  # resident memory of each, summed: what several share is counted several times
     pss: float  # the same with each shared page counted once
+    processes: int  # how many there are
 
 
-class Processes:
-    """The processes of one server.
-
-    Args:
-        pid: of the server itself; its children are those that it has now.
-    """
-
-    def __init__(self, pid: int) -> None:
+def memory_of(pid: int) -> ServerMemory:
+    """Read what a server takes now, given its process; one that ends meanwhile takes nothing."""
+    taken = []
+    with suppress(psutil.NoSuchProcess):  # or its ZombieProcess
         server = psutil.Process(pid)
-        self._processes = [server, *server.children(recursive=True)]
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._processes)
-
-    def read_memory(self) -> MemoryReading:
-        """Read what they take now; a process that has ended takes nothing."""
-        rss = pss = 0.0
-        for process in self._processes:
-            with contextlib.suppress(psutil.NoSuchProcess):  # or its ZombieProcess
-                memory = process.memory_full_info()
-                rss, pss = rss + memory.rss / MIB, pss + memory.pss / MIB
-        return MemoryReading(rss, pss)
+        for process in (server, *server.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                taken.append(process.memory_full_info())
+    return ServerMemory(sum(each.rss for each in taken) / MIB, sum(each.pss for each in taken) / MIB, len(taken))
 
 
-class Readable(Protocol):
-    """What `MemoryWatch` reads."""
-
-    def read_memory(self) -> MemoryReading:
-        """Read what is taken now."""
-
-
-class MemoryWatch:
-    """Reads memory again and again, in a thread of its own, for as long as the `with` lasts; at least twice.
+@contextmanager
+def polled(read: Callable[[], float]) -> Iterator[list[float]]:
+    """Call a function again and again, in a thread of its own, for as long as the `with` lasts; at least twice.
 
     Args:
-        processes: to read; None = out of reach, so that the peak is NaN.
+        read: returns a reading; they are collected in the list.
     """
+    readings, ended = [read()], threading.Event()
 
-    def __init__(self, processes: Readable | None) -> None:
-        self._processes = processes
-        self._readings: list[MemoryReading] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="memory watch")
+    def poll() -> None:
+        while not ended.wait(POLL_S):
+            readings.append(read())
 
-    def __enter__(self) -> MemoryWatch:
-        """Begin with a reading."""
-        self._read()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the thread."""
-        self._ended.set()
-        self._thread.join()
-        self._read()
-
-    @property
-    def peak_pss(self) -> float:
-        """The greatest of all readings, MiB."""
-        return round(max((reading.pss for reading in self._readings), default=math.nan), 1)
-
-    def _read(self) -> None:
-        if self._processes:
-            self._readings.append(self._processes.read_memory())
-
-    def _run(self) -> None:
-        while not self._ended.wait(POLL_S):
-            self._read()
+    with ThreadPoolExecutor(1) as threads:
+        polling = threads.submit(poll)
+        try:
+            yield readings
+        finally:
+            ended.set()
+    polling.result()
+    readings.append(read())

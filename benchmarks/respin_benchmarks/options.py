@@ -16,6 +16,10 @@ from typer import Option
 
 PAGE = "docs/benchmarks.md"
 
+Url = Annotated[
+    str, Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: an embedded one.")
+]
+
 
 def many(*values: Any) -> Any:
     """Return a dataclass field whose default is a list; on the command line the option is repeated."""
@@ -55,14 +59,11 @@ class ReportOptions:
 
     results: Annotated[Path, Option(help="Folder of the CSV files.")] = Path("benchmarks/results")
     page: Annotated[Path | None, Option(help=f"Markdown file whose section is written again, e.g. {PAGE}.")] = None
-    report_only: Annotated[
-        bool, Option("--report-only", help="Measure nothing: write the report from the CSV files.")
-    ] = False
 
 
 @dataclass(kw_only=True)
 class InProcessOptions(ReportOptions):
-    """Jobs through gRPC and in process, and networks."""
+    """Whole jobs through gRPC and in process beside the script that Respin replaces, and each network by itself."""
 
     measure: Annotated[list[str], Option(help="What to measure: served, jobs, networks.")] = many(
         "served", "jobs", "networks"
@@ -97,10 +98,7 @@ class ServedOptions(ReportOptions):
     """Whole jobs on a server."""
 
     profile: Annotated[list[str], Option(help="Of the embedded servers.")] = many("cpu", "local")
-    url: Annotated[
-        str,
-        Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: embedded ones."),
-    ] = ""
+    url: Url = ""
     metrics_url: Annotated[
         str, Option(metavar="HOST:PORT", help="Metrics of that server. Default: the same host, port 8002.")
     ] = ""
@@ -111,14 +109,14 @@ class ServedOptions(ReportOptions):
 
 @dataclass(kw_only=True)
 class StagesOptions(ServedOptions):
-    """Where one job's time goes."""
+    """Where one job's time goes on the server, stage by stage."""
 
     jobs: Annotated[int, Option(min=1, help="On each server.")] = 25
 
 
 @dataclass(kw_only=True)
 class LoadOptions(ServedOptions):
-    """Many jobs at once."""
+    """Many jobs at once on the server: latency, images/s, batches, memory."""
 
     sampler: Annotated[str, Option(help="Of both UNets.")] = "unipc_karras"
     steps: Annotated[int, Option(help="Of the novel view.")] = 20
@@ -130,7 +128,7 @@ class LoadOptions(ServedOptions):
 
 @dataclass(kw_only=True)
 class SpinOptions(ServedOptions):
-    """Many views in one request."""
+    """Many views in one request, against one view."""
 
     views: Annotated[list[int], Option(min=1, help="Of one request.")] = many(1, 2, 4, 8, 12)
     repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 4
@@ -138,23 +136,22 @@ class SpinOptions(ServedOptions):
 
 @dataclass(kw_only=True)
 class BatcherOptions(ReportOptions):
-    """Continuous batching."""
+    """Continuous batching on the server, against loops; many views in one request."""
 
-    measure: Annotated[list[str], Option(help="What to measure: stepping, views.")] = many("stepping", "views")
     repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 5
     steps: Annotated[int, Option(help="Asked of the sampler.")] = 75
 
 
 @dataclass(kw_only=True)
 class StartupOptions(ReportOptions):
-    """Starts of the embedded server."""
+    """How fast the embedded server starts, and what it takes."""
 
     runs: Annotated[int, Option(min=1, help="Starts of each profile.")] = 5
 
 
 @dataclass(kw_only=True)
 class GpuMemoryOptions(ReportOptions):
-    """GPU memory by runtime, computed."""
+    """GPU memory by runtime: computed, on a machine without one."""
 
     figures: Annotated[Path, Option(help="File of the figures that `respin serve` reads.")] = Path(
         "src/respin/gpu_memory.json"
@@ -163,18 +160,13 @@ class GpuMemoryOptions(ReportOptions):
 
 @dataclass(kw_only=True)
 class PerfOptions(ReportOptions):
-    """perf_analyzer on jobs and networks."""
+    """perf_analyzer on every job and every network."""
 
-    url: Annotated[
-        str,
-        Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: an embedded one."),
-    ] = ""
-    admin_key_file: Annotated[Path | None, Option(help="Of that server: shared memory needs it.")] = None
+    url: Url = ""
     profile: Annotated[str, Option(help="Of the embedded server: cpu or local.")] = "cpu"
     models: Annotated[Path | None, Option(help="Folder of the set. Default: the mini one.")] = None
     only: Annotated[list[str], Option(help="Only these jobs and networks.")] = many()
     requests: Annotated[int, Option(min=1, help="Jobs in each window.")] = 10
-    program: Annotated[Path | None, Option(help="perf_analyzer. Default: that of the PATH.")] = None
     write_inputs: Annotated[Path | None, Option(help="Write the jobs' input files to this folder, no more.")] = None
 
 

@@ -26,29 +26,25 @@ class PageReport:
 
     section: str  # name of its marks
     text: Callable[[Path], str]  # makes the section from the folder of results
-    # draws its pictures from the folder of results into a folder of images
-    draw: Callable[[Path, Path], None] = lambda results, images: None
 
     def write(self, results: Path, page: Path) -> None:
-        """Write the section of a page, and its pictures into `images` beside the page.
+        """Write the section of a page.
 
         Raises:
             InvalidInput: the page has no such section.
         """
         write_section(page, self.section, self.text(results))
-        self.draw(results, page.parent / "images")
 
 
 def run_benchmark(report: PageReport, measure: Callable[[], object], options: ReportOptions) -> None:
-    """Measure unless only the report is wanted, print the report, and write it if there is a page.
+    """Measure, print the report, and write it if there is a page.
 
     Raises:
         InvalidInput: the page has no section for it; nothing is measured then.
     """
     if options.page:
         check_section(options.page, report.section)
-    if not options.report_only:
-        measure()
+    measure()
     typer.echo(report.text(options.results))
     if options.page:
         report.write(options.results, options.page)

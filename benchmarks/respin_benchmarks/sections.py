@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[PageReport, ...]] = {
 
 
 def write_sections(results: Path, root: Path) -> None:
-    """Write every section from the CSV files, with its pictures.
+    """Write every section from the CSV files.
 
     Args:
         results: folder of the CSV files.

@@ -16,7 +16,7 @@ from respin.report.circumstances import Circumstances
 from respin.report.rows import read_rows
 from respin.request import RotationRequest
 from respin_benchmarks.circumstances import SERVER_PACKAGES, recorded
-from respin_benchmarks.embedded import SERVED_HERE, Processes, embedded
+from respin_benchmarks.embedded import SERVED_HERE, embedded, memory_of
 from respin_benchmarks.options import StartupOptions
 from respin_benchmarks.runner import PageReport, collect, run_benchmark
 from respin_benchmarks.tables import cell_table, cells_of
@@ -58,15 +58,14 @@ def measure_startup(profile: str) -> StartupRun:
         for _ in range(2):
             client.rotate_object(request)
             times_s.append(time.perf_counter())
-        processes = Processes(server.pid)
-        memory = processes.read_memory()
+        memory = memory_of(server.pid)
         return StartupRun(
             **vars(Circumstances.now(SERVER_PACKAGES)),
             profile=profile,
             ready_s=round(server.ready_s, 2),
             rss_mib=round(memory.rss),
             pss_mib=round(memory.pss),
-            processes=len(processes),
+            processes=memory.processes,
             first_job_s=round(times_s[1] - times_s[0], 2),
             second_job_s=round(times_s[2] - times_s[1], 2),
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from respin.report.circumstances import Circumstances
 from respin.report.markdown import table
-from respin.report.statistics import distinct_text, percentile
+from respin.report.statistics import distinct_text, median, percentile
 from respin_benchmarks.circumstances import RepeatRun
 
 R = TypeVar("R")
@@ -26,7 +25,7 @@ class Repeats(float):
     def __new__(cls, values: Iterable[float]) -> Repeats:
         """Compute the median."""
         numbers = sorted(value for value in values if not math.isnan(value))
-        made = super().__new__(cls, statistics.median(numbers) if numbers else math.nan)
+        made = super().__new__(cls, median(numbers))
         made._numbers = numbers
         return made
 

@@ -41,7 +41,6 @@ def test_numbers_that_make_no_sense_are_refused(command, option, number):
         ("in-process", "device", "cpu, cuda"),
         ("load", "profile", "cpu, local"),
         ("load", "sampler", "ddim"),
-        ("batcher", "measure", "stepping, views"),
         ("perf", "only", "rotate_object"),
     ],
 )
@@ -56,7 +55,7 @@ def test_a_choice_that_is_none_is_refused_with_the_choices(command, option, choi
 def test_a_page_without_the_section_is_refused_before_anything_is_measured(name, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("no marks")
-    result = bench(name, "--results", tmp_path, "--page", page, "--report-only")
+    result = bench(name, "--results", tmp_path, "--page", page)
     assert "the page has no section" in str(result.exception)
     assert [file.name for file in tmp_path.iterdir()] == ["page.md"]
 
@@ -67,7 +66,7 @@ def test_the_documentation_shows_the_committed_results(page, report):
     assert with_section(text, report.section, report.text(RESULTS)) == text, "run `respin bench report`"
 
 
-def test_one_command_writes_every_section_and_picture(tmp_path):
+def test_one_command_writes_every_section(tmp_path):
     for page, reports in SECTIONS.items():
         (tmp_path / page).parent.mkdir(exist_ok=True)
         marks = "".join(f"<!-- {each.section}: begin -->\n<!-- {each.section}: end -->\n" for each in reports)
@@ -75,16 +74,6 @@ def test_one_command_writes_every_section_and_picture(tmp_path):
     write_sections(RESULTS, tmp_path)
     for page, report in REPORTS:
         assert report.text(RESULTS) in (tmp_path / page).read_text()
-    linked = {name.split(")")[0] for _, each in REPORTS for name in each.text(RESULTS).split("](images/")[1:]}
-    assert {file.name for file in (tmp_path / "docs/images").iterdir()} == linked
-
-
-def test_one_benchmarks_report_is_written_without_measuring(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("<!-- startup: begin -->\nold\n<!-- startup: end -->\n")
-    output = measure("startup", "--report-only", "--results", RESULTS, "--page", page)
-    assert "starts of each profile" in output
-    assert "starts of each profile" in page.read_text()
 
 
 def test_without_the_client_a_mistake_is_a_sentence_too(tmp_path):

@@ -55,7 +55,7 @@ def test_rows_that_are_added_keep_those_of_the_earlier_ones(tmp_path):
     assert [run["benchmark"] for run in read_circumstances(tmp_path / FILE)] == ["in process, cpu"] * 2
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"runs": [1]}', '{"runs": [{"benchmark": 1}]}', '{"runs": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}'])
 def test_a_file_of_another_kind_is_refused_before_anything_is_measured_and_kept(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     with pytest.raises(InvalidInput, match=r"circumstances\.json' does not hold .* move it away"):

@@ -16,7 +16,7 @@ from respin.errors import InvalidInput
 from respin.report.rows import read_rows
 from respin.request import RotationRequest
 from respin_benchmarks.perf_analyzer.inputs import network_input
-from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, PerfServer, figures_of, find_program, run_program
+from respin_benchmarks.perf_analyzer.runs import PerfRun, figures_of, find_program, run_program
 from respin_export.mini.sizes import SIZES
 
 ROOT = Path(__file__).parents[2]
@@ -61,12 +61,6 @@ def test_microseconds_become_milliseconds_and_what_is_not_told_is_no_number():
     assert math.isnan(figures["compute_ms"])
 
 
-def test_the_key_goes_only_where_it_is_needed(tmp_path):
-    server, files = PerfServer("localhost:1", "secret"), {"data": tmp_path, "report": tmp_path, "batched": False}
-    assert not any("secret" in each for each in PerfLoad("edsr").arguments(server=server, **files))
-    assert any("secret" in each for each in PerfLoad("edsr", shared_memory="system").arguments(server=server, **files))
-
-
 @pytest.fixture
 def fake(tmp_path):
     def program(script):
@@ -78,11 +72,16 @@ def fake(tmp_path):
     return program
 
 
-def test_a_program_on_the_path_is_taken(fake, tmp_path, monkeypatch):
-    path = fake("echo here")
+@pytest.fixture
+def on_path(fake, tmp_path, monkeypatch):
+    """Make a program of a script, and the PATH have it."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert find_program(None) == path
-    assert run_program(path, []) == "here\n"
+    return fake
+
+
+def test_a_program_on_the_path_is_taken(on_path):
+    program = on_path("echo here")
+    assert find_program() == program
 
 
 def test_without_a_program_the_cure_is_told_before_a_server_is_started(tmp_path, monkeypatch):
@@ -109,25 +108,22 @@ while [ $# -gt 0 ]; do case $1 in -f) shift; printf '{FIGURES}' > "$1";; esac; s
 """
 
 
-def test_every_job_and_network_is_a_row_of_its_figures(fake, tmp_path):
+def test_every_job_and_network_is_a_row_of_its_figures(on_path, tmp_path):
+    on_path(WRITES_FIGURES)
     page = tmp_path / "page.md"
     page.write_text("<!-- perf_analyzer: begin -->\n<!-- perf_analyzer: end -->\n")
-    where = ["--url", "127.0.0.1:1", "--program", fake(WRITES_FIGURES), "--results", tmp_path, "--page", page]
+    where = ["--url", "127.0.0.1:1", "--results", tmp_path, "--page", page]
     measure("perf", *where, "--only", "edsr", "--only", "segment_object", "--requests", "1")
     rows = read_rows(tmp_path / "perf_analyzer.csv", PerfRun)
-    assert [(row.model, row.concurrency, row.shared_memory, row.requests) for row in rows] == [
-        ("segment_object", 1, "none", 1),
-        ("segment_object", 4, "none", 1),
-        ("segment_object", 1, "system", 1),
-        ("edsr", 1, "none", 10),
-        ("edsr", 1, "system", 10),
-    ]
+    asked = [("segment_object", 1, 1), ("segment_object", 4, 1), ("edsr", 1, 10)]
+    assert [(row.model, row.concurrency, row.requests) for row in rows] == asked
     assert {(row.requests_s, row.p50_ms, row.queue_ms) for row in rows} == {(2.5, 400.0, 1.5)}
-    assert "| `edsr` | unary | 1 | system | 2.5 |" in page.read_text()
+    assert "| `edsr` | unary | 1 | 2.5 | 400 |" in page.read_text()
 
 
-def test_a_run_without_figures_is_an_error(fake, tmp_path):
-    given = ["--url", "127.0.0.1:1", "--program", fake("exit 0"), "--results", tmp_path, "--only", "edsr"]
+def test_a_run_without_figures_is_an_error(on_path, tmp_path):
+    on_path("exit 0")
+    given = ["--url", "127.0.0.1:1", "--results", tmp_path, "--only", "edsr"]
     assert "perf_analyzer wrote no figures of edsr" in str(bench("perf", *given).exception)
 
 
@@ -136,7 +132,7 @@ def test_a_run_without_figures_is_an_error(fake, tmp_path):
 def test_it_measures_a_job_and_a_network_on_the_real_server(tmp_path):
     measure("perf", "--results", tmp_path, "--only", "edsr", "--only", "segment_object", "--requests", "1")
     rows = read_rows(tmp_path / "perf_analyzer.csv", PerfRun)
-    assert len(rows) == 5
+    assert len(rows) == 3
     assert all(row.requests_s > 0 and row.p50_ms > 0 for row in rows)
 
 

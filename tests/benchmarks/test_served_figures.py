@@ -1,16 +1,15 @@
 """Load, many views and stages: what is sent and read."""
 
 import http.server
-import math
 import subprocess
 import threading
 
 import pytest
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
-from respin_benchmarks.embedded import MemoryReading, MemoryWatch, Processes
+from respin_benchmarks.embedded import ServerMemory, memory_of, polled
 from respin_benchmarks.options import SpinOptions
-from respin_benchmarks.sending import send_closed_loop
+from respin_benchmarks.served.measuring import send_closed_loop
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_benchmarks.served.servers import JobRequests
 
@@ -62,14 +61,13 @@ def fates():
 
 def test_no_job_is_dropped_whatever_becomes_of_it(fates):
     burst = send_closed_loop(fates, concurrency=2, jobs=4)
-    assert [burst.count(fate) for fate in ("answered", "refused", "failed")] == [2, 1, 1]
-    assert len(burst.latencies_s) == 2
+    assert (len(burst.latencies_s), burst.refused, burst.failed) == (2, 1, 1)
     assert burst.first_error in ("Busy: full", "DeadlineExceeded: late")
 
 
 def test_a_closed_loop_keeps_as_many_under_way_as_it_has_workers():
     together = threading.Barrier(3)
-    assert send_closed_loop(lambda: together.wait(30), concurrency=3, jobs=6).count("answered") == 6
+    assert len(send_closed_loop(lambda: together.wait(30), concurrency=3, jobs=6).latencies_s) == 6
 
 
 def test_a_bug_of_ours_is_no_failed_job():
@@ -88,37 +86,47 @@ def test_no_two_jobs_have_the_same_seed_and_all_the_same_photo():
     assert len({request.image for request in requests}) == 1
 
 
-def test_the_peak_of_the_memory_is_the_greatest_that_was_seen():
-    class Growing:
-        readings = iter([MemoryReading(10, 5), MemoryReading(30, 25), *[MemoryReading(20, 15)] * 999])
-        looks = 0
-        seen = threading.Event()
+def test_readings_go_on_while_the_work_does_and_there_are_two_at_least():
+    values, third = iter(range(1000)), threading.Event()
 
-        def read_memory(self):
-            self.looks += 1
-            if self.looks == 3:
-                self.seen.set()
-            return next(self.readings)
+    def read():
+        value = next(values)
+        if value == 2:
+            third.set()
+        return value
 
-    processes = Growing()
-    with MemoryWatch(processes) as watch:
-        assert processes.seen.wait(30)
-    assert watch.peak_pss == 25
-
-
-def test_memory_out_of_reach_is_no_number():
-    with MemoryWatch(None) as watch:
+    with polled(read) as readings:
+        assert third.wait(30)
+    assert readings == list(range(len(readings)))
+    assert len(readings) >= 4
+    with polled(lambda: 7.0) as readings:
         pass
-    assert math.isnan(watch.peak_pss)
+    assert readings == [7, 7]
+
+
+def test_a_reading_that_fails_is_no_reading_less():
+    values = iter([1.0])
+    failing = threading.Event()
+
+    def read():
+        try:
+            return next(values)
+        except StopIteration:
+            failing.set()
+            raise ZeroDivisionError from None
+
+    with pytest.raises(ZeroDivisionError), polled(read):
+        assert failing.wait(30)
 
 
 def test_a_process_that_has_ended_takes_nothing():
     sleeper = subprocess.Popen(["sleep", "60"])
-    processes = Processes(sleeper.pid)
-    assert processes.read_memory().rss > 0
+    memory = memory_of(sleeper.pid)
+    assert memory.rss > memory.pss > 0
+    assert memory.processes == 1
     sleeper.kill()
     sleeper.wait()
-    assert processes.read_memory() == MemoryReading(0, 0)
+    assert memory_of(sleeper.pid) == ServerMemory(0, 0, 0)
 
 
 @pytest.fixture

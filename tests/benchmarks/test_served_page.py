@@ -44,7 +44,7 @@ SPUN = SpinRun(**NOTED, views=1, latency_s=2.0, first_view_s=1.9, zero123_sample
 def test_the_page_counts_every_job_and_pools_the_repeats():
     other = replace(LOADED, repeat=1, p50_s=2.0, latencies_s="2.0 4.0 0.25", peak_pss_mib=300.0)
     page = page_of([LOADED, other], [], [])
-    assert "| `local` | 2 | 8 | 2 | 0 | 1.50 | 1.00 | 4.00 | 4.00 | 67% | 50% / 25% | 1.75 / 1.00 | 300 |" in page
+    assert "| `local` | 2 | 8 | 2 | 0 | 1.50 | 1.00 | 4.00 | 4.00 | 67% | 50% / 25% | 1.75 / 1.00 | 150 |" in page
     assert "* First error of a run: Busy: the server is full" in page
 
 
@@ -69,9 +69,9 @@ def test_views_are_compared_with_one_view_of_the_same_profile():
     assert "| `cpu` | 4 | 3.00 | - x | 0.75 |" in page
 
 
-def test_a_report_without_pictures_to_draw_is_a_page_all_the_same(tmp_path):
+def test_what_has_not_been_measured_is_no_part_of_the_page(tmp_path):
     (tmp_path / "page.md").write_text(EMPTY_PAGE)
     write_rows(tmp_path / SPIN, SpinRun, [SPUN])
     SERVED.write(tmp_path, tmp_path / "page.md")
     assert "### Many views in one request" in (tmp_path / "page.md").read_text()
-    assert not (tmp_path / "images").exists()
+    assert "### Many jobs at once" not in (tmp_path / "page.md").read_text()

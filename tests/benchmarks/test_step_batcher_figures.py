@@ -8,7 +8,6 @@ import pytest
 from respin_benchmarks.step_batcher.calls import (
     CallLog,
     Span,
-    UNetCall,
     common,
     duration_ms,
     period_ms,
@@ -16,20 +15,12 @@ from respin_benchmarks.step_batcher.calls import (
     within,
 )
 from respin_benchmarks.step_batcher.page import page_of, stepping_targets
-from respin_benchmarks.step_batcher.rows import (
-    BATCHER,
-    CACHES,
-    TOGETHER,
-    VIEW_WAYS,
-    WAYS,
-    ManyViewsRun,
-    SteppingRun,
-)
+from respin_benchmarks.step_batcher.rows import BATCHER, TOGETHER, VIEW_WAYS, WAYS, ManyViewsRun, SteppingRun
 from respin_benchmarks.targets import target_table
 
 MS = 10**6
 HERE = {"commit": "abc", "date": "2026-11-26", "machine": "a laptop", "versions": "numpy 1", "load_average": 0.5}
-CALLS = [UNetCall(0, 10 * MS, 1), UNetCall(12 * MS, 22 * MS, 4), UNetCall(25 * MS, 35 * MS, 2)]
+CALLS = [Span(0, 10 * MS, 1), Span(12 * MS, 22 * MS, 4), Span(25 * MS, 35 * MS, 2)]
 
 
 def test_the_ramp_is_over_when_the_last_has_come_and_not_yet_when_the_first_has_gone():
@@ -65,7 +56,6 @@ def test_a_log_gives_back_the_calls_made_since(tmp_path):
 def run(**fields):
     """A run of the step batcher that reaches every target."""
     ideal = {
-        "network": "fixed",
         "unet": "zero123_unet",
         "way": BATCHER,
         "arrival": "simultaneous",
@@ -114,34 +104,26 @@ def view_rows(*, single_calls=450, single_s=20.0):
     """One repeat of each way; single requests make so many UNet calls and take so long."""
     figures = {way: (single_calls, single_s) for way in VIEW_WAYS} | {TOGETHER: (150, 10.0)}
     return [
-        ManyViewsRun(**HERE, repeat=0, way=way, caches=caches, views=12, unet_calls=calls, wall_s=wall_s)
+        ManyViewsRun(**HERE, repeat=0, way=way, views=12, unet_calls=calls, wall_s=wall_s)
         for way, (calls, wall_s) in figures.items()
-        for caches in CACHES
     ]
 
 
-def page_with(**poor):
-    """The page of the step batcher; `poor` says what is otherwise with eight requests."""
-    mini = [replace(row, network="mini") for row in stepping_rows()]
-    return page_of([*stepping_rows(**poor), *mini], view_rows())
-
-
 def test_a_step_that_costs_too_much_is_said_to_miss_its_aim():
-    assert "| `zero123_unet` | 8 | 12.00 | 10.00 | 2.00 | 3 | met |" in page_with()
-    assert "| `zero123_unet` | 8 | 13.50 | 10.00 | 3.50 | 3 | **missed** |" in page_with(period_ms=13.5)
+    assert "| `zero123_unet` | 8 | 12.00 | 10.00 | 2.00 | 3 | met |" in page_of(stepping_rows(), view_rows())
+    slow = page_of(stepping_rows(period_ms=13.5), view_rows())
+    assert "| `zero123_unet` | 8 | 13.50 | 10.00 | 3.50 | 3 | **missed** |" in slow
 
 
 def test_views_together_are_held_against_single_requests():
-    rows = stepping_rows() + [replace(row, network="mini") for row in stepping_rows()]
-    pages = {calls: page_of(rows, view_rows(single_calls=calls)) for calls in (450, 449)}
-    slow = page_of(rows, view_rows(single_s=19.9))
-    assert pages[450].count("| 3.0 x | 2.0 x | met |") == 4
-    assert pages[449].count("**missed**") == slow.count("**missed**") == 4
-    assert pages[450].count("**missed**") == 0
+    met = page_of(stepping_rows(), view_rows())
+    assert met.count("| 3.0 x | 2.0 x | met |") == 2
+    assert "**missed**" not in met
+    for poor in ({"single_calls": 449}, {"single_s": 19.9}):
+        assert page_of(stepping_rows(), view_rows(**poor)).count("**missed**") == 2
 
 
 def test_latencies_are_percentiles_of_all_requests_of_all_repeats():
     later = [replace(row, repeat=1, latencies_ms="700.0 700.0 700.0") for row in stepping_rows()]
-    assert "| 1 | step batcher | 1.00 / 1.00 | 95 / 95 | 700 / 700 | 800 / 800 |" in page_of(
-        [*stepping_rows(), *later, *(replace(row, network="mini") for row in stepping_rows())], view_rows()
-    )
+    page = page_of([*stepping_rows(), *later], view_rows())
+    assert "| 1 | step batcher | 1.00 / 1.00 | 95 / 95 | 700 / 700 | 800 / 800 |" in page

@@ -9,7 +9,7 @@ from respin.errors import InvalidInput
 from respin.report.circumstances import Circumstances, commit_here, versions_of
 from respin.report.markdown import check_section, table, with_section, write_section
 from respin.report.rows import read_rows, write_rows
-from respin.report.statistics import distinct_text, median, number_text, percentile, ranged_text, spread_text
+from respin.report.statistics import distinct_text, median, percentile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +77,7 @@ def test_the_median_is_of_those_that_are_numbers():
     assert math.isnan(median([math.nan]))
 
 
-def test_figures_in_words():
-    assert spread_text([1.0, 2.0, 3.0, math.nan]) == "100%"
-    assert spread_text([1.0]) == ""
-    assert ranged_text([1.0, 3.0, 2.0], ".1f", 10) == "20.0 (10.0 to 30.0)"
-    assert (number_text(1.25, ".1f"), number_text(math.nan, ".1f")) == ("1.2", "")
+def test_values_in_words_are_named_once():
     assert distinct_text(["b", "a", "b"]) == "b / a"
 
 

@@ -67,8 +67,7 @@ def _bytes(value: bytes | str) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def write_input(made: dict[str, Any], path: Path) -> Path:
+def write_input(made: dict[str, Any], path: Path) -> None:
     """Write an input file; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(made, indent=1) + "\n")
-    return path

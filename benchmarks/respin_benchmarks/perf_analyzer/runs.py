@@ -13,10 +13,6 @@ from typing import Any
 from respin.errors import InvalidInput
 from respin.report.circumstances import Circumstances
 from respin.report.rows import read_records
-from respin_server.control import ADMIN_HEADER
-
-OUTPUT_SHARED_MEMORY_BYTES = 8 * 2**20
-"""Room for each output in shared memory: a picture's file, or a network's largest tensor on the mini set."""
 
 UNSTABLE_PERCENT = 50
 """How far windows may differ before perf_analyzer measures on: a job takes seconds, and there are few of them."""
@@ -26,42 +22,36 @@ TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
-class PerfServer:
-    """The server that requests are sent to."""
-
-    url: str  # HOST:PORT of its gRPC
-    admin_key: str | None = None  # opens shared memory; None = it needs none
-
-
-@dataclass(frozen=True)
 class PerfLoad:
     """How requests are sent."""
 
     model: str  # that they are sent to
     protocol: str = "unary"  # "unary", or "stream" for the engine
     concurrency: int = 1  # requests at the same time
-    shared_memory: str = "none"  # "none" or "system"
     requests: int = 10  # in each window that is measured
 
-    def arguments(self, *, server: PerfServer, batched: bool, data: Path, report: Path) -> list[str]:
+    def arguments(self, *, url: str, batched: bool, data: Path, report: Path) -> list[str]:
         """Return the arguments of perf_analyzer.
 
         Args:
-            server: that they are sent to.
+            url: HOST:PORT of the server's gRPC.
             batched: whether the model has a batch axis.
             data: input file.
             report: CSV file to write.
         """
-        made = ["-m", self.model, "-u", server.url, "-i", "grpc", "--input-data", str(data), "-f", str(report)]
-        if self.shared_memory == "system" and server.admin_key:
-            made += ["-H", f"triton-grpc-protocol-{ADMIN_HEADER}:{server.admin_key}"]
+        made = ["-m", self.model, "-u", url, "-i", "grpc", "--input-data", str(data), "-f", str(report)]
         made += ["-b", "1"] if batched else []
         made += ["--streaming", "--async"] if self.protocol == "stream" else []
-        made += ["--concurrency-range", str(self.concurrency)]
-        if self.shared_memory == "system":
-            made += ["--shared-memory", "system", "--output-shared-memory-size", str(OUTPUT_SHARED_MEMORY_BYTES)]
         window = ["--measurement-mode", "count_windows", "--measurement-request-count", str(self.requests)]
-        return [*made, *window, "-s", str(UNSTABLE_PERCENT), "--verbose-csv"]
+        return [
+            *made,
+            "--concurrency-range",
+            str(self.concurrency),
+            *window,
+            "-s",
+            str(UNSTABLE_PERCENT),
+            "--verbose-csv",
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +69,23 @@ class PerfRun(Circumstances, PerfLoad):
     weights: str  # which set
 
 
-def find_program(program: Path | None) -> Path:
-    """Return the path of perf_analyzer, by default that of the PATH.
+def find_program() -> Path:
+    """Return the path of perf_analyzer, which is that of the PATH.
 
     Raises:
         InvalidInput: there is none.
     """
-    found = program or (Path(path) if (path := shutil.which("perf_analyzer")) else None)
-    if found is None or not found.is_file():
+    found = shutil.which("perf_analyzer")
+    if found is None:
         raise InvalidInput(
-            f"there is no {program or 'perf_analyzer on the PATH'}; pip install perf-analyzer (glibc 2.38 or newer; "
-            "docs/benchmarks.md says what to do with an older one), or name the file with --program"
+            "there is no perf_analyzer on the PATH; pip install perf-analyzer (glibc 2.38 or newer; docs/benchmarks.md "
+            "says what to do with an older one)"
         )
-    return found
+    return Path(found)
 
 
-def run_program(program: Path, arguments: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
-    """Run perf_analyzer, and return what it printed.
+def run_program(program: Path, arguments: Sequence[str], timeout_s: float = TIMEOUT_S) -> None:
+    """Run perf_analyzer.
 
     Raises:
         InvalidInput: it refused, with its own last words; or took longer than `timeout_s`.
@@ -107,10 +97,9 @@ def run_program(program: Path, arguments: Sequence[str], timeout_s: float = TIME
     if ended.returncode:
         words = " ".join((ended.stderr or ended.stdout).split())[-600:]
         raise InvalidInput(f"perf_analyzer exited with status {ended.returncode}: {words}")
-    return ended.stdout
 
 
-def measure_perf(program: Path, load: PerfLoad, *, server: PerfServer, batched: bool, data: Path) -> dict[str, Any]:
+def measure_perf(program: Path, load: PerfLoad, *, url: str, batched: bool, data: Path) -> dict[str, Any]:
     """Run perf_analyzer once; return its figures by the names of `PerfRun`.
 
     Raises:
@@ -118,7 +107,7 @@ def measure_perf(program: Path, load: PerfLoad, *, server: PerfServer, batched: 
     """
     report = data.with_suffix(".csv")
     report.unlink(missing_ok=True)
-    run_program(program, load.arguments(server=server, batched=batched, data=data, report=report))
+    run_program(program, load.arguments(url=url, batched=batched, data=data, report=report))
     for row in read_records(report):
         return figures_of(row)
     raise InvalidInput(f"perf_analyzer wrote no figures of {load.model}: no window settled; measure more requests")

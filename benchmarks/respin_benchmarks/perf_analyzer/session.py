@@ -6,7 +6,6 @@ perf_analyzer and Model Analyzer.
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from respin_benchmarks.circumstances import SERVER_PACKAGES, recorded
 from respin_benchmarks.embedded import SERVED_HERE, embedded
 from respin_benchmarks.options import PerfOptions
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input, write_input
-from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, PerfServer, find_program, measure_perf
+from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, find_program, measure_perf
 from respin_benchmarks.runner import PageReport, check_choices, collect, run_benchmark
 from respin_benchmarks.tables import cell_table, where_text
 
@@ -32,7 +31,6 @@ COLUMNS = {
     "model": "`{model}`",
     "gRPC": "{protocol}",
     "at once": "{concurrency:g}",
-    "shared memory": "{shared_memory}",
     "requests/s": "{requests_s:.4g}",
     "p50, ms": "{p50_ms:.4g}",
     "p95": "{p95_ms:.4g}",
@@ -47,36 +45,30 @@ def loads_of(options: PerfOptions) -> list[PerfLoad]:
     """Return everything that is measured; networks with ten times as many requests as jobs."""
     few, many = options.requests, 10 * options.requests
     made = [PerfLoad(job, concurrency=count, requests=few) for job in UNARY for count in (1, 4)]
-    made += [PerfLoad(STREAM, "stream", count, requests=few) for count in (1, 4)]
-    made += [PerfLoad(job, shared_memory="system", requests=few) for job in UNARY]
-    made += [PerfLoad(name, shared_memory=memory, requests=many) for name in NETWORKS for memory in ("none", "system")]
+    made += [PerfLoad(STREAM, "stream", count, few) for count in (1, 4)]
+    made += [PerfLoad(name, requests=many) for name in NETWORKS]
     return [load for load in made if not options.only or load.model in options.only]
 
 
 @contextmanager
-def _server(options: PerfOptions) -> Iterator[PerfServer]:
-    """The server that is measured."""
+def _served_url(options: PerfOptions) -> Iterator[str]:
+    """The gRPC of the server that is measured."""
     if options.url:
-        key = options.admin_key_file.read_text().strip() if options.admin_key_file else None
-        yield PerfServer(options.url, key)
+        yield options.url
         return
-    key = secrets.token_hex()
-    with embedded(options.profile, models=options.models, admin_key=key) as server:
-        yield PerfServer(str(server.endpoints["gRPC"]), key)
+    with embedded(options.profile, models=options.models) as server:
+        yield str(server.endpoints["gRPC"])
 
 
 def measure_all(program: Path, loads: Sequence[PerfLoad], options: PerfOptions) -> Iterator[PerfRun]:
     """Run perf_analyzer once for each load."""
     here, models = Circumstances.now(SERVER_PACKAGES), options.models or bundled("models/mini")
     sizes = ModelSet.load(models).sizes
-    with tempfile.TemporaryDirectory() as folder, _server(options) as server:
+    with tempfile.TemporaryDirectory() as folder, _served_url(options) as url:
         for load in loads:
-            batched = load.model in NETWORKS
-            data = write_input(
-                network_input(load.model, sizes) if batched else job_input(load.model),
-                Path(folder) / f"{load.model}.json",
-            )
-            figures = measure_perf(program, load, server=server, batched=batched, data=data)
+            batched, data = load.model in NETWORKS, Path(folder) / f"{load.model}.json"
+            write_input(network_input(load.model, sizes) if batched else job_input(load.model), data)
+            figures = measure_perf(program, load, url=url, batched=batched, data=data)
             yield PerfRun(**vars(here), **asdict(load), **figures, profile=options.profile, weights=models.name)
 
 
@@ -90,7 +82,7 @@ def run(options: PerfOptions) -> None:
         return
 
     def measure() -> None:
-        program, loads, file = find_program(options.program), loads_of(options), options.results / FILE
+        program, loads, file = find_program(), loads_of(options), options.results / FILE
         with recorded("perf_analyzer", [file], anew=True):
             collect(file, PerfRun, measure_all(program, loads, options), len(loads))
 

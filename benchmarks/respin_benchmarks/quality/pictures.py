@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from respin.scenes import KINDS, Scene
-from respin_benchmarks.plotting import saved_figure
 from respin_benchmarks.quality.jobs import JobOutputs
 from respin_benchmarks.quality.rows import SceneRow
 from respin_ensemble.imaging.tensors import Picture
@@ -36,7 +38,7 @@ def draw_figures(rows: Sequence[SceneRow], path: Path) -> None:
         ("hole of the background, dB", "hole_psnr", ("hole_psnr_telea", "hole_psnr_ns"), "Telea or Navier-Stokes"),
         ("composite, dB", "composite_psnr", ("photo_psnr",), "photo left alone"),
     )
-    with saved_figure(path, 11, 4) as figure:
+    with _saved_figure(path, 11, 4) as figure:
         for axes, (title, ours, others, beside) in zip(figure.subplots(1, len(panels)), panels, strict=True):
             for kind, colour in zip(KINDS, COLOURS, strict=False):
                 mine = [row for row in rows if row.kind == kind]
@@ -93,3 +95,14 @@ def _tile(picture: Picture) -> Image.Image:
     fitted.thumbnail((TILE[0] - 2, TILE[1] - 2), Image.Resampling.LANCZOS)
     tile.paste(fitted, ((TILE[0] - fitted.width) // 2, (TILE[1] - fitted.height) // 2))
     return tile
+
+
+@contextmanager
+def _saved_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure of a size in inches, and save it as a PNG file, whose folder is made."""
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
+        figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Without the version that the file would have: the same figures make the same picture.
+        figure.savefig(path, metadata={"Software": None})

@@ -39,10 +39,6 @@ class MetricsReading(dict[str, float]):
         """Return how long a UNet was called."""
         return self.of("respin_unet_busy_seconds_total", unet=unet)
 
-    def stage_s(self, stage: str) -> float:
-        """Return how long a stage took, all jobs and views together."""
-        return self.of("respin_stage_seconds_sum", stage=stage)
-
     @property
     def answered(self) -> int:
         """Jobs that were answered."""

@@ -13,7 +13,6 @@ from respin_benchmarks.served.rows import LoadRun, ServedRun, SpinRun, StagesRun
 from respin_benchmarks.tables import Repeats, cell_table, cells_of, medians_of, percentiles_of, where_text
 
 LOAD, SPIN, STAGES = "served_load.csv", "served_spin.csv", "served_stages.csv"
-LOAD_IMAGE = "served_load.png"
 
 STAGE_ROWS = {
     "latency_s": "the whole job, as its client saw it",
@@ -40,7 +39,7 @@ LOAD_COLUMNS = {
     "spread": "{p50_s.spread:.0%}",
     "UNets busy, Zero123 / inpainting": "{zero123_busy:.0%} / {inpaint_busy:.0%}",
     "samples a call": "{zero123_samples:.2f} / {inpaint_samples:.2f}",
-    "peak PSS, MiB": "{peak_pss_mib.greatest:.0f}",
+    "peak PSS, MiB": "{peak_pss_mib.least:.0f}",
 }
 SPIN_COLUMNS = {
     "profile": "`{profile}`",
@@ -64,11 +63,12 @@ def page_of(loads: Sequence[LoadRun], spins: Sequence[SpinRun], stages: Sequence
         spins: of many views.
         stages: of one job's parts.
     """
-    return (
-        _part("Where one job's time goes", stages, _stages)
-        + _part("Many jobs at once", loads, _loads)
-        + _part("Many views in one request", spins, _spins)
+    parts = (
+        _part("Where one job's time goes", stages, _stages),
+        _part("Many jobs at once", loads, _loads),
+        _part("Many views in one request", spins, _spins),
     )
+    return "\n".join(filter(None, parts))
 
 
 def _part(title: str, runs: Sequence[R], lines: Callable[[Sequence[R]], list[str]]) -> str:
@@ -77,12 +77,7 @@ def _part(title: str, runs: Sequence[R], lines: Callable[[Sequence[R]], list[str
     first = runs[0]
     where = where_text(runs, f"mini set, {first.sampler}, {first.steps} + {first.background_steps} steps")
     text = f"{where}. Medians of {max(run.repeat for run in runs) + 1} interleaved repeats."
-    return "\n".join([f"### {title}", "", text, "", *lines(runs), "", ""])
-
-
-def load_cells_of(runs: Sequence[LoadRun]) -> list[list[LoadRun]]:
-    """Return the repeats of each cell: profiles together, from little to much."""
-    return cells_of(runs, "profile", "concurrency")
+    return "\n".join([f"### {title}", "", text, "", *lines(runs), ""])
 
 
 def _loads(runs: Sequence[LoadRun]) -> list[str]:
@@ -91,8 +86,11 @@ def _loads(runs: Sequence[LoadRun]) -> list[str]:
         return {**percentiles_of(cell, "latencies_s"), **sums}
 
     errors = [f"* First error of a run: {error}" for error in dict.fromkeys(run.first_error for run in runs) if error]
-    picture = f"![Latency over throughput](images/{LOAD_IMAGE})"
-    return [picture, "", *cell_table(LOAD_COLUMNS, load_cells_of(runs), more), *([""] if errors else []), *errors]
+    return [
+        *cell_table(LOAD_COLUMNS, cells_of(runs, "profile", "concurrency"), more),
+        *([""] if errors else []),
+        *errors,
+    ]
 
 
 def _spins(runs: Sequence[SpinRun]) -> list[str]:
@@ -121,13 +119,4 @@ def text_of(results: Path) -> str:
     )
 
 
-def draw(results: Path, images: Path) -> None:
-    """Draw the pictures."""
-    from respin_benchmarks.served.plots import draw_load  # noqa: PLC0415 (matplotlib)
-
-    loads = [run for run in read_rows(results / LOAD, LoadRun) if run.latencies_s]
-    if loads:
-        draw_load(loads, images / LOAD_IMAGE)
-
-
-SERVED = PageReport("served", text_of, draw)
+SERVED = PageReport("served", text_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from respin.errors import InvalidInput
 from respin.request import RotationRequest
 from respin_benchmarks.circumstances import repeat_columns
-from respin_benchmarks.embedded import Processes, embedded
+from respin_benchmarks.embedded import embedded, memory_of
 from respin_benchmarks.in_process.engine import request_for_cup
 from respin_benchmarks.options import ServedOptions
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
@@ -50,7 +51,7 @@ class MeasuredServer:
     client: Client  # of it, which does not retry
     port: MetricsPort  # of its metrics
     requests: JobRequests  # the jobs it is given
-    processes: Processes | None = None  # its own; None = out of reach
+    pid: int | None = None  # of its process; None = out of reach
 
     def __post_init__(self) -> None:
         """Warm the server, and make sure that it does every job from the beginning.
@@ -75,6 +76,10 @@ class MeasuredServer:
         before, self.reading = self.reading, self.port.read_settled(self.reading, answered)
         return self.reading.since(before)
 
+    def pss_mib(self) -> float:
+        """Return the memory of all its processes, each shared page counted once; NaN if it is out of reach."""
+        return math.nan if self.pid is None else memory_of(self.pid).pss
+
     def columns(self, repeat: int) -> dict[str, Any]:
         """Return the columns of `ServedRun`, with the circumstances of now."""
         return {**repeat_columns(repeat), **self.requests.columns, "profile": self.profile}
@@ -89,7 +94,7 @@ def embedded_servers(profiles: Sequence[str], requests: JobRequests) -> Iterator
             server = stack.enter_context(embedded(profile))
             client = stack.enter_context(Client(str(server.endpoints["gRPC"]), retries=0))
             port = MetricsPort(str(server.endpoints["metrics"]))
-            servers.append(MeasuredServer(profile, client, port, requests, Processes(server.pid)))
+            servers.append(MeasuredServer(profile, client, port, requests, server.pid))
         yield servers
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -14,20 +13,12 @@ NS_PER_MS = 1e6
 NS_PER_S = 1e9
 
 
-class UNetCall(NamedTuple):
-    """One execution of a UNet: when it began and ended on the machine's monotonic clock, ns, and its samples."""
+class Span(NamedTuple):
+    """A stretch of time on the machine's monotonic clock, ns: of a call of a UNet, or of a sample."""
 
     began_ns: int
     ended_ns: int
-    samples: int
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of time on the machine's monotonic clock, ns."""
-
-    began_ns: int
-    ended_ns: int
+    samples: int = 1
 
     @property
     def seconds(self) -> float:
@@ -45,7 +36,7 @@ class CallLog:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def record(self, call: UNetCall) -> None:
+    def record(self, call: Span) -> None:
         """Append a call."""
         with self._path.open("a") as file:
             file.write(f"{call.began_ns} {call.ended_ns} {call.samples}\n")
@@ -54,10 +45,10 @@ class CallLog:
         """Return the number of calls in the file."""
         return len(self.calls_since(0))
 
-    def calls_since(self, length: int) -> list[UNetCall]:
+    def calls_since(self, length: int) -> list[Span]:
         """Return the calls after the first so many."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        return [UNetCall(*map(int, line.split())) for line in lines[length:]]
+        return [Span(*map(int, line.split())) for line in lines[length:]]
 
 
 def common(spans: Iterable[Span]) -> Span:
@@ -66,22 +57,22 @@ def common(spans: Iterable[Span]) -> Span:
     return Span(max(span.began_ns for span in spans), min(span.ended_ns for span in spans))
 
 
-def within(calls: Iterable[UNetCall], span: Span) -> list[UNetCall]:
+def within(calls: Iterable[Span], span: Span) -> list[Span]:
     """Return the calls that began and ended within a span."""
     return [call for call in calls if span.began_ns <= call.began_ns and call.ended_ns <= span.ended_ns]
 
 
-def samples_per_call(calls: Sequence[UNetCall]) -> float:
+def samples_per_call(calls: Sequence[Span]) -> float:
     """Return the samples per call, mean; NaN if there was no call."""
     return statistics.fmean(call.samples for call in calls) if calls else math.nan
 
 
-def period_ms(calls: Sequence[UNetCall]) -> float:
+def period_ms(calls: Sequence[Span]) -> float:
     """Return the time from the begin of one call to the begin of the next, median in ms; NaN of fewer than two."""
     gaps = [after.began_ns - before.began_ns for before, after in pairwise(calls)]
     return statistics.median(gaps) / NS_PER_MS if gaps else math.nan
 
 
-def duration_ms(calls: Sequence[UNetCall]) -> float:
+def duration_ms(calls: Sequence[Span]) -> float:
     """Return what a call took by the UNet's own clock, median in ms; NaN if there was no call."""
     return statistics.median(call.ended_ns - call.began_ns for call in calls) / NS_PER_MS if calls else math.nan

@@ -1,4 +1,4 @@
-"""The models that run inside Triton for this benchmark: UNets that log their calls, and two ways of driving them."""
+"""The models that run inside Triton for this benchmark: a UNet that logs its calls, and two ways of driving it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,23 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from respin.bundled import bundled
-from respin.contracts import NETWORKS
-from respin.contracts.networks import ZERO123_UNET
+from respin.contracts.networks import UNETS, ZERO123_UNET
 from respin.lengths import usual_lengths
 from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
-from respin_benchmarks.step_batcher.calls import CallLog, UNetCall
+from respin_benchmarks.step_batcher.calls import CallLog, Span
 from respin_benchmarks.step_batcher.rows import COST_MS
 from respin_ensemble.batching.step_batcher import StepBatcher
 from respin_ensemble.networks.triton import TritonNetworks
 from respin_ensemble.sampling import Guidance, Sample, SamplingParams, start
 from respin_ensemble.sampling.samplers import ModelFamily
 from respin_ensemble.serving.engine import SWITCH_S
-from respin_ensemble.serving.network import OnnxNetwork
 from respin_ensemble.serving.replies import FINAL
 from respin_export.example import example_inputs
 
@@ -65,14 +61,6 @@ def _input(request: pb_utils.InferenceRequest, name: str) -> Array:
     return next(tensor.as_numpy() for tensor in request.inputs() if tensor.name() == name)
 
 
-def _call_log(args: Mapping[str, str]) -> CallLog:
-    return CallLog(Path(json.loads(args["model_config"])["parameters"]["call_log"]["string_value"]))
-
-
-def _record(log: CallLog, requests: Sequence[pb_utils.InferenceRequest], began_ns: int) -> None:
-    log.record(UNetCall(began_ns, time.monotonic_ns(), sum(len(_input(each, "timestep")) for each in requests)))
-
-
 class FixedCostUNet:
     """A UNet that takes the same time whatever the batch, and predicts the latents themselves as the noise.
 
@@ -81,36 +69,15 @@ class FixedCostUNet:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Read the path of the log."""
-        self._calls = _call_log(args)
+        self._calls = CallLog(Path(json.loads(args["model_config"])["parameters"]["call_log"]["string_value"]))
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Take the time of one call for all requests together."""
         began_ns = time.monotonic_ns()
         time.sleep(COST_MS / 1e3)
-        outputs = [pb_utils.Tensor("noise", _input(request, "latents").copy()) for request in requests]
-        _record(self._calls, requests, began_ns)
-        return [pb_utils.InferenceResponse([noise]) for noise in outputs]
-
-
-class MiniUNet(OnnxNetwork):
-    """The mini set's UNet as it is served, with a log of its calls."""
-
-    def initialize(self, args: Mapping[str, str]) -> None:
-        """Load the graph of the network that the model's name begins with."""
-        super().initialize({**args, "model_name": _contract(args["model_name"]).name})
-        self._calls = _call_log(args)
-
-    def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
-        """Answer requests, and log the call."""
-        began_ns = time.monotonic_ns()
-        responses = super().execute(requests)
-        _record(self._calls, requests, began_ns)
-        return responses
-
-
-def _contract(model: str) -> ModelSpec:
-    """Return the contract of a UNet by the name it is served under here: `zero123_unet-fixed-delay0`."""
-    return NETWORKS[model.partition("-")[0]]
+        noises = [_input(request, "latents").copy() for request in requests]
+        self._calls.record(Span(began_ns, time.monotonic_ns(), sum(map(len, noises))))
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("noise", noise)]) for noise in noises]
 
 
 class Driver(ABC):
@@ -137,10 +104,9 @@ class Driver(ABC):
 
     def _work(self, sender: pb_utils.InferenceResponseSender, unet: str, steps: int, seed: int) -> None:
         try:
-            contract = _contract(unet)
-            sample = sample_for(contract, steps, seed)
+            sample = sample_for(UNETS[unet], steps, seed)
             began_ns = time.monotonic_ns()
-            self._drive(replace(contract, name=unet), sample)
+            self._drive(UNETS[unet], sample)
             times = np.array([began_ns, time.monotonic_ns()], np.int64)
             response = pb_utils.InferenceResponse([pb_utils.Tensor("times", times)])
         except Exception as error:  # the one who waits must hear of it
@@ -157,10 +123,9 @@ class BatcherDriver(Driver):
     """Continuous batching: the samples of all requests share each call."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Begin without batchers; each UNet gets its own at its first request."""
+        """Start a batcher for each UNet."""
         super().initialize(args)
-        self._lock = Lock()
-        self._batchers: dict[str, StepBatcher] = {}
+        self._batchers = {name: StepBatcher(self._networks, unet) for name, unet in UNETS.items()}
 
     def finalize(self) -> None:
         """Stop the batchers' threads."""
@@ -169,9 +134,6 @@ class BatcherDriver(Driver):
             batcher.close()
 
     def _drive(self, unet: ModelSpec, sample: Sample) -> None:
-        with self._lock:
-            if unet.name not in self._batchers:
-                self._batchers[unet.name] = StepBatcher(self._networks, unet)
         for _ in self._batchers[unet.name].run([sample], lambda _done, _total: None):
             pass
 

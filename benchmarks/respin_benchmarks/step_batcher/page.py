@@ -9,20 +9,15 @@ from typing import Any
 
 from respin.report.rows import read_rows
 from respin_benchmarks.runner import PageReport
-from respin_benchmarks.step_batcher.rows import ARRIVALS, BATCHER, COST_MS, TOGETHER, ManyViewsRun, SteppingRun
+from respin_benchmarks.step_batcher.rows import ARRIVALS, BATCHER, TOGETHER, ManyViewsRun, SteppingRun
 from respin_benchmarks.tables import Repeats, cell_table, cells_of, medians_of, percentiles_of, where_text
 from respin_benchmarks.targets import Target, target_table, verdict
 
 STEPPING, VIEWS = "step_batcher.csv", "many_views.csv"
-IMAGE = "engine_latency.png"
 SLOTS = 8
 RATIO_AIM, LATENCY_AIM = 0.95, 1.3
 OVERHEAD_AIMS_MS = {1: 1.0, 8: 3.0}
 CALLS_AIM, TIME_AIM = 3.0, 2.0
-NETWORKS = {
-    "fixed": f"A network that takes {COST_MS:g} ms a call, whatever the batch",
-    "mini": "The mini set's UNet, on ONNX Runtime",
-}
 COMPARED_COLUMNS = {
     "requests": "{concurrency:g}",
     "way": "{way}",
@@ -42,7 +37,6 @@ OVERHEAD_COLUMNS = {
 }
 VIEW_COLUMNS = {
     "way": "{way}",
-    "caches": "{caches}",
     "wall, s": "{wall_s:.2f}",
     "UNet calls": "{unet_calls:g}",
     f"calls, to one request's (aim: {CALLS_AIM:g} x)": "{calls:.1f} x",
@@ -52,12 +46,7 @@ VIEW_COLUMNS = {
 
 
 def page_of(steppings: Sequence[SteppingRun], views: Sequence[ManyViewsRun]) -> str:
-    """Return the section.
-
-    Args:
-        steppings: at least one repeat of every cell.
-        views: the same.
-    """
+    """Return the section, given at least one repeat of every cell."""
     lines = [
         f"Stepping: {_repeats(steppings)}, {where_text(steppings)}. Views: {_repeats(views)}, {where_text(views)}.",
         "",
@@ -65,15 +54,18 @@ def page_of(steppings: Sequence[SteppingRun], views: Sequence[ManyViewsRun]) -> 
         "",
         *target_table(stepping_targets(steppings)),
         "",
-        f"![Latency over the number of requests](images/{IMAGE})",
+        "First figure of a pair: simultaneous arrivals; second: staggered ones.",
         "",
+        *cell_table(COMPARED_COLUMNS, cells_of(compared(steppings), "concurrency", "way"), _by_arrival),
+        "",
+        "### What a step costs beside the network",
+        "",
+        *_overhead(steppings),
+        "",
+        f"### {views[0].views} views of one photo",
+        "",
+        *_views(views),
     ]
-    for network, title in NETWORKS.items():
-        cells = cells_of(compared(steppings, network), "concurrency", "way")
-        lines += [f"{title}; first figure of a pair: simultaneous arrivals; second: staggered ones.", ""]
-        lines += [*cell_table(COMPARED_COLUMNS, cells, _by_arrival), ""]
-    lines += ["### What a step costs beside the network", "", *_overhead(steppings), ""]
-    lines += [f"### {views[0].views} views of one photo", "", *_views(views)]
     return "\n".join(lines) + "\n"
 
 
@@ -81,9 +73,9 @@ def _repeats(runs: Sequence[SteppingRun] | Sequence[ManyViewsRun]) -> str:
     return f"{1 + max(run.repeat for run in runs)} repeats"
 
 
-def compared(runs: Sequence[SteppingRun], network: str) -> list[SteppingRun]:
+def compared(runs: Sequence[SteppingRun]) -> list[SteppingRun]:
     """Return the runs of Zero123's UNet, in which the ways were measured beside one another."""
-    return [run for run in runs if (run.network, run.unet) == (network, "zero123_unet")]
+    return [run for run in runs if run.unet == "zero123_unet"]
 
 
 def _by_arrival(cell: Sequence[SteppingRun]) -> dict[str, Any]:
@@ -104,14 +96,14 @@ def _overhead(runs: Sequence[SteppingRun]) -> list[str]:
         )
         return {"overhead_ms": overhead_ms, "aim_ms": aim_ms, "verdict": verdict(overhead_ms <= aim_ms)}
 
-    mine = [run for run in runs if (run.network, run.way, run.arrival) == ("fixed", BATCHER, "simultaneous")]
+    mine = [run for run in runs if (run.way, run.arrival) == (BATCHER, "simultaneous")]
     cells = cells_of((run for run in mine if run.concurrency in OVERHEAD_AIMS_MS), "unet", "concurrency")
     return cell_table(OVERHEAD_COLUMNS, cells, more)
 
 
 def stepping_targets(runs: Sequence[SteppingRun]) -> Iterator[Target]:
-    """Return the targets on the network of fixed cost."""
-    mine = [run for run in compared(runs, "fixed") if run.way == BATCHER]
+    """Return the targets of the step batcher."""
+    mine = [run for run in compared(runs) if run.way == BATCHER]
     for arrival in ARRIVALS:
         cells = {cell[0].concurrency: _by_arrival(cell)[arrival] for cell in cells_of(mine, "concurrency")}
         yield Target(
@@ -128,13 +120,14 @@ def stepping_targets(runs: Sequence[SteppingRun]) -> Iterator[Target]:
 
 
 def _views(runs: Sequence[ManyViewsRun]) -> list[str]:
+    together = medians_of([run for run in runs if run.way == TOGETHER])
+
     def more(cell: Sequence[ManyViewsRun]) -> dict[str, Any]:
-        together = medians_of([run for run in runs if (run.way, run.caches) == (TOGETHER, cell[0].caches)])
         calls, slower = (medians_of(cell)[name] / together[name] for name in ("unet_calls", "wall_s"))
         met = verdict(calls >= CALLS_AIM and slower >= TIME_AIM)
         return {"calls": calls, "slower": slower, "verdict": "" if cell[0].way == TOGETHER else met}
 
-    return cell_table(VIEW_COLUMNS, cells_of(runs, "way", "caches"), more)
+    return cell_table(VIEW_COLUMNS, cells_of(runs, "way"), more)
 
 
 def text_of(results: Path) -> str:
@@ -142,11 +135,4 @@ def text_of(results: Path) -> str:
     return page_of(read_rows(results / STEPPING, SteppingRun), read_rows(results / VIEWS, ManyViewsRun))
 
 
-def draw(results: Path, images: Path) -> None:
-    """Draw the pictures."""
-    from respin_benchmarks.step_batcher.plots import draw_latency  # noqa: PLC0415 (matplotlib)
-
-    draw_latency(compared(read_rows(results / STEPPING, SteppingRun), "fixed"), images / IMAGE)
-
-
-STEP_BATCHER = PageReport("step_batcher", text_of, draw)
+STEP_BATCHER = PageReport("step_batcher", text_of)

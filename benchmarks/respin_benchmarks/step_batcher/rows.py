@@ -12,23 +12,20 @@ STAGGER_S = 0.053
 ARRIVALS = {"simultaneous": 0.0, "staggered": STAGGER_S}
 CONCURRENCY = (1, 2, 4, 8, 16)
 COST_MS = 10.0
-"""Of a call of the UNets of fixed cost."""
+"""Of a call of either UNet, whatever the batch."""
 
-BATCHER = "step batcher"
-WAYS = (BATCHER, "loops", "loops, delay 5 ms")
+BATCHER, LOOPS = "step batcher", "loops"
+WAYS = (BATCHER, LOOPS)
 
-CACHES = {"off": 0, "on": 256}
-"""MiB of the engine's caches."""
 TOGETHER, ONE_BY_ONE, AT_ONCE = "one request", "single requests, one after another", "single requests, all at once"
 VIEW_WAYS = (TOGETHER, ONE_BY_ONE, AT_ONCE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SteppingRun(RepeatRun):
-    """One measurement of one cell; times in ms, shares 0..1. "Ramped" is while all its requests were under way."""
+    """One measurement of one cell; times in ms. "Ramped" is while all its requests were under way."""
 
-    network: str  # "fixed", which costs the same whatever the batch, or "mini"
-    unet: str  # its contract
+    unet: str  # its name
     way: str  # one of `WAYS`
     arrival: str  # "simultaneous" or "staggered"
     concurrency: int  # requests
@@ -46,7 +43,6 @@ class ManyViewsRun(RepeatRun):
     """One photo, all its views."""
 
     way: str  # one of `VIEW_WAYS`
-    caches: str  # "off" or "on"
     views: int  # of the photo
     wall_s: float  # from the first request to the last picture
     unet_calls: int  # of both UNets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,18 +15,11 @@ from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin_benchmarks.circumstances import repeat_columns
 from respin_benchmarks.step_batcher import calls
 from respin_benchmarks.step_batcher.calls import Span
-from respin_benchmarks.step_batcher.repository import BatcherServer, ServedUNet
 from respin_benchmarks.step_batcher.rows import ARRIVALS, BATCHER, CONCURRENCY, WAYS, SteppingRun
+from respin_benchmarks.step_batcher.server import DRIVERS, BatcherServer
 
 DEADLINE_S = 120.0
 WARM_STEPS = 5
-
-FIXED = ServedUNet(ZERO123_UNET, "fixed")
-FIXED_WAITING = ServedUNet(ZERO123_UNET, "fixed", delay_ms=5)
-MINI = ServedUNet(ZERO123_UNET, "mini")
-MINI_WAITING = ServedUNet(ZERO123_UNET, "mini", delay_ms=5)
-LARGER = ServedUNet(INPAINT_UNET, "fixed")
-UNETS = [FIXED, FIXED_WAITING, MINI, MINI_WAITING, LARGER]
 
 
 @dataclass(frozen=True)
@@ -33,33 +27,23 @@ class SteppingCell:
     """One thing that is measured."""
 
     way: str  # one of `WAYS`
-    unet: ServedUNet  # that is called
+    unet: str  # that is called
     arrival: str  # key of `ARRIVALS`
     concurrency: int  # requests
-
-    @property
-    def driver(self) -> str:
-        """The model that drives."""
-        return "batcher" if self.way == BATCHER else "loops"
 
 
 def stepping_cells() -> list[SteppingCell]:
     """Return continuous batching beside loops, neighbours in time, and the batcher alone with larger inputs."""
-    compared = [
-        SteppingCell(way, unet, arrival, count)
-        for unets in ((FIXED, FIXED, FIXED_WAITING), (MINI, MINI, MINI_WAITING))
-        for arrival in ARRIVALS
-        for count in CONCURRENCY
-        for way, unet in zip(WAYS, unets, strict=True)
-    ]
-    return compared + [SteppingCell(BATCHER, LARGER, "simultaneous", count) for count in (1, 8)]
+    compared = itertools.product(ARRIVALS, CONCURRENCY, WAYS)
+    cells = [SteppingCell(way, ZERO123_UNET.name, arrival, count) for arrival, count, way in compared]
+    return cells + [SteppingCell(BATCHER, INPAINT_UNET.name, "simultaneous", count) for count in (1, 8)]
 
 
 def measure_stepping(server: BatcherServer, *, repeats: int, steps: int) -> Iterator[SteppingRun]:
     """Measure every cell once, then every cell again: what disturbs a moment disturbs all ways alike."""
     cells = stepping_cells()
-    for driver, unet in sorted({(cell.driver, cell.unet.name) for cell in cells}):
-        _drive(server, driver, unet, steps=WARM_STEPS, arrivals_s=[0.0] * 8)  # not measured
+    for way, unet in sorted({(cell.way, cell.unet) for cell in cells}):
+        _drive(server, way, unet, steps=WARM_STEPS, arrivals_s=[0.0] * 8)  # not measured
     for repeat in range(repeats):
         for cell in cells:
             yield measure_cell(server, cell, repeat=repeat, steps=steps)
@@ -67,25 +51,19 @@ def measure_stepping(server: BatcherServer, *, repeats: int, steps: int) -> Iter
 
 def measure_cell(server: BatcherServer, cell: SteppingCell, *, repeat: int, steps: int) -> SteppingRun:
     """Make one run."""
-    columns, log = repeat_columns(repeat), server.log(cell.unet.name)
+    columns, log = repeat_columns(repeat), server.logs[cell.unet]
     length, arrivals_s = log.length(), [index * ARRIVALS[cell.arrival] for index in range(cell.concurrency)]
-    latencies_s, spans = zip(
-        *_drive(server, cell.driver, cell.unet.name, steps=steps, arrivals_s=arrivals_s), strict=True
-    )
+    latencies_s, spans = zip(*_drive(server, cell.way, cell.unet, steps=steps, arrivals_s=arrivals_s), strict=True)
     made = log.calls_since(length)
     ramped, samples = calls.within(made, calls.common(spans)), sum(call.samples for call in made)
-    whole = Span(min(span.began_ns for span in spans), max(span.ended_ns for span in spans))
+    wall_s = Span(min(span.began_ns for span in spans), max(span.ended_ns for span in spans)).seconds
     return SteppingRun(
         **columns,
-        network=cell.unet.network,
-        unet=cell.unet.spec.name,
-        way=cell.way,
-        arrival=cell.arrival,
-        concurrency=cell.concurrency,
+        **vars(cell),
         steps=samples // cell.concurrency,
-        wall_s=round(whole.seconds, 4),
+        wall_s=round(wall_s, 4),
         ramped_ratio=round(calls.samples_per_call(ramped), 3),
-        steps_per_s=round(samples / whole.seconds, 1),
+        steps_per_s=round(samples / wall_s, 1),
         period_ms=round(calls.period_ms(ramped), 3),
         unet_ms=round(calls.duration_ms(ramped), 3),
         latencies_ms=" ".join(f"{1e3 * each:.1f}" for each in latencies_s),
@@ -93,9 +71,9 @@ def measure_cell(server: BatcherServer, cell: SteppingCell, *, repeat: int, step
 
 
 def _drive(
-    server: BatcherServer, driver: str, unet: str, *, steps: int, arrivals_s: Sequence[float]
+    server: BatcherServer, way: str, unet: str, *, steps: int, arrivals_s: Sequence[float]
 ) -> list[tuple[float, Span]]:
-    """Send a driver one request for each arrival; return the latency in s and the span of each."""
+    """Send the driver of a way one request for each arrival; return the latency in s and the span of each."""
     began_s = time.perf_counter()
 
     def request(number: int) -> tuple[float, Span]:
@@ -106,7 +84,7 @@ def _drive(
             inputs.append(tensor.set_data_from_numpy(array))
         time.sleep(max(0.0, began_s + arrivals_s[number] - time.perf_counter()))
         sent_s = time.perf_counter()
-        times = client.infer(driver, inputs, client_timeout=DEADLINE_S).as_numpy("times")
+        times = client.infer(DRIVERS[way], inputs, client_timeout=DEADLINE_S).as_numpy("times")
         return time.perf_counter() - sent_s, Span(*map(int, times))
 
     with triton.InferenceServerClient(server.url) as client, ThreadPoolExecutor(len(arrivals_s)) as senders:
