@@ -170,6 +170,13 @@ def test_a_network_in_use_is_not_evicted_and_its_memory_is_waited_for(share, sta
     assert residency.loaded == {"b"}
 
 
+def test_an_idle_network_makes_room_before_a_busy_one_that_was_called_earlier(share, start):
+    residency = share(4, a=2, b=2, c=2)
+    in_progress(start, residency, "a")
+    call(residency, "b", "c")
+    assert residency.loaded == {"a", "c"}
+
+
 def test_a_network_that_is_called_all_the_time_makes_room_after_the_calls_in_progress(share, start, device):
     residency = share(3, a=2, unet=2)
     unet = in_progress(start, residency, "unet")
