@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[type[Any], str]] = {
     "load": (of.LoadOptions, "served.session:run_load"),
     "spin": (of.SpinOptions, "served.session:run_spin"),
     "perf": (of.PerfOptions, "perf_analyzer.session:run"),
+    "expected": (of.ExpectedOptions, "in_process.expected:run"),
     "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run"),
     "startup": (of.StartupOptions, "startup:run"),
 }

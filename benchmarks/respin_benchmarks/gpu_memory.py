@@ -111,21 +111,25 @@ def scratch_bytes(module: nn.Module, name: str, sizes: Sizes, batch: int) -> int
 
 
 def modules_without_values(size: Size) -> Iterator[tuple[str, nn.Module, Sizes]]:
-    """Yield each network as a GPU runs it, on the meta device: name, module, sizes; the mini set's stay in float32."""
+    """Yield each network in float32 as it is exported, on the meta device: name, module, sizes."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder)
         if size == "full":
             _write_hollow_checkpoints(weights)
         for name in NETWORKS:
             loaded = load_network(name, weights) if size == "full" else MiniSet().load(name).eval()
-            module = fold(loaded.requires_grad_(False).to("meta"))
-            if name == "sam_encoder":
-                move_positions_into_keys(module)
-            if size == "full":
-                module = halved(name, module).to("meta")
-            if name == "inpaint_unet" and is_doubled(module):
-                chunk_feed_forward(module)
-            yield name, module, Sizes() if size == "full" else MiniSet.sizes
+            yield name, fold(loaded.requires_grad_(False).to("meta")), Sizes() if size == "full" else MiniSet.sizes
+
+
+def _as_on_gpu(name: str, module: nn.Module, size: Size) -> nn.Module:
+    """Return a network as a GPU runs it; the mini set's stay in float32."""
+    if name == "sam_encoder":
+        move_positions_into_keys(module)
+    if size == "full":
+        module = halved(name, module).to("meta")
+    if name == "inpaint_unet" and is_doubled(module):
+        chunk_feed_forward(module)
+    return module
 
 
 def _write_hollow_checkpoints(weights: Path) -> None:
@@ -151,8 +155,8 @@ def compute(size: Size, builder: Mapping[str, float]) -> dict[str, Any]:
     weights: dict[str, float] = {}
     scratch: dict[str, dict[str, tuple[float, float]]] = {"torch": {}, "tensorrt": {}}
     view_side = 0
-    for name, module, sizes in modules_without_values(size):
-        view_side = sizes.view_side
+    for name, exported, sizes in modules_without_values(size):
+        module, view_side = _as_on_gpu(name, exported, size), sizes.view_side
         held = {id(tensor): tensor.nbytes for tensor in (*module.parameters(), *module.buffers())}
         weights[name] = round(sum(held.values()) / MIB, 1)
         largest = NETWORKS[name].max_batch_size if name in UNETS else 1

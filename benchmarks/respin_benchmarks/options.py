@@ -16,6 +16,7 @@ from typer import Option
 
 PAGE = "docs/benchmarks.md"
 
+Repeats = Annotated[int, Option(min=1, help="Of each measurement, interleaved.")]
 Url = Annotated[
     str, Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: an embedded one.")
 ]
@@ -26,30 +27,23 @@ def many(*values: Any) -> Any:
     return field(default_factory=lambda: list(values))
 
 
-def parameters_of(kind: type[Any]) -> list[inspect.Parameter]:
-    """Return the fields of a dataclass of options as parameters of a command."""
-    hints = get_type_hints(kind, include_extras=True)
-    return [
-        inspect.Parameter(
-            each.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=each.default if each.default_factory is MISSING else each.default_factory(),
-            annotation=hints[each.name],
-        )
-        for each in fields(kind)
-    ]
-
-
 def command_from(kind: type[Any], run: Callable[[Any], None]) -> Callable[..., None]:
     """Return a function that typer turns into a command: its parameters are the fields of a dataclass of options."""
 
     def command(**given: Any) -> None:
         run(kind(**given))
 
-    parameters = parameters_of(kind)
-    command.__doc__ = run.__doc__
+    command.__doc__, command.__annotations__ = run.__doc__, get_type_hints(kind, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            annotation=command.__annotations__[each.name],
+        )
+        for each in fields(kind)
+    ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
 
 
@@ -105,13 +99,14 @@ class ServedOptions(ReportOptions):
     sampler: Annotated[str, Option(help="Of both UNets.")] = "ddim"
     steps: Annotated[int, Option(help="Of the novel view.")] = 75
     background_steps: Annotated[int, Option(help="Of the background.")] = 50
+    repeats: Repeats = 4
 
 
 @dataclass(kw_only=True)
 class StagesOptions(ServedOptions):
     """Where one job's time goes on the server, stage by stage."""
 
-    jobs: Annotated[int, Option(min=1, help="On each server.")] = 25
+    repeats: Repeats = 25
 
 
 @dataclass(kw_only=True)
@@ -123,7 +118,7 @@ class LoadOptions(ServedOptions):
     background_steps: Annotated[int, Option(help="Of the background.")] = 20
     concurrency: Annotated[list[int], Option(min=1, help="Closed loops.")] = many(1, 2, 4, 8, 16)
     jobs: Annotated[int, Option(min=1, help="Of each closed loop, or twice its concurrency if that is more.")] = 8
-    repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 2
+    repeats: Repeats = 2
 
 
 @dataclass(kw_only=True)
@@ -131,14 +126,13 @@ class SpinOptions(ServedOptions):
     """Many views in one request, against one view."""
 
     views: Annotated[list[int], Option(min=1, help="Of one request.")] = many(1, 2, 4, 8, 12)
-    repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 4
 
 
 @dataclass(kw_only=True)
 class BatcherOptions(ReportOptions):
     """Continuous batching on the server, against loops; many views in one request."""
 
-    repeats: Annotated[int, Option(min=1, help="Of each, interleaved.")] = 5
+    repeats: Repeats = 5
     steps: Annotated[int, Option(help="Asked of the sampler.")] = 75
 
 
@@ -147,6 +141,11 @@ class StartupOptions(ReportOptions):
     """How fast the embedded server starts, and what it takes."""
 
     runs: Annotated[int, Option(min=1, help="Starts of each profile.")] = 5
+
+
+@dataclass(kw_only=True)
+class ExpectedOptions(ReportOptions):
+    """The time of a job on two cards, from counted arithmetic and the share of the limit that was measured."""
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from respin_benchmarks.gpu_memory import GPU_MEMORY
+from respin_benchmarks.in_process.expected import EXPECTED
 from respin_benchmarks.in_process.page import DEVICES, in_process_report
 from respin_benchmarks.perf_analyzer.session import PERF_ANALYZER
 from respin_benchmarks.runner import PageReport
@@ -15,7 +16,7 @@ from respin_benchmarks.startup import STARTUP
 from respin_benchmarks.step_batcher.page import STEP_BATCHER
 
 SECTIONS: dict[str, tuple[PageReport, ...]] = {
-    "docs/benchmarks.md": (*map(in_process_report, DEVICES), SERVED, PERF_ANALYZER),
+    "docs/benchmarks.md": (*map(in_process_report, DEVICES), EXPECTED, SERVED, PERF_ANALYZER),
     "docs/engine.md": (STEP_BATCHER,),
     "docs/gpu.md": (GPU_MEMORY,),
     "README.md": (STARTUP,),

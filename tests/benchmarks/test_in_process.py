@@ -154,7 +154,7 @@ def test_the_budget_ends_a_run_between_measurements_and_the_next_run_goes_on(tmp
     assert [row.key for row in first] == [("ddim", 4, 4, 1, 1), ("unipc_karras", 3, 3, 1, 1)]
     Measurement(InProcessOptions(**{**options, "weights": "set", "measure": ["served"]})).run()
     rows = jobs_of(tmp_path, "served")
-    assert rows[:2] == first
+    assert [row.latency_s for row in rows[:2]] == [row.latency_s for row in first]
     assert {row.key for row in rows} == CELLS
     assert len(rows) == len(CELLS)
 
@@ -169,10 +169,9 @@ def test_a_server_that_is_not_ready_in_time_is_stopped_and_told(tmp_path):
 def test_a_server_that_does_not_start_is_a_sentence_and_the_rest_goes_on(tmp_path):
     where = {"results": tmp_path, "work": tmp_path / "work", "views": 1, "most_jobs": 1}
     arguments = flags(**where, tritonserver=tmp_path / "nothing", network="clip_text")
-    for _ in range(2):
-        told = measure("in-process", *arguments)
-        sentence = f"--tritonserver is '{tmp_path / 'nothing'}', which has no pytriton/tritonserver/bin/tritonserver"
-        assert f"served, onnxruntime: not measured: respin serve ended with code 1: respin_server: {sentence}" in told
+    told = measure("in-process", *arguments)
+    sentence = f"--tritonserver is '{tmp_path / 'nothing'}', which has no pytriton/tritonserver/bin/tritonserver"
+    assert f"1 views x 1: not measured: respin serve ended with code 1: respin_server: {sentence}" in told
     (failed,) = jobs_of(tmp_path, "served")
     assert sentence in failed.note
     assert len(jobs_of(tmp_path, "engine")) == 2

@@ -138,8 +138,9 @@ class Measurement:
         try:
             measure()
         except (RespinError, ModuleNotFoundError) as error:
-            missing = isinstance(error, ModuleNotFoundError)
-            text = f"there is no module '{error.name}'; pip install 'respin[serve]'" if missing else str(error)
+            text = str(error)
+            if isinstance(error, ModuleNotFoundError):
+                text = f"there is no module '{error.name}'; pip install 'respin[serve]'"
             note = " ".join(text.split())
             self._add(self.bench.row(way, runtime, self.usual, 0, math.nan, note=note))
 
