@@ -155,7 +155,9 @@ _STREAM_RULES = """
 * The last message of every request, `done` or an error, has the response parameter `triton_final_response` = true; all
   others have false. It comes even if it carries none of the outputs that were asked for. There is no further, empty
   response: `enable_empty_final_response` of tritonclient (`triton_enable_empty_final_response`) changes nothing.
-* Half-close the call after your request, and the server ends it after the last message.
+* Half-close the call after your request, and the server ends it after the last message. Read it to that end, after an
+  error too: of a call that is cancelled in the moment of a message, tritonserver 2.51 now and then keeps the photo for
+  good.
 * An error is a message whose `error_message` begins with the gRPC status that a unary call would end with, a colon and
   a blank: `NOT_FOUND: no 'sofa' in the photo ...`. The call itself ends with `OK`, and other requests on it go on.
   Triton's own errors, of wrong types and names of tensors for instance, have no status in front.

@@ -152,16 +152,21 @@ class GrpcTransport:
         # One request only: the server ends the stream after the last response to it. Without the header
         # triton_grpc_error, for which Triton 2.51 crashes when a request fails.
         call = self._stub.ModelStreamInfer(iter([message]), timeout=timeout_s, metadata=self._headers)
+        failure: RespinError | None = None
         try:
             with self._errors_in_words(timeout_s):
                 for answer in call:
                     if answer.error_message:
-                        code, details = code_from_stream_text(answer.error_message)
-                        raise self._error(code, details, timeout_s)
-                    if answer.infer_response.outputs:
+                        failure = self._error(*code_from_stream_text(answer.error_message), timeout_s)
+                    elif answer.infer_response.outputs:
                         yield arrays_from_message(answer.infer_response)
+        except RespinError as error:
+            failure = failure or error
         finally:
             call.cancel()
+        # Only now: tritonserver 2.51 keeps the request of a call for good that is cancelled while it ends.
+        if failure is not None:
+            raise failure
 
     def metadata(self, model: str, timeout_s: float) -> Interface:
         """Return the tensors of a model as the server describes them."""

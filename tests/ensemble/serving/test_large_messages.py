@@ -10,7 +10,10 @@ from serve_command import ENGINE, PROXY
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from respin.errors import InvalidInput
 from respin.shared_memory import STUB_MIB
+from respin_client import Client
+from respin_server import processes
 from respin_server.leftovers import SHARED_MEMORY
 from respin_server.stubs import living_instances
 
@@ -65,3 +68,22 @@ def test_a_photo_that_is_too_long_is_refused_by_the_proxy_without_a_copy_for_the
         shared = shared_mib(server)
         refuse(server, PROXY, 70, "image has 73400320 bytes; send 1 byte to 64 MiB")
         assert shared_mib(server) <= shared + 70 + 2 * STUB_MIB, "its region holds it once"
+
+
+def test_streams_that_are_refused_leave_nothing_in_tritonserver(tmp_path, turn):
+    """Of a stream that is cancelled in the moment of its error, Triton 2.51 now and then keeps the photo for good."""
+    photo = turn(image=bytes(2 * MIB))
+    with (
+        serve("local", tmp_path, exit_timeout_s=5) as server,
+        Client(str(server.endpoints["gRPC"]), retries=0) as client,
+    ):
+
+        def refuse_streams(times):
+            for _ in range(times):
+                with pytest.raises(InvalidInput, match="not a JPEG, PNG or WebP"):
+                    list(client.stream(photo))
+
+        refuse_streams(20)
+        before = processes.private_mib(server.pid)
+        refuse_streams(200)
+        assert processes.private_mib(server.pid) <= before + 24
