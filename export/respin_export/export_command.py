@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import ModelSet
+from respin_export.checks import check_installed, check_networks
 from respin_export.cuda_device import has_cuda
-from respin_export.export_progress import ExportBar, check_exported
-from respin_export.export_set import ExportPlan, export_set
-from respin_export.onnx_file import check_slim_installed
+from respin_export.export_set import ExportPlan, check_exported, export_set
+from respin_export.progress import ExportBar, bars
 from respin_export.published import PublishedWeights
 
 
@@ -64,30 +62,20 @@ def export(
         respin export --precision fp16 --jobs 2
     """
     chosen = networks or list(NETWORKS)
-    _check(chosen, device=device, slim=slim)
+    check_networks(chosen)
+    if slim:
+        check_installed("--slim", "onnxslim")
+    if device == "cuda" and not has_cuda():
+        raise InvalidInput("--device cuda: torch sees no CUDA device here; use --device cpu")
     name = set_name or ("full" if precision == "fp32" else "full-fp16")
     source = PublishedWeights(weights, raw_weights)
     options = {"precision": precision, "slim": slim, "device": device}
     folder = output or Path("models") / name
     plan = ExportPlan(folder, name, source.sizes, chosen, source, options, jobs, source.ungated)
-    with _progress() as progress:
+    with bars() as progress:
         failed = export_set(plan, ExportBar(progress, chosen).follow)
     check_exported(failed, len(chosen))
     typer.echo(_made(folder))
-
-
-def _check(networks: list[str], *, device: str, slim: bool) -> None:
-    if unknown := [name for name in networks if name not in NETWORKS]:
-        raise InvalidInput(f"no network '{unknown[0]}'; there are {', '.join(NETWORKS)}")
-    if slim:
-        check_slim_installed()
-    if device == "cuda" and not has_cuda():
-        raise InvalidInput("--device cuda: torch sees no CUDA device here; use --device cpu")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 def _made(folder: Path) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from respin.contracts import NETWORKS
-from respin.errors import RespinError
+from respin.errors import InvalidInput, RespinError
 from respin.model_set import Sizes
+from respin_export.errors import ExportMismatch
 from respin_export.isolated import IsolatedTask, TaskDone, TaskEvent, TaskFailed, TaskRunner, run_isolated
-from respin_export.published import WeightSource, checkpoint_record
+from respin_export.published import PublishedWeights, checkpoint_record
 from respin_export.set_writer import SetWriter
 
 STAGES = ("loading", "computing", "tracing", "writing", "checking")
@@ -46,7 +47,7 @@ class ExportPlan:
     name: str
     sizes: Sizes
     networks: Sequence[str]
-    source: WeightSource
+    source: PublishedWeights
     options: dict[str, Any] = field(default_factory=dict)
     jobs: int = 1
     ungated: Sequence[str] = ()
@@ -110,6 +111,24 @@ def export_set(
                 failed.append(event)
             on_event(event)
     return failed
+
+
+def check_exported(failed: Sequence[TaskFailed], count: int) -> None:
+    """Check that every network was exported.
+
+    Args:
+        failed: networks that were not, from `export_set`.
+        count: number of networks that were to be exported.
+
+    Raises:
+        InvalidInput: some were not, because of what the caller gave.
+        ExportMismatch: some were not, for another reason.
+    """
+    if not failed:
+        return
+    reasons = "\n  ".join(f"{each.name}: {each.error}" for each in failed)
+    error = InvalidInput if all(isinstance(each.error, InvalidInput) for each in failed) else ExportMismatch
+    raise error(f"{len(failed)} of {count} networks were not exported, the others are in place:\n  {reasons}")
 
 
 def _export(plan: ExportPlan, network: str, path: Path, on_stage: Callable[[str], None]) -> ExportResult:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from respin.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
@@ -33,18 +30,6 @@ def write_program(program: torch.onnx.ONNXProgram, path: Path, *, external_above
     # onnxscript's global rewrite rules keep a reference to the last graph.
     for value in weights:
         value.const_value = None
-
-
-def check_slim_installed() -> None:
-    """Check that onnxslim is installed.
-
-    Raises:
-        InvalidInput: it is not.
-    """
-    if importlib.util.find_spec("onnxslim") is None:
-        raise InvalidInput(
-            "--slim needs onnxslim, which is not installed; pip install 'respin[export]', or leave it out"
-        )
 
 
 def slim(path: Path) -> bool:

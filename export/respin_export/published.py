@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from respin.model_set import Sizes, sha256_of
 from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint, load_network, load_sizes
@@ -22,32 +22,9 @@ UNGATED_IF_RANDOM = ("grounding_dino",)
 VAE_NETWORKS = ("vae_encoder", "vae_decoder")
 
 
-class WeightSource(Protocol):
-    """A source of networks. It is pickled, so that other processes can load from it."""
-
-    def checkpoint(self, network: str) -> str:
-        """Return the name of the checkpoint that holds a network."""
-
-    def find(self, network: str) -> Path:
-        """Return the file or folder of a network's checkpoint; a RespinError says what is missing."""
-
-    def load(self, network: str) -> nn.Module:
-        """Return a network with its weights; a RespinError says what is wrong with them."""
-
-    def note(self, network: str) -> str | None:
-        """Return a sentence about a network's weights for the manifest, or None."""
-
-    def about(self, checkpoint: str) -> dict[str, Any]:
-        """Return facts about a checkpoint for the manifest: its publisher and licence."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Options of reading the weights, for the manifest."""
-
-
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A weights folder in the layout of `respin weights`.
+    """A weights folder in the layout of `respin weights`. It is pickled, so that other processes can load from it.
 
     Args:
         folder: folder with a sub-folder for each checkpoint.

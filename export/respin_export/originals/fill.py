@@ -1,4 +1,4 @@
-"""Weights and inputs made from names: random where training would have set them, computed where upstream computes them.
+"""Weights and inputs made from names: random wherever a network reads them.
 
 `fill("conv_in.weight", (320, 4, 3, 3))` returns the same array on every machine. The reference outputs were computed
 with these arrays (the README.md of a reference folder lists them), and `respin weights synthesize` writes others of
@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,15 @@ _TABLES = (
     r"positional_embedding|pos_embed|rel_pos_[hw]|relative_position_bias_table|position_embedding"
     r"|token_type_embedding|word_embedding|token_embedding"
 )
+_MEAN = 255 * np.array(DIV2K_MEAN, np.float32)
+_CONSTANTS: dict[str, Array] = {
+    "sub_mean.weight": np.eye(3)[:, :, None, None],
+    "add_mean.weight": np.eye(3)[:, :, None, None],
+    "sub_mean.bias": -_MEAN,
+    "add_mean.bias": _MEAN,
+}
+"""EDSR's layers that training leaves as they are."""
+
 _APPLIED_FROM_THE_LEFT = r"(visual\.proj|text_projection|output_upscaling\.[03]\.weight)$"
 """Matrices of `x @ P` and transposed convolutions: their first axis is that of the inputs."""
 
@@ -43,7 +51,7 @@ def state_dict(layout: Path) -> dict[str, Array]:
 
 
 def fill(key: str, shape: tuple[int, ...], seed: int | None = None) -> Array:
-    """Return the value of one tensor: float32, or the dtype of a computed table.
+    """Return the value of one tensor, float32; tables that upstream computes and our loaders drop are random too.
 
     Args:
         key: name of the tensor in the authors' checkpoint.
@@ -52,9 +60,10 @@ def fill(key: str, shape: tuple[int, ...], seed: int | None = None) -> Array:
     """
     # GroundingDINO's box heads are one module under several names.
     key = re.sub(r"^(transformer\.decoder\.)?bbox_embed\.\d+\.", "bbox_embed.0.", key.removeprefix("module."))
-    computed = _computed(key, shape)
-    if computed is not None:
-        return computed
+    if key in _CONSTANTS:
+        return np.array(_CONSTANTS[key], np.float32)
+    if not shape:
+        return np.array(CLIP_LOGIT_SCALE, np.float32)
     name = zlib.crc32(key.encode())
     # SFC64 is numpy's fastest generator; the published checkpoints have two thousand million values.
     bits = np.random.PCG64(name) if seed is None else np.random.SFC64([seed, name])
@@ -63,27 +72,6 @@ def fill(key: str, shape: tuple[int, ...], seed: int | None = None) -> Array:
     z *= np.float32(spread)
     z += np.float32(mean)
     return z
-
-
-def _computed(key: str, shape: tuple[int, ...]) -> Array | None:
-    if key.endswith("relative_position_index"):
-        return _relative_positions(round(shape[0] ** 0.5))
-    if key.endswith("position_ids"):
-        return np.arange(shape[1], dtype=np.int64)[None]
-    mean = 255 * np.array(DIV2K_MEAN, np.float32)
-    constants: dict[str, Callable[[], Array]] = {
-        "model_ema.num_updates": lambda: np.array(105000, np.int32),
-        "model_ema.decay": lambda: np.array(0.9999, np.float32),
-        "sub_mean.weight": lambda: np.eye(3, dtype=np.float32)[:, :, None, None],
-        "add_mean.weight": lambda: np.eye(3, dtype=np.float32)[:, :, None, None],
-        "sub_mean.bias": lambda: -mean,
-        "add_mean.bias": lambda: mean,
-    }
-    if key in constants:
-        return constants[key]()
-    if key in _SCHEDULE:
-        return _SCHEDULE[key]
-    return None if shape else np.array(CLIP_LOGIT_SCALE, np.float32)
 
 
 def _mean_and_spread(key: str, shape: tuple[int, ...]) -> tuple[float, float]:
@@ -101,40 +89,6 @@ def _mean_and_spread(key: str, shape: tuple[int, ...]) -> tuple[float, float]:
         inputs = shape[0] if re.search(_APPLIED_FROM_THE_LEFT, key) else float(np.prod(shape[1:]))
         return 0.0, inputs**-0.5
     return (1.0, 0.05) if key.endswith("weight") else (0.0, 0.01)
-
-
-def _schedule() -> dict[str, Array]:
-    """Return the buffers of latent diffusion's noise schedule (CompVis/latent-diffusion, `register_schedule`)."""
-    betas = np.linspace(0.00085**0.5, 0.0120**0.5, 1000, dtype=np.float64) ** 2
-    alphas = 1.0 - betas
-    shares = np.cumprod(alphas)
-    previous = np.append(1.0, shares[:-1])
-    variance = betas * (1.0 - previous) / (1.0 - shares)
-    buffers = {
-        "betas": betas,
-        "alphas_cumprod": shares,
-        "alphas_cumprod_prev": previous,
-        "sqrt_alphas_cumprod": np.sqrt(shares),
-        "sqrt_one_minus_alphas_cumprod": np.sqrt(1 - shares),
-        "log_one_minus_alphas_cumprod": np.log(1 - shares),
-        "sqrt_recip_alphas_cumprod": np.sqrt(1 / shares),
-        "sqrt_recipm1_alphas_cumprod": np.sqrt(1 / shares - 1),
-        "posterior_variance": variance,
-        "posterior_log_variance_clipped": np.log(np.maximum(variance, 1e-20)),
-        "posterior_mean_coef1": betas * np.sqrt(previous) / (1 - shares),
-        "posterior_mean_coef2": (1 - previous) * np.sqrt(alphas) / (1 - shares),
-    }
-    return {key: values.astype(np.float32) for key, values in buffers.items()}
-
-
-_SCHEDULE = _schedule()
-
-
-def _relative_positions(window: int) -> Array:
-    """Return the index of Swin's bias for each pair of cells of a window, (window^2, window^2) int64."""
-    cells = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij")).reshape(2, -1)
-    shifts = (cells[:, :, None] - cells[:, None, :]).transpose(1, 2, 0) + (window - 1)
-    return np.asarray(shifts[..., 0] * (2 * window - 1) + shifts[..., 1], np.int64)
 
 
 def image(name: str, height: int, width: int) -> Array:

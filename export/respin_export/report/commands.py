@@ -13,18 +13,17 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from respin.contracts import NETWORKS
-from respin.errors import InvalidInput
 from respin.report.circumstances import today, versions_text
 from respin.report.markdown import check_section, write_section
 from respin.report.rows import read_rows, write_rows
+from respin_export.checks import check_installed, check_networks
 from respin_export.errors import ExportMismatch
 from respin_export.isolated import IsolatedTask, TaskDone, TaskEvent, TaskFailed, TaskProgress, TaskRunner, run_isolated
+from respin_export.progress import bars
 from respin_export.report.page import parity_text
-from respin_export.report.plot import check_plotting_installed, plot_parity
+from respin_export.report.plot import plot_parity
 from respin_export.report.rows import ParityRow
 
 PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime")
@@ -57,12 +56,11 @@ def parity(
         respin parity edsr sam_decoder --jobs 2
     """
     chosen = networks or list(NETWORKS)
-    if unknown := [name for name in chosen if name not in NETWORKS]:
-        raise InvalidInput(f"no network '{unknown[0]}'; there are {', '.join(NETWORKS)}")
-    check_plotting_installed()
+    check_networks(chosen)
+    check_installed("the plot", "matplotlib", extra="report")
     check_section(page, SECTION)
-    with TemporaryDirectory() as weights, _progress() as progress:
-        task = progress.add_task("", total=len(chosen))
+    with TemporaryDirectory() as weights, bars() as progress:
+        task = progress.add_task("", total=len(chosen), unit="networks")
 
         def follow(event: TaskEvent) -> None:
             if isinstance(event, TaskProgress):
@@ -142,8 +140,3 @@ def check_gates(rows: Sequence[ParityRow]) -> None:
             f"{len(broken)} of {len(rows)} comparisons break their gates: {first.network}, {first.link}, "
             f"{first.case}: {said}{more}; the report has been written all the same"
         )
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)

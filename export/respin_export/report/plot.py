@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from respin.errors import InvalidInput
 from respin_export.report.rows import LINKS, ParityRow
 
 PASSING, BROKEN = "#1f6f8b", "#c0392b"
 LEAST = 1e-8
 """Where an error of zero is drawn."""
-
-
-def check_plotting_installed() -> None:
-    """Make sure that matplotlib is there, before anything is measured.
-
-    Raises:
-        InvalidInput: it is not.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InvalidInput("the plots need matplotlib, which is not installed; pip install 'respin[report]'")
 
 
 def plot_parity(rows: Sequence[ParityRow], path: Path) -> None:

@@ -6,7 +6,6 @@ imported inside the functions.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from respin.errors import InvalidInput
+from respin_export.checks import check_installed
 from respin_export.cuda_device import has_cuda
 from respin_export.disk import existing_parent, free_bytes
 from respin_export.setup.plan import DEFAULT_RUNTIMES, Device, Precision, Runtime, SetupPlan
@@ -79,7 +79,7 @@ def setup(
 
         respin weights synthesize --output trial; respin setup full --weights trial --models trial-models --device cpu
     """
-    _require(*_NEEDED)
+    check_installed("`respin setup`", *_NEEDED)
     # These need the export extra.
     from respin_export.weights.fetch import DownloadSource  # noqa: PLC0415
 
@@ -105,12 +105,6 @@ def setup(
     with SetupView.shown(steps_of(plan)) as view:
         run_setup(plan, tools, view)
     typer.echo(plan.serve_command)
-
-
-def _require(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise InvalidInput(f"this needs pip install 'respin[export]' (there is no module '{module}')")
 
 
 def fetch_published(origin: DownloadSource, plan: SetupPlan, view: SetupView) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from respin.contracts import NETWORKS
@@ -12,14 +13,12 @@ from respin.errors import ContractMismatch
 from respin.model_set import ModelSet, mapping_of
 from respin_export.checkpoints import CHECKPOINT_OF, find_checkpoint
 from respin_export.disk import FreeBytes, check_room
-from respin_export.errors import BuildFailed
-from respin_export.export_progress import ExportBar, check_exported
-from respin_export.export_set import ExportPlan, export_set
+from respin_export.export_set import ExportPlan, check_exported, export_set
 from respin_export.isolated import TaskRunner, run_isolated
+from respin_export.progress import ExportBar, engine_bar
 from respin_export.published import PublishedWeights
 from respin_export.setup.plan import SetupPlan
 from respin_export.setup.view import SetupView
-from respin_export.tensorrt.builder import ReportPhase
 from respin_export.tensorrt.engine_set import Build, EngineOptions, build_engines
 from respin_export.tensorrt.process import build_in_own_process
 
@@ -114,20 +113,12 @@ def _export(plan: SetupPlan, folder: Path, tools: SetupTools, view: SetupView) -
 
 
 def _engines(graphs: Path, engines: Path, options: EngineOptions, build: Build, view: SetupView) -> None:
-    def bar(network: str) -> ReportPhase:
-        task = view.progress.add_task(network, total=None, unit="")
-        return lambda phase, done, total: view.progress.update(
-            task, description=f"{network}: {phase}", completed=done, total=total
-        )
-
-    report = build_engines(graphs, engines, options, progress=bar, build=build)
+    report = build_engines(graphs, engines, options, progress=partial(engine_bar, view.progress), build=build)
     for name in report.kept:
         view.line(f"{name}: up to date")
     for name, record in report.built.items():
         view.line(f"{name}: {record.build_s:.0f} s, {record.size_bytes / 2**20:.0f} MiB")
-    if report.failed:
-        reasons = "\n  ".join(str(error) for error in report.failed.values())
-        raise BuildFailed(f"not built: {', '.join(report.failed)}\n  {reasons}")
+    report.check()
 
 
 def _checkpoints(weights: Path) -> str:

@@ -6,32 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
+from rich.progress import Progress
 
-
-class _Amount(ProgressColumn):
-    """Bytes and their rate for a file, a count for everything that names its `unit`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes, self._rate = DownloadColumn(), TransferSpeedColumn()
-
-    def render(self, task: Task) -> Text:
-        """Return the amount of a task that is done, in words."""
-        if "unit" not in task.fields:
-            return Text.assemble(self._bytes.render(task), " ", self._rate.render(task))
-        total = "" if task.total is None else f" of {task.total:.0f}"
-        return Text(f"{task.completed:.0f}{total} {task.fields['unit']}", style="progress.download")
+from respin_export.progress import bars
 
 
 class SetupView:
@@ -56,8 +33,7 @@ class SetupView:
             steps: names of the steps, in order.
             console: where it is shown; None = standard error.
         """
-        columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), TimeElapsedColumn())
-        with Progress(*columns, console=console or Console(stderr=True)) as progress:
+        with bars(console) as progress:
             yield cls(steps, progress)
 
     @contextmanager

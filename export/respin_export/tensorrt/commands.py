@@ -6,17 +6,16 @@ runs.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from respin.model_set import ModelSet
-from respin_export.errors import BuildFailed
-from respin_export.tensorrt.builder import ReportPhase
+from respin_export.progress import bars, engine_bar
 from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines, engines_folder
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
 from respin_export.tensorrt.identity import EngineRecord
@@ -78,25 +77,11 @@ def engines(
         workspace_bytes=None if workspace_mib is None else workspace_mib * 2**20,
         rebuild=rebuild,
     )
-    with _bars() as bars:
-        report = build_engines(models, folder, options, networks=network or [], progress=lambda name: _bar(bars, name))
+    with bars() as progress:
+        report = build_engines(models, folder, options, networks=network or [], progress=partial(engine_bar, progress))
     _print(report, Console())
-    if report.failed:
-        reasons = "\n  ".join(str(error) for error in report.failed.values())
-        raise BuildFailed(f"not built: {', '.join(report.failed)}\n  {reasons}")
+    report.check()
     typer.echo(f"{folder}: set {ModelSet.load(folder).name}, engines of {library.flavour} {library.version}")
-
-
-def _bars() -> Progress:
-    columns = (TextColumn("{task.fields[network]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _bar(bars: Progress, network: str) -> ReportPhase:
-    for task in bars.tasks:
-        bars.stop_task(task.id)
-    bar = bars.add_task("parsing", total=None, network=network)
-    return lambda phase, done, total: bars.update(bar, description=phase, completed=done, total=total)
 
 
 def _print(report: EngineReport, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,8 @@ from respin.contracts import NETWORKS
 from respin.contracts.networks import UNETS
 from respin.errors import ContractMismatch, InvalidInput, RespinError
 from respin.model_set import MANIFEST, ModelSet, NetworkFile, Sizes, sha256_of
+from respin_export.checks import check_networks
+from respin_export.errors import BuildFailed
 from respin_export.optimization_profile import InputShape, optimization_profile
 from respin_export.set_writer import save_manifest
 from respin_export.tensorrt.builder import EngineTask, ReportPhase
@@ -54,6 +56,16 @@ class EngineReport:
     built: dict[str, EngineRecord] = field(default_factory=dict)
     failed: dict[str, RespinError] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Check that nothing failed.
+
+        Raises:
+            BuildFailed: some engines were not built.
+        """
+        if self.failed:
+            reasons = "\n  ".join(str(error) for error in self.failed.values())
+            raise BuildFailed(f"not built: {', '.join(self.failed)}\n  {reasons}")
+
 
 def engines_folder(source: Path, library: Library) -> Path:
     """Return the folder of a set's engines, beside the set: its name and the flavour, as the engines' set is named."""
@@ -89,7 +101,8 @@ def build_engines(
     """
     source_set = ModelSet.load(source)
     chosen = networks or list(source_set.networks)
-    graphs = {name: source_set.file(source, NETWORKS[name]) for name in _check_names(chosen)}
+    check_networks(chosen)
+    graphs = {name: source_set.file(source, NETWORKS[name]) for name in chosen}
     wanted = {name: _identity(source, source_set, name, options) for name in source_set.networks}
     records = _up_to_date(output, wanted, chosen, source, options)
     report = EngineReport()
@@ -107,13 +120,6 @@ def build_engines(
         report.built[name] = records[name]
         save_manifest(_manifest(source, source_set, options.library, records), output)
     return report
-
-
-def _check_names(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        if name not in NETWORKS:
-            raise InvalidInput(f"there is no network '{name}'; the networks are {', '.join(NETWORKS)}")
-        yield name
 
 
 def _load_engine_set(output: Path) -> ModelSet:

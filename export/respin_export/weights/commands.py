@@ -6,18 +6,17 @@ imported inside the functions.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from respin.errors import ContractMismatch, InvalidInput
+from respin_export.checks import check_installed
 from respin_export.errors import MissingWeights
+from respin_export.progress import bars
 from respin_export.weights.catalogue import CATALOGUE, DEFAULT_HUB, SHA256_DIGITS, Chosen, Variant, WeightFile, choose
 from respin_export.weights.verify import SYNTHESIZED, findings
 
@@ -112,14 +111,14 @@ def fetch(
 
     HF_ENDPOINT names a mirror of the Hugging Face Hub; HF_TOKEN is sent to the Hub's host, and to no other.
     """
-    _require("httpx2", "huggingface_hub")
+    check_installed("`respin weights fetch`", "httpx2", "huggingface_hub")
     # These need the export extra.
     from respin_export.weights.download import RetryPolicy  # noqa: PLC0415
     from respin_export.weights.fetch import DownloadSource, Fetcher  # noqa: PLC0415
 
     hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
     origin = DownloadSource(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
-    with _bars(quiet) as progress:
+    with bars(disable=quiet) as progress:
         for sentence in Fetcher(weights, origin, progress, RetryPolicy(tries=tries)).fetch(_chosen(names)):
             typer.echo(sentence)
 
@@ -172,11 +171,11 @@ def synthesize(
     smaller networks with the contracts' inputs and outputs (mini; sizes.json has its image sizes). Memory stays under
     3 GB at any size.
     """
-    _require("torch", "diffusers", "transformers")
+    check_installed("`respin weights synthesize`", "torch", "safetensors")
     # This needs the export extra.
     from respin_export.weights.synthesize import Synthesizer  # noqa: PLC0415
 
-    with _bars(quiet) as progress:
+    with bars(disable=quiet) as progress:
         written = Synthesizer(output, size, seed, progress, optimizer_state).write(_chosen(names))
     for path in written:
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -184,22 +183,3 @@ def synthesize(
 
 def _chosen(names: Sequence[str] | None) -> list[Chosen]:
     return [choose(name) for name in names or CATALOGUE]
-
-
-def _require(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise InvalidInput(f"this needs pip install 'respin[export]' (there is no module '{module}')")
-
-
-def _bars(quiet: bool) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-    )
