@@ -80,7 +80,6 @@ class InProcessOptions(ReportOptions):
     few_steps: Annotated[int, Option(help="Of both, with UniPC.")] = 20
     views: Annotated[int, Option(min=1, help="Of a job with many.")] = 12
     most_jobs: Annotated[int, Option(min=1, help="At the same time.")] = 8
-    largest_batch: Annotated[int, Option(min=1, help="Of single networks.")] = 8
     budget_s: Annotated[float, Option(help="After which nothing new begins.")] = float("inf")
     work: Annotated[Path, Option(help="Folder for random weights and the baseline's pictures.")] = Path(
         "build/in-process"

@@ -32,7 +32,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     (folder / "page.md").write_text(EMPTY_PAGE)
     where = ["--results", folder, "--page", folder / "page.md"]
-    measure("stages", *SMALL, "--jobs", 1, *where)
+    measure("stages", *SMALL, "--repeats", 1, *where)
     measure("load", *LOADED, *where)
     measure("spin", *SMALL, "--repeats", 1, "--views", 1, "--views", 2, *where)
     return folder

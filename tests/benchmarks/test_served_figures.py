@@ -8,10 +8,9 @@ import pytest
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
 from respin_benchmarks.embedded import ServerMemory, memory_of, polled
-from respin_benchmarks.options import SpinOptions
 from respin_benchmarks.served.measuring import send_closed_loop
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
-from respin_benchmarks.served.servers import JobRequests
+from respin_benchmarks.served.servers import MeasuredServer
 
 NOWHERE = "127.0.0.1:1"
 
@@ -79,11 +78,21 @@ def test_a_bug_of_ours_is_no_failed_job():
 
 
 def test_no_two_jobs_have_the_same_seed_and_all_the_same_photo():
-    asked = JobRequests(SpinOptions())
-    requests = [asked.next(), asked.next(), asked.next(3)]
-    assert [request.seed for request in requests] == [0, 1, 2]
-    assert [request.views for request in requests] == [1, 1, 3]
-    assert len({request.image for request in requests}) == 1
+    class Client:
+        def rotate_object(self, request):
+            asked.append(request)
+
+    class Port:
+        def read_settled(self, before, answered):
+            return MetricsReading()
+
+    asked = []
+    server = MeasuredServer("cpu", Client(), Port(), {"steps": 4, "background_steps": 4, "sampler": "ddim"})
+    requests = [server.request(), server.request(3)]
+    assert [request.seed for request in asked] == [0, 0, 0], "of the same request twice nothing may be kept"
+    assert [request.seed for request in requests] == [1, 2]
+    assert [request.views for request in requests] == [1, 3]
+    assert len({request.image for request in [*asked, *requests]}) == 1
 
 
 def test_readings_go_on_while_the_work_does_and_there_are_two_at_least():

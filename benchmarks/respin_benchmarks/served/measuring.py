@@ -84,7 +84,7 @@ def measure_load(server: MeasuredServer, concurrency: int, repeat: int, *, jobs:
     columns, jobs = server.columns(repeat), max(jobs, JOBS_EACH * concurrency)
     with polled(server.pss_mib) as pss_mib:
         burst = send_closed_loop(
-            lambda: server.client.rotate_object(server.requests.next()), concurrency=concurrency, jobs=jobs
+            lambda: server.client.rotate_object(server.request()), concurrency=concurrency, jobs=jobs
         )
     latencies_s = burst.latencies_s
     added = server.read_added(len(latencies_s))
@@ -113,7 +113,7 @@ def measure_spin(server: MeasuredServer, views: int, repeat: int) -> SpinRun:
     Raises:
         RespinError: it was not answered, or not completely.
     """
-    columns, request = server.columns(repeat), server.requests.next(views)
+    columns, request = server.columns(repeat), server.request(views)
     came_s: list[float] = []
     began_s = time.perf_counter()
     for event in server.client.stream(request):
@@ -131,13 +131,13 @@ def measure_spin(server: MeasuredServer, views: int, repeat: int) -> SpinRun:
     )
 
 
-def measure_stages(server: MeasuredServer, repeat: int) -> StagesRun:
-    """Run one job alone.
+def measure_stages(server: MeasuredServer, views: int, repeat: int) -> StagesRun:
+    """Run one job of so many views alone.
 
     Raises:
         RespinError: it was not answered.
     """
-    columns, request = server.columns(repeat), server.requests.next()
+    columns, request = server.columns(repeat), server.request(views)
     began_s = time.perf_counter()
     server.client.rotate_object(request)
     latency_s = time.perf_counter() - began_s

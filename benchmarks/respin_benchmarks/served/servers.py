@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from respin.errors import InvalidInput
@@ -25,24 +25,6 @@ METRICS_PORT = 8002
 """Triton's own."""
 
 
-class JobRequests:
-    """The requests of one measurement: all alike, but each with a seed of its own.
-
-    Args:
-        options: with their sampler and steps.
-    """
-
-    def __init__(self, options: ServedOptions) -> None:
-        self.columns: dict[str, Any] = {
-            name: getattr(options, name) for name in ("sampler", "steps", "background_steps")
-        }
-        self._seeds = itertools.count()
-
-    def next(self, views: int = 1) -> RotationRequest:
-        """Return the next one; callable by several threads."""
-        return request_for_cup(**self.columns, views=views, seed=next(self._seeds))
-
-
 @dataclass
 class MeasuredServer:
     """A server that is measured."""
@@ -50,8 +32,9 @@ class MeasuredServer:
     profile: str  # its own, or "running"
     client: Client  # of it, which does not retry
     port: MetricsPort  # of its metrics
-    requests: JobRequests  # the jobs it is given
+    job: dict[str, Any]  # sampler and steps of the jobs that it is given
     pid: int | None = None  # of its process; None = out of reach
+    seeds: Iterator[int] = field(default_factory=itertools.count)  # one for each request
 
     def __post_init__(self) -> None:
         """Warm the server, and make sure that it does every job from the beginning.
@@ -60,7 +43,7 @@ class MeasuredServer:
             InvalidInput: it keeps results for the next job.
             RespinError: it does not answer.
         """
-        request = self.requests.next()
+        request = self.request()
         for _ in range(2):
             self.client.rotate_object(request)
         self.reading = self.port.read_settled(MetricsReading(), 2)
@@ -70,6 +53,10 @@ class MeasuredServer:
                 "the server keeps results of earlier jobs, which would be measured in the place of work; "
                 "start it with respin serve --limit cache_mib=0"
             )
+
+    def request(self, views: int = 1) -> RotationRequest:
+        """Return the next request, like all others but for its seed; callable by several threads."""
+        return request_for_cup(**self.job, views=views, seed=next(self.seeds))
 
     def read_added(self, answered: int) -> MetricsReading:
         """Return what the metrics counted since the last reading, once so many answered jobs are in them."""
@@ -82,34 +69,27 @@ class MeasuredServer:
 
     def columns(self, repeat: int) -> dict[str, Any]:
         """Return the columns of `ServedRun`, with the circumstances of now."""
-        return {**repeat_columns(repeat), **self.requests.columns, "profile": self.profile}
+        return {**repeat_columns(repeat), **self.job, "profile": self.profile}
 
 
 @contextmanager
-def embedded_servers(profiles: Sequence[str], requests: JobRequests) -> Iterator[list[MeasuredServer]]:
-    """Start one server for each profile, all at the same time, so that their runs can alternate."""
+def measured_servers(options: ServedOptions) -> Iterator[list[MeasuredServer]]:
+    """Start a server for each profile, all at the same time, so that their runs can alternate; or take one that runs.
+
+    Raises:
+        RespinError: a server that runs does not answer.
+    """
+    job = {name: getattr(options, name) for name in ("sampler", "steps", "background_steps")}
     with ExitStack() as stack:
+        if options.url:
+            client = stack.enter_context(Client(options.url, retries=0))
+            metrics_url = options.metrics_url or f"{options.url.rpartition(':')[0]}:{METRICS_PORT}"
+            yield [MeasuredServer(RUNNING, client, MetricsPort(metrics_url), job)]
+            return
         servers = []
-        for profile in profiles:
+        for profile in options.profile:
             server = stack.enter_context(embedded(profile))
             client = stack.enter_context(Client(str(server.endpoints["gRPC"]), retries=0))
             port = MetricsPort(str(server.endpoints["metrics"]))
-            servers.append(MeasuredServer(profile, client, port, requests, server.pid))
+            servers.append(MeasuredServer(profile, client, port, job, server.pid))
         yield servers
-
-
-@contextmanager
-def running_server(url: str, metrics_url: str, requests: JobRequests) -> Iterator[list[MeasuredServer]]:
-    """Connect to a server that is there already.
-
-    Args:
-        url: HOST:PORT of its gRPC.
-        metrics_url: HOST:PORT of its metrics; empty = the same host, Triton's own port.
-        requests: the jobs it is given.
-
-    Raises:
-        RespinError: it does not answer.
-    """
-    with Client(url, retries=0) as client:
-        port = MetricsPort(metrics_url or f"{url.rpartition(':')[0]}:{METRICS_PORT}")
-        yield [MeasuredServer(RUNNING, client, port, requests)]

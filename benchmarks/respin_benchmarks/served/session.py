@@ -17,7 +17,7 @@ from respin_benchmarks.runner import check_choices, collect, run_benchmark
 from respin_benchmarks.served.measuring import measure_load, measure_spin, measure_stages
 from respin_benchmarks.served.page import LOAD, SERVED, SPIN, STAGES
 from respin_benchmarks.served.rows import LoadRun, ServedRun, SpinRun, StagesRun
-from respin_benchmarks.served.servers import JobRequests, MeasuredServer, embedded_servers, running_server
+from respin_benchmarks.served.servers import MeasuredServer, measured_servers
 
 Measure = Callable[[MeasuredServer, int, int], ServedRun]
 """Measures a server in one cell, given its number of jobs or views and that of the repeat."""
@@ -25,41 +25,30 @@ Measure = Callable[[MeasuredServer, int, int], ServedRun]
 
 def run_stages(options: StagesOptions) -> None:
     """Measure where one job's time goes."""
-    _run(
-        options,
-        STAGES,
-        StagesRun,
-        lambda server, _, repeat: measure_stages(server, repeat),
-        cells=[1],
-        repeats=options.jobs,
-    )
+    _run(options, STAGES, StagesRun, measure_stages, [1])
 
 
 def run_load(options: LoadOptions) -> None:
-    """Measure many jobs at once."""
-    # From little to much: memory that was taken once is not given back.
-    cells, measure = sorted(options.concurrency), partial(measure_load, jobs=options.jobs)
-    _run(options, LOAD, LoadRun, measure, cells=cells, repeats=options.repeats)
+    """Measure many jobs at once, from little to much: memory that was taken once is not given back."""
+    _run(options, LOAD, LoadRun, partial(measure_load, jobs=options.jobs), sorted(options.concurrency))
 
 
 def run_spin(options: SpinOptions) -> None:
     """Measure many views in one request."""
-    _run(options, SPIN, SpinRun, measure_spin, cells=options.views, repeats=options.repeats)
+    _run(options, SPIN, SpinRun, measure_spin, options.views)
 
 
-def _run(
-    options: ServedOptions, file: str, kind: type[ServedRun], measure: Measure, *, cells: Sequence[int], repeats: int
-) -> None:
+def _run(options: ServedOptions, file: str, kind: type[ServedRun], measure: Measure, cells: Sequence[int]) -> None:
     """Measure every cell on every server once, neighbours in time, then all again; and write the report."""
     check_choices("sampler", [options.sampler], SAMPLERS)
     check_choices("profile", options.profile, SERVED_HERE)
 
     def measure_all() -> None:
-        path, requests = options.results / file, JobRequests(options)
-        url, metrics_url = options.url, options.metrics_url
-        serving = running_server(url, metrics_url, requests) if url else embedded_servers(options.profile, requests)
-        with serving as servers, recorded(f"served: {path.stem.removeprefix('served_')}", [path], anew=True):
-            turns = [(server, cell, repeat) for repeat in range(repeats) for cell in cells for server in servers]
+        path = options.results / file
+        with measured_servers(options) as servers, recorded(path.stem.replace("_", ": "), [path], anew=True):
+            turns = [
+                (server, cell, repeat) for repeat in range(options.repeats) for cell in cells for server in servers
+            ]
             collect(path, kind, (measure(*turn) for turn in turns), len(turns))
 
     run_benchmark(SERVED, measure_all, options)
