@@ -66,12 +66,14 @@ class Wanted:
         runtime: a name of `respin.runtimes.RUNTIMES`, or "auto".
         weights: folder of the checkpoints that PyTorch's modules are made of.
         gpu_memory_mib: limit on the GPU memory of the engine, MiB.
+        compiled: whether torch.compile's code runs where it pays; None = on a GPU.
     """
 
     device: str | None = None
     runtime: str | None = None
     weights: Path | None = None
     gpu_memory_mib: int | None = None
+    compiled: bool | None = None
 
     @property
     def is_default(self) -> bool:
@@ -119,10 +121,12 @@ def choose(wanted: Wanted, models: Path, installed: Installed, unet_batch: int =
             f"--weights names checkpoints, which only the runtime torch loads; leave it out, or --runtime {runtime}"
         )
     device, chosen = _first_that_runs(wanted, runtime, models, installed)
-    in_process = InProcess(chosen, device, wanted.gpu_memory_mib or 0)
+    compiled = chosen == "torch" and device == "cuda" if wanted.compiled is None else wanted.compiled
+    in_process = InProcess(chosen, device, wanted.gpu_memory_mib or 0, compiled=compiled)
     folder = wanted.weights or models
     model_set = _manifest(in_process, folder)
     sentence = f"{chosen} on {device}" + (", the fastest here" if runtime == AUTO else "")
+    sentence += ", compiled, which takes minutes at the first start (--no-compile)" if compiled else ""
     if device == "cuda":
         sentence += f"; {memory_sentence(in_process, model_set, unet_batch, FASTEST_FIRST['cuda'])}"
     elif wanted.gpu_memory_mib is not None:

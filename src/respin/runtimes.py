@@ -62,15 +62,17 @@ class InProcess:
         device: "cpu" or "cuda".
         gpu_memory_mib: limit on the GPU memory of the process, MiB; 0 = all that there is.
         modules: see `MODULES`.
+        compiled: whether torch.compile's code runs where it pays; only by the runtime `torch`.
 
     Raises:
-        InvalidInput: a value is unknown, or the runtime does not run on the device.
+        InvalidInput: a value is unknown, or the runtime does not run on the device, or compiles nothing.
     """
 
     runtime: str = "onnxruntime"
     device: Device = "cpu"
     gpu_memory_mib: int = 0
     modules: str = MODULES
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Check that there is such a runtime for the device."""
@@ -85,6 +87,10 @@ class InProcess:
             )
         if self.gpu_memory_mib < 0:
             raise InvalidInput(f"gpu_memory_mib is {self.gpu_memory_mib}; choose 0 (no limit) or more")
+        if self.compiled and self.runtime != "torch":
+            raise InvalidInput(
+                f"the runtime '{self.runtime}' has nothing to compile; leave --compile out, or --runtime torch"
+            )
 
     @property
     def file(self) -> str | None:
@@ -101,6 +107,7 @@ class InProcess:
         """Read the choice from the parameters of a config; other parameters are ignored."""
         given: dict[str, Any] = {field.name: parameters[field.name] for field in fields(cls)}
         given["gpu_memory_mib"] = int(given["gpu_memory_mib"])
+        given["compiled"] = given["compiled"] == str(True)
         given["device"] = cast(Device, given["device"])
         return cls(**given)
 

@@ -123,7 +123,9 @@ def test_the_choice_keeps_the_budget_and_says_what_it_means_before_anything_is_l
     ):
         choice = choose(Wanted("cuda", "torch", gpu_memory_mib=budget_mib), MINI, EVERYTHING)
         assert choice.in_process.gpu_memory_mib == budget_mib
-        assert choice.sentence.startswith("torch on cuda; ")
+        assert choice.sentence.startswith(
+            "torch on cuda, compiled, which takes minutes at the first start (--no-compile); "
+        )
         assert words in choice.sentence
 
 
@@ -132,8 +134,32 @@ def test_a_limit_on_gpu_memory_is_for_a_gpu():
         choose(Wanted("cpu", gpu_memory_mib=9000), MINI, EVERYTHING)
 
 
-def test_the_engines_config_carries_the_choice(tmp_path):
-    choice = choose(Wanted("cpu", "torch"), MINI, CPU)
+@pytest.mark.parametrize(
+    ("wanted", "compiled"),
+    [
+        (Wanted("cuda", "torch"), True),
+        (Wanted("cuda", "torch", compiled=False), False),
+        (Wanted("cuda", "onnxruntime"), False),
+        (Wanted("cpu", "torch"), False),
+        (Wanted("cpu", "torch", compiled=True), True),
+    ],
+)
+def test_pytorch_compiles_on_a_gpu_unless_it_is_told_otherwise(wanted, compiled):
+    choice = choose(wanted, MINI, EVERYTHING)
+    assert choice.in_process.compiled == compiled
+    assert ("--no-compile" in choice.sentence) == compiled
+
+
+def test_what_compiles_nothing_is_not_asked_to():
+    with pytest.raises(
+        InvalidInput, match="'onnxruntime' has nothing to compile; leave --compile out, or --runtime to"
+    ):
+        choose(Wanted("cpu", "onnxruntime", compiled=True), MINI, EVERYTHING)
+
+
+@pytest.mark.parametrize("compiled", [None, True])
+def test_the_engines_config_carries_the_choice(tmp_path, compiled):
+    choice = choose(Wanted("cpu", "torch", compiled=compiled), MINI, CPU)
     output = tmp_path / "served"
     made = assemble(bundled("model_repository"), MINI, PROFILES["local"], output, choice=choice)
     assert made == Assembled.load(output)

@@ -179,7 +179,7 @@ def warm_up(networks: BatchedNetworks, report: Report, gpu_batch: int | None) ->
     """
     for place, spec in enumerate(NETWORKS.values(), 1):
         report(f"warming up {spec.name} ({place} of {len(NETWORKS)})")
-        for batch, lengths in _calls(spec, networks.sizes, gpu_batch):
+        for batch, lengths in warm_up_calls(spec, networks.sizes, gpu_batch):
             arrays = blank_inputs(spec, networks.sizes, batch, lengths)
             # At guidance 1 a UNet may run without its unconditional half.
             without = [{**arrays, "guidance": np.ones_like(arrays["guidance"])}] if "guidance" in arrays else []
@@ -188,7 +188,7 @@ def warm_up(networks: BatchedNetworks, report: Report, gpu_batch: int | None) ->
                     _check_call(networks, spec, each)
 
 
-def _calls(spec: ModelSpec, sizes: Sizes, gpu_batch: int | None) -> Iterator[tuple[int, Lengths]]:
+def warm_up_calls(spec: ModelSpec, sizes: Sizes, gpu_batch: int | None) -> Iterator[tuple[int, Lengths]]:
     """Yield batch and lengths of each warm-up call; the largest batch first, so that smaller ones fit in its memory."""
     if gpu_batch is None:
         yield 1, {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,9 +15,6 @@ from respin_ensemble.networks.torch_graph import CapturedCall, Forward, Lane, as
 
 MOST_GRAPHS = 16
 """Shapes of a network that get a graph; each holds its own inputs, outputs and a share of scratch memory."""
-
-MOST_COMPILED = 2
-"""Shapes of one batch that torch.compile's minutes are spent on: a VAE meets the photo and the view."""
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -94,45 +91,6 @@ class GraphedCall(EagerCall):
     def forward_for(self, shapes: Shapes) -> Forward:
         """Return what is called, and captured, for these shapes."""
         return self.module
-
-
-class CompiledCall(GraphedCall):
-    """A graphed call of torch.compile's code, for the first shapes of some batches.
-
-    Compiling takes up to a minute per shape, so other shapes run the plain module.
-
-    Args:
-        module: see `EagerCall`.
-        spec: its contract.
-        device: "cpu" or "cuda".
-        lane: see `EagerCall`.
-        batches: numbers of samples to compile for.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        spec: ModelSpec,
-        device: str,
-        lane: Lane | None = None,
-        *,
-        batches: Collection[int] = (1,),
-    ) -> None:
-        super().__init__(module, spec, device, lane)
-        self._batches = batches
-        # diffusers and transformers, which only compiled modules need
-        from respin_ensemble.networks.torch_parts import compile_module  # noqa: PLC0415
-
-        self._compiled = compile_module(module)
-        self._shapes: dict[int, set[Shapes]] = {}
-
-    def forward_for(self, shapes: Shapes) -> Forward:
-        """Return the compiled module for the first shapes of these batches, the plain one for others."""
-        batch = shapes[0][0]
-        taken = self._shapes.setdefault(batch, set())
-        if batch in self._batches and len(taken) < MOST_COMPILED:
-            taken.add(shapes)
-        return self._compiled if shapes in taken else self.module
 
 
 class Unguided(nn.Module):

@@ -1,88 +1,145 @@
-"""Fill torch.compile's cache from many processes at once: in one process, network after network takes many minutes."""
+"""torch.compile's code in place of PyTorch's own kernels, where a measurement says that it pays.
+
+Code is compiled while the networks are warmed up, before the server is ready, and kept on disk for later starts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from torch import Tensor, nn
 
-from respin.lengths import Lengths, lengths_in_jobs
+from respin.contracts import NETWORKS
 from respin.model_set import Sizes
-from respin.specs import Array
-from respin_ensemble.networks.torch_networks import COMPILED, ModuleLoader, call_of, module_on_device
+from respin.specs import Array, ModelSpec
+from respin_ensemble.networks.in_process import blank_inputs, warm_up_calls
+from respin_ensemble.networks.memory_errors import is_out_of_memory
+from respin_ensemble.networks.torch_calls import GraphedCall, Shapes
+from respin_ensemble.networks.torch_graph import Forward, Lane
 
-ExampleInputs = Callable[[str, int, Lengths], Mapping[str, Array]]
-"""Makes inputs of a network, by name, for a batch and for lengths of free axes; missing ones are the usual."""
+_log = logging.getLogger(__name__)
 
+COMPILED: dict[str, tuple[int, ...]] = {
+    "sam_encoder": (1,),
+    "zero123_unet": (1, 4, 8),
+    "vae_encoder": (1,),
+    "vae_decoder": (1,),
+    "edsr": (1,),
+    "inpaint_unet": (1,),
+}
+"""Networks and batches whose compiled calls took 40 to 66 % less time on an H200 (docs/benchmarks.md). GroundingDINO
+took three minutes to compile, and what it gains is not measured."""
 
-@dataclass(frozen=True)
-class CompileTask:
-    """Compiles a network for one batch and shape; pickled, to run in a process of its own.
-
-    Args:
-        name: of the network.
-        load_module: see `ModuleLoader`.
-        inputs: to compile for.
-    """
-
-    name: str
-    load_module: ModuleLoader
-    inputs: Callable[[], Mapping[str, Array]]
-
-    def __call__(self, _on_stage: Callable[[str], None] = lambda _: None) -> None:
-        """Compile."""
-        module = module_on_device(self.name, self.load_module, "cuda")
-        torch.backends.cudnn.benchmark = True
-        with torch.inference_mode():
-            call_of(self.name, module, device="cuda", execution="compiled")(self.inputs())
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @dataclass(frozen=True)
-class _Inputs:
-    make: ExampleInputs
-    name: str
-    batch: int
-    lengths: Lengths
-
-    def __call__(self) -> Mapping[str, Array]:
-        return self.make(self.name, self.batch, self.lengths)
-
-
-def compile_tasks(load_module: ModuleLoader, sizes: Sizes, example_inputs: ExampleInputs) -> dict[str, CompileTask]:
-    """Return a task for each network of `COMPILED`, batch and shape, by a name for it.
+class Compilation:
+    """What is compiled.
 
     Args:
-        load_module: see `ModuleLoader`; pickled.
-        sizes: of the set.
-        example_inputs: see `ExampleInputs`; pickled.
+        shapes: shapes of the inputs of the calls to compile, by network; all other calls run as they are.
+        report: receives what is compiled before it is.
     """
-    tasks = {}
-    for name in COMPILED:
-        for batch in COMPILED[name]:
-            for lengths in lengths_in_jobs(name, sizes):
-                words = " ".join(f"{axis} {length}" for axis, length in lengths.items())
-                task = CompileTask(name, load_module, _Inputs(example_inputs, name, batch, lengths))
-                tasks[f"{name} x {batch} {words}".strip()] = task
-    return tasks
+
+    shapes: Mapping[str, Collection[Shapes]]
+    report: Callable[[str], None]
+
+    @classmethod
+    def of_warm_up(cls, sizes: Sizes, gpu_batch: int | None, report: Callable[[str], None]) -> Compilation:
+        """Compile the calls of the warm-up that are worth it, so that no job waits for a compiler.
+
+        Args:
+            sizes: of the set.
+            gpu_batch: samples of the largest call of a UNet on a GPU; None = the networks run on a CPU.
+            report: see the class.
+        """
+        shapes = {
+            name: frozenset(
+                tuple(array.shape for array in blank_inputs(NETWORKS[name], sizes, batch, lengths).values())
+                for batch, lengths in warm_up_calls(NETWORKS[name], sizes, gpu_batch)
+                if batch in batches
+            )
+            for name, batches in COMPILED.items()
+        }
+        return cls(shapes, report)
 
 
-def compile_ahead(
-    tasks: Mapping[str, CompileTask], run: Callable[[Mapping[str, CompileTask]], Iterable[str]], notes: Path
-) -> Iterator[tuple[str, int]]:
-    """Run the tasks that were not done before; yield the name of each as it is done, and how many are left.
+class CompiledCall(GraphedCall):
+    """A graphed call of torch.compile's code for some shapes; other shapes run the plain module.
+
+    A module that cannot be compiled here runs as it is; `uncompiled` is the reason, empty if there is none.
 
     Args:
-        tasks: see `compile_tasks`.
-        run: runs tasks in processes of their own, yields their names as they are done, and raises if one fails.
-        notes: a file of what is done, by which torch, on which GPU.
+        module: see `EagerCall`.
+        spec: its contract.
+        device: "cpu" or "cuda".
+        lane: see `EagerCall`.
+        compilation: what to compile.
+        compiled: the module as torch.compile returns it; None = compiled here.
     """
-    here = f"torch {torch.__version__} on {torch.cuda.get_device_name()}"
-    lines = notes.read_text().splitlines() if notes.is_file() else []
-    done = lines[1:] if lines[:1] == [here] else []
-    for name in run({name: task for name, task in tasks.items() if name not in done}):
-        done.append(name)
-        notes.parent.mkdir(parents=True, exist_ok=True)
-        notes.write_text("\n".join([here, *done]))
-        yield name, len(tasks) - len(done)
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: ModelSpec,
+        device: str,
+        lane: Lane | None,
+        *,
+        compilation: Compilation,
+        compiled: Forward | None = None,
+    ) -> None:
+        super().__init__(module, spec, device, lane)
+        self._shapes, self._report = compilation.shapes[spec.name], compilation.report
+        self._reported: set[Shapes] = set()
+        self.uncompiled = ""
+        if compiled is None:
+            # diffusers and transformers, which only compiled modules need
+            from respin_ensemble.networks.torch_parts import compile_module  # noqa: PLC0415
+
+            compiled = compile_module(module)
+        self._compiled = compiled
+
+    def forward_for(self, shapes: Shapes) -> Forward:
+        """Return the compiled module for the shapes that are worth it, the plain one for others."""
+        return self._compiled if shapes in self._shapes and not self.uncompiled else self.module
+
+    def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
+        """Call eagerly; the first call of a shape compiles it."""
+        if module is not self._compiled:
+            return super().forward(module, arrays)
+        shapes = tuple(array.shape for array in arrays.values())
+        if shapes not in self._reported:
+            self._reported.add(shapes)
+            self._report(f"compiling {self.spec.name} for a batch of {shapes[0][0]}")
+        try:
+            return super().forward(module, arrays)
+        except Exception as error:  # compilers' errors have no common class
+            if is_out_of_memory(error):
+                raise
+            outputs = super().forward(self.module, arrays)
+            self.uncompiled = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            _log.warning("%s runs without torch.compile: %s", self.spec.name, self.uncompiled)
+            return outputs
+
+
+def keep_compiled_code(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let torch.compile keep its code in the user's cache folder: its own default is a folder in /tmp.
+
+    Args:
+        environment: variables of this process; `CACHE_VARIABLE` is set if it is not, and if the folder can be written.
+    """
+    if CACHE_VARIABLE in environment:
+        return
+    try:
+        base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = base / "respin" / "torch-compile"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        _log.warning("compiled code is not kept for later starts: %s", error)
+        return
+    environment[CACHE_VARIABLE] = str(folder)

@@ -24,26 +24,15 @@ from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import NOT_PAGED, BatchedNetworks
 from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.residency import Pageable
-from respin_ensemble.networks.torch_calls import CompiledCall, EagerCall, GraphedCall, Unguided
+from respin_ensemble.networks.torch_calls import EagerCall, GraphedCall, Unguided
+from respin_ensemble.networks.torch_compile import Compilation, CompiledCall, keep_compiled_code
 from respin_ensemble.networks.torch_graph import Lane
 from respin_ensemble.networks.torch_paged import WITHOUT_GRAPHS, PagedModule
 
 ModuleLoader = Callable[[str], nn.Module]
 """Loads the module of a network, by name, onto the CPU, in evaluation mode and in the precision that it runs in."""
 
-Execution = Literal["eager", "graphs", "compiled"]
-
-COMPILED: dict[str, tuple[int, ...]] = {
-    "grounding_dino": (1,),
-    "zero123_unet": (1, 4, 8),
-    "inpaint_unet": (1,),
-    "sam_encoder": (1,),
-    "vae_encoder": (1,),
-    "vae_decoder": (1,),
-    "edsr": (1,),
-}
-"""Networks that are worth torch.compile's minutes, and the batches that are. They have nearly all of a job's
-arithmetic; the one that takes longest to compile comes first."""
+Execution = Literal["eager", "graphs"]
 
 
 class ModuleNetworks(BatchedNetworks):
@@ -53,9 +42,9 @@ class ModuleNetworks(BatchedNetworks):
         modules: by name, on the device.
         sizes: of their set.
         device: "cpu" or "cuda".
-        execution: "eager"; "graphs" = a CUDA graph for each shape that comes again; "compiled" = the same of
-            torch.compile's code, for the networks of `COMPILED`.
-        pageables: what loads and unloads some of the modules, by name; those are called without graphs.
+        execution: "eager"; "graphs" = a CUDA graph for each shape that comes again.
+        pageables: what loads and unloads some of the modules, by name; those are called without graphs and as they are.
+        compilation: calls that run torch.compile's code; None = none.
     """
 
     def __init__(
@@ -66,26 +55,29 @@ class ModuleNetworks(BatchedNetworks):
         device: str = "cpu",
         execution: Execution = "eager",
         pageables: Mapping[str, Pageable] = NOT_PAGED,
+        compilation: Compilation | None = None,
     ) -> None:
         super().__init__(sizes)
         lanes = _lanes(device, execution)
-        self.calls = {
-            name: call_of(name, module, device=device, execution=execution, lane=lanes.get(name))
-            for name, module in modules.items()
-        }
+
+        def call(name: str, module: nn.Module) -> EagerCall:
+            spec, lane = NETWORKS[name], lanes.get(name)
+            if compilation is not None and name in compilation.shapes and name not in pageables:
+                return CompiledCall(module, spec, device, lane, compilation=compilation)
+            return (EagerCall if execution == "eager" else GraphedCall)(module, spec, device, lane)
+
+        self.calls = {name: call(name, module) for name, module in modules.items()}
         self.unguided = {
-            name: call_of(
-                name, Unguided(_by_rows(name, module, device)), device=device, execution=execution, lane=lanes.get(name)
-            )
+            name: call(name, Unguided(_by_rows(name, module, device)))
             for name, module in modules.items()
             if is_doubled(module)
         }
         """Calls of UNets without their unconditional half, by the same weights: for samples outside of the guidance
         interval."""
         self.pageables = pageables
-        for call in (calls[name] for calls in (self.calls, self.unguided) for name in calls.keys() & pageables.keys()):
-            if isinstance(call, GraphedCall):
-                call.uncaptured = WITHOUT_GRAPHS
+        for each in (calls[name] for calls in (self.calls, self.unguided) for name in calls.keys() & pageables.keys()):
+            if isinstance(each, GraphedCall):
+                each.uncaptured = WITHOUT_GRAPHS
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         try:
@@ -138,6 +130,7 @@ class TorchNetworks(ModuleNetworks):
         execution: Execution = "graphs",
         names: Sequence[str] = tuple(NETWORKS),
         paged: Collection[str] = (),
+        compilation: Compilation | None = None,
     ) -> TorchNetworks:
         """Load networks one after another.
 
@@ -148,6 +141,7 @@ class TorchNetworks(ModuleNetworks):
             execution: see `ModuleNetworks`.
             names: of the networks.
             paged: names of those that share memory: they stay off the device until they are loaded.
+            compilation: see `ModuleNetworks`.
 
         Raises:
             InvalidInput: the device is not available.
@@ -158,7 +152,7 @@ class TorchNetworks(ModuleNetworks):
             for name in names
         }
         pageables = {name: PagedModule(modules[name], device) for name in names if name in paged}
-        return cls(modules, sizes, device=device, execution=execution, pageables=pageables)
+        return cls(modules, sizes, device=device, execution=execution, pageables=pageables, compilation=compilation)
 
 
 def load_in_process(source: Source, report: Report) -> TorchNetworks:
@@ -185,9 +179,18 @@ def load_in_process(source: Source, report: Report) -> TorchNetworks:
         check_precision(name, module, precision)
         return module
 
-    execution: Execution = "graphs" if choice.device == "cuda" else "eager"
+    compilation = None
+    if choice.compiled:
+        keep_compiled_code()
+        gpu_batch = source.unet_batch if choice.device == "cuda" else None
+        compilation = Compilation.of_warm_up(source.model_set.sizes, gpu_batch, report)
     return TorchNetworks.load(
-        load_checked, source.model_set.sizes, device=choice.device, execution=execution, paged=source.paged
+        load_checked,
+        source.model_set.sizes,
+        device=choice.device,
+        execution="graphs" if choice.device == "cuda" else "eager",
+        paged=source.paged,
+        compilation=compilation,
     )
 
 
@@ -269,24 +272,6 @@ def _by_rows(name: str, module: nn.Module, device: str) -> nn.Module:
     from respin_ensemble.networks.torch_parts import twin_by_rows  # noqa: PLC0415
 
     return twin_by_rows(module)
-
-
-def call_of(name: str, module: nn.Module, *, device: str, execution: Execution, lane: Lane | None = None) -> EagerCall:
-    """Return what calls a network.
-
-    Args:
-        name: of the network.
-        module: on the device.
-        device: "cpu" or "cuda".
-        execution: see `ModuleNetworks`.
-        lane: whose stream it uses; None = one of its own.
-    """
-    spec = NETWORKS[name]
-    if execution == "eager":
-        return EagerCall(module, spec, device, lane)
-    if execution == "compiled" and name in COMPILED:
-        return CompiledCall(module, spec, device, lane, batches=COMPILED[name])
-    return GraphedCall(module, spec, device, lane)
 
 
 def _lanes(device: str, execution: Execution) -> dict[str, Lane]:

@@ -1,22 +1,22 @@
 """Networks as PyTorch modules: the same answers as ONNX Runtime's, and what torch.compile's minutes are spent on."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from respin.bundled import bundled
-from respin.contracts import NETWORKS
 from respin.contracts.networks import EDSR, VAE_DECODER
 from respin.errors import ContractMismatch, InvalidInput
-from respin.lengths import lengths_in_jobs
 from respin.model_set import MANIFEST, ModelSet, Sizes
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.networks.tensorrt import TensorRtNetworks
-from respin_ensemble.networks.torch_calls import CompiledCall
-from respin_ensemble.networks.torch_compile import compile_tasks
-from respin_ensemble.networks.torch_networks import COMPILED, TorchNetworks
+from respin_ensemble.networks.torch_calls import EagerCall
+from respin_ensemble.networks.torch_compile import CACHE_VARIABLE, Compilation, CompiledCall, keep_compiled_code
+from respin_ensemble.networks.torch_networks import ModuleNetworks, TorchNetworks
+from respin_ensemble.networks.torch_paged import PagedModule
 from respin_export.inference_modules import InferenceModules
 from respin_export.mini.trained import MiniSet
 
@@ -79,33 +79,123 @@ def test_plans_of_a_tensorrt_that_is_not_installed_are_told_with_the_cure(plans)
         TensorRtNetworks.from_set(plans)
 
 
-def test_there_is_a_compilation_for_every_batch_and_shape_that_is_worth_one():
-    tasks = compile_tasks(mini_modules(), Sizes(), lambda name, batch, lengths: {})
-    assert {task.name for task in tasks.values()} == set(COMPILED)
-    assert len(tasks) == sum(len(COMPILED[name]) * len(lengths_in_jobs(name, Sizes())) for name in COMPILED)
-    assert f"{VAE_DECODER.name} x 1 latent_height 32 latent_width 32" in tasks
+def compilation_of(name, *sides, report=lambda _: None):
+    return Compilation({name: {((1, 4, side, side),) for side in sides}}, report)
+
+
+def latents(side, batch=1):
+    return {"latents": np.random.default_rng(side).standard_normal((batch, 4, side, side)).astype(np.float32)}
+
+
+class Enlarged(torch.nn.Module):
+    def forward(self, latents):
+        return torch.nn.functional.gelu(latents[:, :3]).repeat_interleave(8, 2).repeat_interleave(8, 3) * 0.5
+
+
+def test_on_a_gpu_every_shape_of_usual_jobs_is_compiled_where_a_measurement_says_that_it_pays():
+    shapes = Compilation.of_warm_up(Sizes(), 8, lambda _: None).shapes
+    assert "grounding_dino" not in shapes
+    assert sorted(each[0][0] for each in shapes["zero123_unet"]) == [1, 4, 8]
+    assert {each[0] for each in shapes["vae_decoder"]} == {(1, 4, 64, 64), (1, 4, 32, 32)}
+    assert {each[0] for each in Compilation.of_warm_up(Sizes(), 2, print).shapes["zero123_unet"]} == {(1, 4, 32, 32)}
+
+
+def test_on_a_cpu_the_one_call_of_the_warm_up_is_compiled():
+    shapes = Compilation.of_warm_up(Sizes(), None, lambda _: None).shapes
+    assert {len(each) for each in shapes.values()} == {1}
+
+
+def test_other_shapes_than_those_of_the_warm_up_run_the_module_itself():
+    module, compiled = Enlarged(), torch.nn.Identity()
+    runner = CompiledCall(
+        module, VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiled=compiled
+    )
+    assert runner.forward_for(((1, 4, 8, 8),)) is compiled
+    assert runner.forward_for(((1, 4, 16, 16),)) is module
+    assert runner.forward_for(((2, 4, 8, 8),)) is module
+
+
+def fails(latents):
+    raise RuntimeError("\nFailed to find C++ compiler\nSet TORCHDYNAMO_VERBOSE=1")
+
+
+def test_without_a_compiler_a_network_runs_as_it_is_and_the_log_says_why(caplog):
+    said = []
+    runner = CompiledCall(
+        Enlarged(),
+        VAE_DECODER,
+        "cpu",
+        None,
+        compilation=compilation_of("vae_decoder", 8, report=said.append),
+        compiled=fails,
+    )
+    for _ in range(3):
+        assert runner(latents(8))["image"].shape == (1, 3, 64, 64)
+    assert said == ["compiling vae_decoder for a batch of 1"]
+    assert caplog.messages == ["vae_decoder runs without torch.compile: Failed to find C++ compiler"]
+    assert runner.forward_for(((1, 4, 8, 8),)) is runner.module
+
+
+def test_a_call_that_fails_either_way_is_not_taken_for_the_compilers_fault():
+    def broken(latents):
+        raise RuntimeError("shapes")
+
+    runner = CompiledCall(
+        broken, VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiled=fails
+    )
+    with pytest.raises(RuntimeError, match="shapes"):
+        runner(latents(8))
+    assert not runner.uncompiled
+
+
+def test_a_compiled_call_that_runs_out_of_memory_fails_as_any_other():
+    def full(latents):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    runner = CompiledCall(
+        Enlarged(), VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiled=full
+    )
+    with pytest.raises(torch.OutOfMemoryError):
+        runner(latents(8))
+    assert not runner.uncompiled
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported
-def test_two_shapes_of_a_chosen_batch_are_compiled_and_others_go_without():
-    module = torch.nn.Identity()
-    runner = CompiledCall(module, NETWORKS["vae_decoder"], "cpu", batches=(1,))
-    shapes = [((1, 4, side, side),) for side in (64, 32, 16)]
-    chosen = [runner.forward_for(shape) is not module for shape in shapes]
-    assert chosen == [True, True, False]
-    assert runner.forward_for(shapes[0]) is not module
-    assert runner.forward_for(((8, 4, 64, 64),)) is module
+def test_networks_that_share_memory_run_as_they_are():
+    networks = ModuleNetworks(
+        {"vae_decoder": Enlarged(), "edsr": Enlarged()},
+        Sizes(),
+        pageables={"edsr": PagedModule(Enlarged(), "cpu")},
+        compilation=Compilation({"vae_decoder": set(), "edsr": set()}, print),
+    )
+    assert [type(networks.calls[name]) for name in ("vae_decoder", "edsr")] == [CompiledCall, EagerCall]
 
 
-@pytest.mark.parametrize(
-    ("name", "met"),
-    [
-        ("edsr", [{}]),
-        ("grounding_dino", [{}, {"height": 800, "width": 800}]),
-        ("vae_encoder", [{}, {"height": 256, "width": 256}]),
-        ("vae_decoder", [{}, {"latent_height": 32, "latent_width": 32}]),
-    ],
-)
-def test_what_is_compiled_beforehand_is_what_a_job_of_a_square_photo_brings(name, met):
-    assert name in COMPILED
-    assert lengths_in_jobs(name, Sizes()) == met
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="there is no C++ compiler here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as its compiler is imported
+def test_compiled_code_answers_as_the_module_does_and_is_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    module = Enlarged().eval()
+    networks = ModuleNetworks({"vae_decoder": module}, Sizes(), compilation=compilation_of("vae_decoder", 8))
+    with torch._inductor.config.patch(cpp_cache_precompile_headers=False):
+        got = networks(VAE_DECODER, **latents(8))["image"]
+    assert not networks.calls["vae_decoder"].uncompiled
+    np.testing.assert_allclose(got, module(torch.tensor(latents(8)["latents"])).numpy(), rtol=1e-5, atol=1e-6)
+    assert list(tmp_path.rglob("*.cpp"))
+
+
+def test_compiled_code_is_kept_in_the_users_cache_folder_unless_another_is_named(tmp_path):
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    keep_compiled_code(environment)
+    assert environment[CACHE_VARIABLE] == str(tmp_path / "respin" / "torch-compile")
+    named = {CACHE_VARIABLE: "/elsewhere", "XDG_CACHE_HOME": str(tmp_path)}
+    keep_compiled_code(named)
+    assert named[CACHE_VARIABLE] == "/elsewhere"
+
+
+def test_a_cache_folder_that_cannot_be_made_costs_the_cache_alone(tmp_path, caplog):
+    (tmp_path / "respin").write_text("a file")
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    keep_compiled_code(environment)
+    assert CACHE_VARIABLE not in environment
+    assert "compiled code is not kept for later starts" in caplog.text

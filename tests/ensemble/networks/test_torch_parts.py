@@ -10,7 +10,6 @@ from random_networks import build
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import SamConfig, SamVisionConfig
-from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
 
 from respin.contracts import NETWORKS
 from respin.contracts.networks import INPAINT_UNET, UNETS
@@ -19,7 +18,6 @@ from respin_ensemble.networks.torch_graph import as_list
 from respin_ensemble.networks.torch_networks import ModuleNetworks
 from respin_ensemble.networks.torch_parts import (
     REGIONS,
-    SamplingByRows,
     chunk_feed_forward,
     compile_module,
     twin_by_rows,
@@ -101,24 +99,15 @@ def test_the_inpaintings_feed_forward_layers_sample_by_sample_give_the_same_nois
     assert set(rows) == {2}
 
 
-def test_sampling_by_rows_is_the_librarys_sampling_also_beyond_the_border():
-    sides = [(7, 5), (3, 9)]
-    value = torch.randn(2, 7 * 5 + 3 * 9, 4, 8)
-    locations = 1.6 * torch.rand(2, 11, 4, 2, 3, 2) - 0.3
-    weights = torch.rand(2, 11, 4, 2, 3)
-    wanted = MultiScaleDeformableAttention()(value, None, sides, None, locations, weights, 64)
-    torch.testing.assert_close(SamplingByRows()(value, None, sides, None, locations, weights, 64), wanted)
-
-
-@pytest.mark.parametrize("name", ["grounding_dino", "sam_encoder"])
-def test_layers_are_compiled_one_by_one_in_a_copy_that_shares_the_weights(name):
+def test_layers_are_compiled_one_by_one_in_a_copy_that_shares_the_weights():
+    name = "sam_encoder"
     network, spec, sizes = MiniSet().load(name).eval(), NETWORKS[name], MiniSet.sizes
     inputs = {name: torch.tensor(array) for name, array in usual_inputs(spec, sizes, 1).items()}
     wanted = [output.numpy() for output in as_list(network(**inputs))]
     twin = compile_module(network)
     pairs = list(zip(network.parameters(), twin.parameters(), strict=True))
     assert all(mine.data_ptr() == its.data_ptr() for mine, its in pairs)
-    assert not any(isinstance(part, SamplingByRows) or part._compiled_call_impl for part in network.modules())
+    assert not any(part._compiled_call_impl for part in network.modules())
     regions = [part for part in twin.modules() if isinstance(part, REGIONS)]
     assert len(regions) > 1
     assert all(bool(part._compiled_call_impl) == (part in regions) for part in twin.modules())
