@@ -3,8 +3,11 @@
 import shutil
 import threading
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tritonclient import grpc as triton
 from tritonclient.utils import np_to_triton_dtype
@@ -16,6 +19,8 @@ from respin_server.assemble import assemble
 from respin_server.choice import Installed, Wanted, choose
 from respin_server.launcher import EmbeddedTriton, ServerOptions
 from respin_server.options import IN_PROCESS_START_S
+
+NOTHING_ELSE: Mapping[str, Any] = MappingProxyType({})
 
 PROBE_CONFIG = """
 name: "probe"
@@ -41,15 +46,15 @@ def serve(
     probed: bool = False,
     exit_timeout_s: int = 10,
     runtime: str | None = None,
-    gpu_memory_mib: int = 0,
+    in_process: Mapping[str, Any] = NOTHING_ELSE,
     **limits: int,
 ):
     repository = folder / "repository"
     chosen, mini = EngineLimits(**limits), bundled("models/mini")
     choice = None if runtime is None else choose(Wanted("cpu", runtime), mini, Installed.here())
-    if choice is not None and gpu_memory_mib:
-        # `respin serve` takes a budget for a GPU only; the engine keeps to it on any device.
-        choice = replace(choice, in_process=replace(choice.in_process, gpu_memory_mib=gpu_memory_mib))
+    if choice is not None:
+        # `respin serve` takes a memory budget for a GPU only; the engine keeps to it on any device.
+        choice = replace(choice, in_process=replace(choice.in_process, **in_process))
     assemble(bundled("model_repository"), mini, PROFILES[profile], repository, chosen, choice=choice)
     if probed:
         add_probe(repository)

@@ -1,10 +1,14 @@
 """The real server on less memory than its networks take, on the CPU: jobs at once, a load that fails, and the books."""
 
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from mini_server import eventually, series, serve
+from gated_modules import GATE
+from mini_server import eventually, send, series, serve
+from tritonclient import grpc as triton
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
@@ -21,11 +25,12 @@ SAME_CALLS = {"unet_batch": 1, "cache_mib": 0}
 HELD = re.compile(r"memory: loaded (\w+); networks hold ([\d.]+) of ([\d.]+) MiB")
 
 
-def least_mib(runtime):
+def least(runtime):
+    """The smallest budget that works."""
     manifest = ModelSet.load(bundled("models/mini"))
-    least = shared_need(runtime, manifest, 1, unets_stay=False).total_mib
-    assert least < gpu_need(runtime, manifest, 1).total_mib
-    return least
+    budget_mib = shared_need(runtime, manifest, 1, unets_stay=False).total_mib
+    assert budget_mib < gpu_need(runtime, manifest, 1).total_mib
+    return {"gpu_memory_mib": budget_mib}
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "torch"])
@@ -34,7 +39,7 @@ def servers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     with (
         serve("local", tmp_path_factory.mktemp("enough"), runtime=request.param, **SAME_CALLS) as enough,
-        serve("local", folder, runtime=request.param, gpu_memory_mib=least_mib(request.param), **SAME_CALLS) as shared,
+        serve("local", folder, runtime=request.param, in_process=least(request.param), **SAME_CALLS) as shared,
     ):
         yield shared, enough, folder / "repository/rotate_object_stream/1"
 
@@ -89,3 +94,30 @@ def test_a_network_that_cannot_be_loaded_fails_its_job_alone_and_the_next_one_wo
         assert working.result().mask
     hidden.rename(file)
     assert len(ask(shared, turn(azimuth=(40.0,))).image) == 1
+
+
+def test_a_job_that_is_cancelled_while_it_waits_for_memory_ends_before_there_is_any(tmp_path, turn, monkeypatch):
+    gate = tmp_path / "gate"
+    gate.touch()
+    monkeypatch.setenv(GATE, str(gate))
+    gated = {**least("torch"), "modules": "gated_modules"}
+    made = serve("local", tmp_path, runtime="torch", in_process=gated, **SAME_CALLS)
+    # Triton lets a model import what is beside its model.py.
+    shutil.copy(Path(__file__).with_name("gated_modules.py"), made.options.repository / "rotate_object_stream/1")
+    with (
+        made as server,
+        triton.InferenceServerClient(str(server.endpoints["gRPC"])) as triton_client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        gate.unlink()
+        try:
+            working = threads.submit(ask, server, turn(azimuth=(40.0,)))
+            eventually(server, 'respin_stage_seconds_count{stage="background"}', lambda value: value == 1)
+            waiting = send(triton_client, turn(box=None))  # for a detection, which needs the memory of all networks
+            eventually(server, 'respin_stage_seconds_count{stage="decoding"}', lambda value: value == 2)
+            waiting.cancel()
+            eventually(server, 'respin_cancellations_total{cause="caller"}', lambda value: value == 1)
+            assert not working.done()
+        finally:
+            gate.touch()
+        assert len(working.result().image) == 1
