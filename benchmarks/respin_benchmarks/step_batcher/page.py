@@ -90,10 +90,8 @@ def _overhead(runs: Sequence[SteppingRun]) -> list[str]:
     """From call to call, less a call by the network's own clock: no batcher can change how late a sleep is."""
 
     def more(cell: Sequence[SteppingRun]) -> dict[str, Any]:
-        overhead_ms, aim_ms = (
-            Repeats(run.period_ms - run.unet_ms for run in cell),
-            OVERHEAD_AIMS_MS[cell[0].concurrency],
-        )
+        overhead_ms = Repeats(run.period_ms - run.unet_ms for run in cell)
+        aim_ms = OVERHEAD_AIMS_MS[cell[0].concurrency]
         return {"overhead_ms": overhead_ms, "aim_ms": aim_ms, "verdict": verdict(overhead_ms <= aim_ms)}
 
     mine = [run for run in runs if (run.way, run.arrival) == (BATCHER, "simultaneous")]

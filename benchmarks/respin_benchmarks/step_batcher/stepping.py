@@ -88,4 +88,5 @@ def _drive(
         return time.perf_counter() - sent_s, Span(*map(int, times))
 
     with triton.InferenceServerClient(server.url) as client, ThreadPoolExecutor(len(arrivals_s)) as senders:
+        client.is_server_live()  # connects, which is no part of a latency
         return list(senders.map(request, range(len(arrivals_s))))
