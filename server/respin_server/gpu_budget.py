@@ -39,7 +39,7 @@ def memory_sentence(in_process: InProcess, model_set: ModelSet, unet_batch: int,
         who, more = "all networks", f": the UNets stay loaded {_when_unets_stay(in_process, model_set, unet_batch)}"
     return (
         f"all at once need about {need}; within {budget_mib} MiB {who} make room for each other (a call of an evicted "
-        f"one loads it again first, and none of them has CUDA graphs){more}"
+        f"one loads it again first, and runs without CUDA graphs and compiled code){more}"
     )
 
 

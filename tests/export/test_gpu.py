@@ -10,14 +10,19 @@ from random_networks import build
 
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
+from respin.gpu_memory import CONTEXT_MIB, shared_need
+from respin.model_set import ModelSet
 from respin.onnx_runtime import onnxruntime
+from respin.runtimes import InProcess
+from respin_ensemble.networks.in_process import Source, load_networks
+from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.networks.tensorrt import EnginePlan
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import inputs_without_amplification, relative_l2
 from respin_export.mini.sizes import SIZES
 from respin_export.optimization_profile import optimization_profile
 from respin_export.parity import compare_fp32, graph_outputs
-from respin_export.tensorrt.builder import EngineTask, build_engine
+from respin_export.tensorrt.builder import EngineOptions, EngineTask, build_engine
 from respin_export.tensorrt.flavours import Library, device_capability, target_capabilities
 from respin_export.to_onnx import ExportOptions, export_network
 
@@ -60,9 +65,9 @@ def test_an_engine_computes_what_its_graph_does(tmp_path, name):
     spec, graph = NETWORKS[name], bundled("models/mini") / name / "model.onnx"
     library = Library.installed()
     trt, engine = importlib.import_module(library.flavour), tmp_path / "model.plan"
-    capabilities = target_capabilities(library, [], device_capability())
+    options = EngineOptions(library, target_capabilities(library, [], device_capability()))
     profile = optimization_profile(spec, SIZES)
-    build_engine(trt, EngineTask(name, graph, profile, engine, library.flavour, capabilities), lambda *_: None)
+    build_engine(trt, EngineTask(name, graph, profile, engine, options), lambda *_: None)
     inputs = inputs_of(spec)
     compare_fp32(spec, engine_outputs(trt, engine, spec, inputs), graph_outputs(graph, spec, inputs))
 
@@ -71,3 +76,26 @@ def engine_outputs(trt, path, spec, inputs):
     outputs = EnginePlan(trt, path, spec)(**{name: torch.from_numpy(array).cuda() for name, array in inputs.items()})
     torch.cuda.synchronize()
     return [output.cpu().numpy() for output in outputs]
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_networks_that_share_memory_answer_as_those_that_have_enough_and_keep_to_it(tmp_path, runtime):
+    mini, manifest = bundled("models/mini"), ModelSet.load(bundled("models/mini"))
+    for name in NETWORKS:
+        (tmp_path / "networks" / name).mkdir(parents=True)
+        (tmp_path / "networks" / name / "model.onnx").symlink_to(mini / name / "model.onnx")
+    (tmp_path / "weights").symlink_to(mini)
+    budget_mib = shared_need(runtime, manifest, 1, unets_stay=False).total_mib
+
+    def load(mib):
+        choice = InProcess(runtime, "cuda", gpu_memory_mib=mib)
+        return load_networks(Source(tmp_path, manifest, choice, unet_batch=1), lambda step: None).networks
+
+    shared = load(budget_mib)
+    held = torch.cuda.memory_reserved()
+    enough = OnnxNetworks.from_set(mini)
+    for spec in NETWORKS.values():
+        inputs = example_inputs(spec, SIZES, batch=1, lengths=example_lengths(spec, SIZES), seed=1)
+        answers = shared(spec, **inputs)
+        compare_fp32(spec, list(answers.values()), list(enough(spec, **inputs).values()))
+    assert held <= (budget_mib - CONTEXT_MIB) * 2**20

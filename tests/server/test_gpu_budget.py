@@ -11,7 +11,10 @@ from respin.runtimes import RUNTIMES, InProcess
 from respin_server.gpu_budget import memory_sentence
 
 FULL = ModelSet("full", "fp16", Sizes(), {})
-COST = "make room for each other (a call of an evicted one loads it again first, and none of them has CUDA graphs)"
+COST = (
+    "make room for each other (a call of an evicted one loads it again first, and runs without CUDA graphs and "
+    "compiled code)"
+)
 
 
 def sentence(budget_mib, runtime="torch", batch=8):
