@@ -6,7 +6,7 @@ import gc
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,11 @@ from respin.specs import BATCH_NAME, Array, Axis, ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph, named_shape
 from respin_export.half import to_half
-from respin_export.half_parity import compare_fp16, deviations_fp16, inputs_without_amplification
+from respin_export.half_parity import compare_fp16, inputs_without_amplification
 from respin_export.networks.folding import fold
 from respin_export.networks.unet import GuidedUNet
 from respin_export.onnx_file import EXTERNAL_ABOVE_BYTES, replace_graph, slim, write_program
-from respin_export.parity import compare_fp32, deviations_fp32, graph_outputs, module_outputs, outputs_by_name
+from respin_export.parity import compare_fp32, graph_outputs, module_outputs
 
 OPSET = 20
 """ONNX opset; 23 would keep attention as one operator, which TensorRT does not build for every head size."""
@@ -142,21 +142,13 @@ def export_loaded(
             slim(draft)
         check_graph(draft, spec, sizes)
         on_stage("checking")
+        compare = compare_fp16 if options.precision == "fp16" else compare_fp32
         errors = [
-            _errors(spec, graph_outputs(draft, spec, inputs), outputs, options)
+            compare(spec, graph_outputs(draft, spec, inputs), outputs, gated=options.gated)
             for inputs, outputs in zip(calls, wanted, strict=True)
         ]
         replace_graph(draft, path)
     return {output: max(each[output] for each in errors) for output in errors[0]}
-
-
-def _errors(spec: ModelSpec, got: Sequence[Array], wanted: Sequence[Array], options: ExportOptions) -> dict[str, float]:
-    compare, measure = (
-        (compare_fp16, deviations_fp16) if options.precision == "fp16" else (compare_fp32, deviations_fp32)
-    )
-    if options.gated:
-        return compare(spec, got, wanted)
-    return {each.output: each.error for each in measure(spec.name, got, outputs_by_name(spec, wanted))}
 
 
 def _checked_calls(module: nn.Module, spec: ModelSpec, sizes: Sizes, options: ExportOptions) -> list[dict[str, Array]]:

@@ -25,9 +25,9 @@ from respin_export.setup.commands import fetch_published, setup
 from respin_export.setup.plan import DRAFT_MIB, GRAPHS_MIB, SetupPlan
 from respin_export.setup.steps import SetupTools, check_disks, run_setup, steps_of
 from respin_export.setup.view import SetupView
-from respin_export.tensorrt.engine_set import EngineOptions, engines_folder
+from respin_export.tensorrt.builder import BuildCost, EngineOptions
+from respin_export.tensorrt.engine_set import engines_folder
 from respin_export.tensorrt.flavours import Library
-from respin_export.tensorrt.process import BuildCost
 from respin_export.weights.catalogue import CATALOGUE, choose
 from respin_export.weights.fetch import DownloadSource
 from respin_export.weights.verify import SYNTHESIZED

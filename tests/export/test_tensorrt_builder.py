@@ -17,8 +17,8 @@ from respin.errors import InternalError, InvalidInput
 from respin.model_set import ModelSet
 from respin_export.errors import BuildFailed, ProcessKilled
 from respin_export.optimization_profile import optimization_profile
-from respin_export.tensorrt.builder import EngineTask, build_engine
-from respin_export.tensorrt.process import build_in_own_process
+from respin_export.tensorrt.builder import EngineOptions, EngineTask, build_engine, build_in_own_process
+from respin_export.tensorrt.flavours import Library
 
 SHAPES = ((1, 4), (2, 4), (8, 4))
 
@@ -27,11 +27,15 @@ def nothing(*progress):
     pass
 
 
+def options_of(flavour, **options):
+    return EngineOptions(Library(flavour, "1.0"), **options)
+
+
 @pytest.fixture
 def task(tmp_path):
     def make(graph=Path("model.onnx"), flavour="tensorrt", profile=None, **options):
         profile = profile or {"image": SHAPES}
-        return EngineTask("tiny", graph, profile, tmp_path / "model.plan", flavour, **options)
+        return EngineTask("tiny", graph, profile, tmp_path / "model.plan", options_of(flavour, **options))
 
     return make
 
@@ -121,7 +125,7 @@ def test_a_network_of_the_mini_set_is_built_without_a_gpu(tmp_path, name):
     folder, heard = bundled("models/mini"), []
     mini = ModelSet.load(folder)
     profile = optimization_profile(NETWORKS[name], mini.sizes)
-    task = EngineTask(name, mini.file(folder, NETWORKS[name]), profile, tmp_path / "made", "tensorrt_rtx")
+    task = EngineTask(name, mini.file(folder, NETWORKS[name]), profile, tmp_path / "made", options_of("tensorrt_rtx"))
     cost = build_in_own_process(task, lambda *progress: heard.append(progress))
     assert task.engine.stat().st_size > 100_000
     assert cost.build_s > 0
@@ -152,7 +156,7 @@ def test_halves_multiplied_with_floats_are_refused(graph, task):
 def test_a_workspace_that_is_too_small_is_said(tmp_path):
     graph = bundled("models/mini") / "edsr" / "model.onnx"
     profile = {"image": ((1, 3, 32, 32), (1, 3, 64, 64), (1, 3, 64, 64))}
-    task = EngineTask("edsr", graph, profile, tmp_path / "made", "tensorrt_rtx", workspace_bytes=2**20)
+    task = EngineTask("edsr", graph, profile, tmp_path / "made", options_of("tensorrt_rtx", workspace_bytes=2**20))
     with pytest.raises(BuildFailed, match="its workspace was limited to 1 MiB: where memory ran out, allow more"):
         build_in_own_process(task, nothing)
 

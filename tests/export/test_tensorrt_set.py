@@ -15,10 +15,10 @@ from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of, sha256_of
 from respin.profiles import PROFILES
 from respin_export.errors import BuildFailed
-from respin_export.tensorrt.engine_set import EngineOptions, build_engines
+from respin_export.tensorrt.builder import BuildCost, EngineOptions
+from respin_export.tensorrt.engine_set import build_engines
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.identity import EngineIdentity, engine_records
-from respin_export.tensorrt.process import BuildCost
 from respin_server.assemble import assemble
 
 CONTAINER = EngineOptions(Library("tensorrt", "10.5.0"), ("9.0",))

@@ -123,26 +123,6 @@ class Checkpoint:
             raise self.error(f"the config.json beside it says {name} {str(value)[:60]!r}, expected a number above 0")
         return value
 
-    def compare(self, state: Mapping[str, Tensor], wanted: Mapping[str, TensorShape]) -> None:
-        """Check that tensors fit a module.
-
-        Args:
-            state: tensors under the module's names.
-            wanted: shapes of the module.
-
-        Raises:
-            InvalidInput: names or shapes differ; the message names the first.
-        """
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        both = wanted.keys() & shapes.keys()
-        self.check(
-            missing=[name for name in wanted if name not in shapes],
-            unknown=[name for name in shapes if name not in wanted],
-            shapes=[
-                (name, shapes[name], wanted[name]) for name in wanted if name in both and shapes[name] != wanted[name]
-            ],
-        )
-
     def check(
         self, *, missing: list[str], unknown: list[str], shapes: list[tuple[str, TensorShape, TensorShape]]
     ) -> None:
@@ -200,7 +180,16 @@ def fill_module(build: Callable[[], Module], state: Mapping[str, Tensor], checkp
             module = build()
     except _CANNOT_BE_BUILT as error:
         raise checkpoint.error(f"no such network can be built ({_first_line(error)})") from None
-    checkpoint.compare(state, {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()})
+    wanted = module.state_dict()
+    checkpoint.check(
+        missing=[name for name in wanted if name not in state],
+        unknown=[name for name in state if name not in wanted],
+        shapes=[
+            (name, tuple(state[name].shape), tuple(tensor.shape))
+            for name, tensor in wanted.items()
+            if name in state and state[name].shape != tensor.shape
+        ],
+    )
     module.load_state_dict({name: to_float32(tensor) for name, tensor in state.items()}, assign=True)
     return module
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rich.progress import Progress
 from torch import nn
 
 from respin.contracts import NETWORKS
@@ -32,6 +33,8 @@ from respin_export.originals.reference import Reference
 from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, outputs_by_name, run_graph
 from respin_export.report.rows import LINKS, ParityRow
 from respin_export.to_onnx import ExportOptions, Precision, export_network
+from respin_export.weights.catalogue import choose
+from respin_export.weights.synthesize import Synthesizer
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 """In this order: to compute in float16 changes the module for good."""
@@ -43,6 +46,19 @@ GroundingDINO's is beyond 400 px: see `respin_export.to_onnx.CALM_SHARES`."""
 MINI_IN_FP16 = ("grounding_dino",)
 """Measured with the mini set's network in float16: the reduced reference has 40 candidates, of which rounding makes one
 or two others, and 98 % of 40 are all of them; the mini one has 900."""
+
+
+def write_reduced_weights(weights: Path, reference: Path, on_stage: Callable[[str], None]) -> None:
+    """Write the checkpoints of the chain: the four of a reference folder, and inpainting's, the library's own.
+
+    Args:
+        weights: the weights folder to make.
+        reference: folder of the original's outputs.
+        on_stage: callback of a task of `run_isolated`.
+    """
+    on_stage("writing weights")
+    Synthesizer(weights, "mini", 0, Progress(disable=True)).write([choose("inpaint")])
+    Reference(reference).write_weights(weights)
 
 
 @dataclass(frozen=True)

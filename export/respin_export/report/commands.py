@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -105,14 +106,12 @@ def measure(
     """
     # torch
     from respin_export.originals.reference import Reference  # noqa: PLC0415
-    from respin_export.report.chain import Chain  # noqa: PLC0415
-    from respin_export.report.weights import ReducedWeights  # noqa: PLC0415
+    from respin_export.report.chain import Chain, write_reduced_weights  # noqa: PLC0415
 
     Reference(reference).check()
     date, versions = today(), versions_text(PACKAGES)
     rows: list[ParityRow] = []
-    written: dict[str, IsolatedTask] = {"weights": ReducedWeights(weights, reference)}
-    for event in run(written, 1):
+    for event in run({"weights": partial(write_reduced_weights, weights, reference)}, 1):
         follow(event)
         if isinstance(event, TaskFailed):
             raise event.error

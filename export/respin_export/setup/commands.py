@@ -6,7 +6,6 @@ imported inside the functions.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -22,9 +21,9 @@ from respin_export.disk import existing_parent, free_bytes
 from respin_export.setup.plan import DEFAULT_RUNTIMES, Device, Precision, Runtime, SetupPlan
 from respin_export.setup.steps import SetupTools, check_disks, run_setup, steps_of
 from respin_export.setup.view import SetupView
-from respin_export.tensorrt.engine_set import EngineOptions
+from respin_export.tensorrt.builder import EngineOptions
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
-from respin_export.weights.catalogue import CATALOGUE, DEFAULT_HUB
+from respin_export.weights.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from respin_export.weights.fetch import DownloadSource
@@ -83,8 +82,7 @@ def setup(
     # These need the export extra.
     from respin_export.weights.fetch import DownloadSource  # noqa: PLC0415
 
-    hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
-    origin = DownloadSource(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
+    origin = DownloadSource.from_environment(mirror, source)
     capability = device_capability()
     device = device or ("cuda" if capability else "cpu")
     plan = SetupPlan(weights, models, device, runtime or DEFAULT_RUNTIMES[device], precision)

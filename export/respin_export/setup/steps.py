@@ -19,8 +19,8 @@ from respin_export.progress import ExportBar, engine_bar
 from respin_export.published import PublishedWeights
 from respin_export.setup.plan import SetupPlan
 from respin_export.setup.view import SetupView
-from respin_export.tensorrt.engine_set import Build, EngineOptions, build_engines
-from respin_export.tensorrt.process import build_in_own_process
+from respin_export.tensorrt.builder import EngineOptions, build_in_own_process
+from respin_export.tensorrt.engine_set import Build, build_engines
 
 
 @dataclass(frozen=True)

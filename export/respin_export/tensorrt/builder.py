@@ -1,21 +1,26 @@
-"""Build one engine, with either flavour of TensorRT.
+"""Build one engine, with either flavour of TensorRT, in a process of its own.
 
-TensorRT keeps a pointer to the first logger for the life of the process, and its memory grows with each network: one
-process builds one engine (`respin_export.tensorrt.process`).
+TensorRT keeps a pointer to the first logger for the life of the process, and its memory grows with each network; its
+leaks end with the process, and a crash affects one engine only.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from respin.errors import InvalidInput
+from respin.errors import InternalError, InvalidInput
 from respin_export.errors import BuildFailed
+from respin_export.isolated import TaskDone, TaskFailed, run_isolated
 from respin_export.optimization_profile import InputShape
-from respin_export.tensorrt.flavours import CURRENT
+from respin_export.tensorrt.flavours import CURRENT, Library
 
 ReportPhase = Callable[[str, int, int], None]
 """Callback with the phase, its steps done, and all its steps."""
@@ -28,28 +33,91 @@ ERRORS_SAID = 3
 
 
 @dataclass(frozen=True)
+class EngineOptions:
+    """Options of the build.
+
+    Args:
+        library: the TensorRT to build with.
+        capabilities: compute capabilities, from `respin_export.tensorrt.flavours.target_capabilities`.
+        timing_cache: file of measured kernel times; None = measure all. TensorRT-RTX has none.
+        workspace_bytes: limit of scratch GPU memory for a layer; None = no limit.
+        rebuild: replace engines that are stale or damaged; else they are an error.
+    """
+
+    library: Library
+    capabilities: tuple[str, ...] = ()
+    timing_cache: Path | None = None
+    workspace_bytes: int | None = None
+    rebuild: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the timing cache is used."""
+        if self.timing_cache is not None and self.library.flavour == "tensorrt_rtx":
+            raise InvalidInput("tensorrt_rtx times no kernels before an engine is loaded; leave out the timing cache")
+
+
+@dataclass(frozen=True)
 class EngineTask:
-    """The inputs and options of one build.
+    """One build.
 
     Args:
         network: name of the network, for messages.
         graph: the ONNX file, beside its external weights.
         profile: least, usual and greatest shape of every input.
         engine: file to write.
-        flavour: name of the TensorRT module.
-        capabilities: compute capabilities, from `respin_export.tensorrt.flavours.target_capabilities`.
-        timing_cache: file of measured kernel times to read and to update; None = measure all.
-        workspace_bytes: limit of scratch GPU memory for a layer; None = no limit.
+        options: options of the build.
     """
 
     network: str
     graph: Path
     profile: Mapping[str, tuple[InputShape, InputShape, InputShape]]
     engine: Path
-    flavour: str
-    capabilities: tuple[str, ...] = ()
-    timing_cache: Path | None = None
-    workspace_bytes: int | None = None
+    options: EngineOptions
+
+
+@dataclass(frozen=True)
+class BuildCost:
+    """Time and memory that building an engine took.
+
+    Args:
+        build_s: seconds from parsing to the written file, without loading the library.
+        peak_rss_bytes: peak memory of the process.
+        scratch_bytes: GPU memory beside the weights, as `build_engine` returns it.
+    """
+
+    build_s: float
+    peak_rss_bytes: int
+    scratch_bytes: int | None
+
+
+def build_in_own_process(task: EngineTask, report: ReportPhase) -> BuildCost:
+    """Build an engine in a fresh process and wait for it.
+
+    Args:
+        task: inputs and options of the build.
+        report: called with the progress, in this process.
+
+    Raises:
+        BuildFailed: TensorRT refuses the graph.
+        ProcessKilled: a signal ended the process.
+        InternalError: the process ended by a bug of ours; its traceback went to stderr.
+    """
+    with closing(run_isolated({task.network: partial(_build, task)}, jobs=1)) as events:
+        for event in events:
+            if isinstance(event, TaskFailed):
+                raise event.error
+            if isinstance(event, TaskDone):
+                build_s, scratch_bytes = event.result
+                return BuildCost(build_s, event.peak_rss_mib * 2**20, scratch_bytes)
+            report(*event.stage)
+    raise InternalError(f"{task.network}: its process reported no result")
+
+
+def _build(task: EngineTask, on_progress: Callable[[tuple[str, int, int]], None]) -> tuple[float, int | None]:
+    trt = importlib.import_module(task.options.library.flavour)
+    begin = time.perf_counter()
+    scratch_bytes = build_engine(trt, task, lambda *progress: on_progress(progress))
+    return round(time.perf_counter() - begin, 2), scratch_bytes
 
 
 def build_engine(trt: Any, task: EngineTask, report: ReportPhase) -> int | None:
@@ -68,7 +136,7 @@ def build_engine(trt: Any, task: EngineTask, report: ReportPhase) -> int | None:
         BuildFailed: TensorRT refuses the graph.
         InvalidInput: the timing cache is of another TensorRT or GPU.
     """
-    logger = _logger(trt)
+    logger, options = _logger(trt), task.options
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
@@ -77,18 +145,18 @@ def build_engine(trt: Any, task: EngineTask, report: ReportPhase) -> int | None:
     config = builder.create_builder_config()
     config.progress_monitor = _progress_monitor(trt, report)
     config.add_optimization_profile(_profile(builder, network, task))
-    if task.workspace_bytes is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, task.workspace_bytes)
-    if task.flavour == "tensorrt_rtx":
-        _set_capabilities(trt, config, task.capabilities)
-    if task.timing_cache is not None:
-        _read_timing_cache(config, task.timing_cache)
+    if options.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    if options.library.flavour == "tensorrt_rtx":
+        _set_capabilities(trt, config, options.capabilities)
+    if options.timing_cache is not None:
+        _read_timing_cache(config, options.timing_cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise BuildFailed(_builder_refusal(task, logger.complaints))
     task.engine.write_bytes(engine)
-    if task.timing_cache is not None:
-        _write_timing_cache(config, task.timing_cache)
+    if options.timing_cache is not None:
+        _write_timing_cache(config, options.timing_cache)
     scratch_bytes: int | None = logger.scratch_bytes
     return scratch_bytes
 
@@ -99,7 +167,7 @@ def _parser_refusal(task: EngineTask, errors: Sequence[Any]) -> str:
 
 
 def _builder_refusal(task: EngineTask, complaints: Sequence[str]) -> str:
-    limit = task.workspace_bytes
+    limit = task.options.workspace_bytes
     # A network compiled as one layer has no alternative if its scratch memory exceeds the limit.
     hint = (
         ""

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from respin.model_set import ModelSet
 from respin_export.progress import bars, engine_bar
-from respin_export.tensorrt.engine_set import EngineOptions, EngineReport, build_engines, engines_folder
+from respin_export.tensorrt.builder import EngineOptions
+from respin_export.tensorrt.engine_set import EngineReport, build_engines, engines_folder
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
 from respin_export.tensorrt.identity import EngineRecord
 

@@ -16,36 +16,11 @@ from respin_export.checks import check_networks
 from respin_export.errors import BuildFailed
 from respin_export.optimization_profile import InputShape, optimization_profile
 from respin_export.set_writer import save_manifest
-from respin_export.tensorrt.builder import EngineTask, ReportPhase
+from respin_export.tensorrt.builder import BuildCost, EngineOptions, EngineTask, ReportPhase, build_in_own_process
 from respin_export.tensorrt.flavours import Library
 from respin_export.tensorrt.identity import EngineIdentity, EngineRecord, engine_records, shapes_text, weights_sha256
-from respin_export.tensorrt.process import BuildCost, build_in_own_process
 
 Build = Callable[[EngineTask, ReportPhase], BuildCost]
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Options of the build.
-
-    Args:
-        library: the TensorRT to build with.
-        capabilities: compute capabilities, from `respin_export.tensorrt.flavours.target_capabilities`.
-        timing_cache: file of measured kernel times; None = measure all. TensorRT-RTX has none.
-        workspace_bytes: limit of scratch GPU memory for a layer; None = no limit.
-        rebuild: replace engines that are stale or damaged; else they are an error.
-    """
-
-    library: Library
-    capabilities: tuple[str, ...] = ()
-    timing_cache: Path | None = None
-    workspace_bytes: int | None = None
-    rebuild: bool = False
-
-    def __post_init__(self) -> None:
-        """Check that the timing cache is used."""
-        if self.timing_cache is not None and self.library.flavour == "tensorrt_rtx":
-            raise InvalidInput("tensorrt_rtx times no kernels before an engine is loaded; leave out the timing cache")
 
 
 @dataclass
@@ -112,7 +87,8 @@ def build_engines(
             continue
         try:
             replace(source_set, networks={name: source_set.networks[name]}).verify(source)
-            task = _task(graph, wanted[name], source_set.sizes, output / name, options)
+            profile = _profile(graph, name, source_set.sizes)
+            task = EngineTask(name, graph, profile, output / name / wanted[name].file_name, options)
             records[name] = _build(task, wanted[name], progress(name), build)
         except RespinError as error:
             report.failed[name] = error
@@ -200,19 +176,6 @@ def _profile(graph: Path, name: str, sizes: Sizes) -> dict[str, tuple[InputShape
     except (OSError, DecodeError):
         fewer = False
     return optimization_profile(NETWORKS[name], sizes, fewer_guidance=fewer)
-
-
-def _task(graph: Path, identity: EngineIdentity, sizes: Sizes, folder: Path, options: EngineOptions) -> EngineTask:
-    return EngineTask(
-        network=identity.network,
-        graph=graph,
-        profile=_profile(graph, identity.network, sizes),
-        engine=folder / identity.file_name,
-        flavour=options.library.flavour,
-        capabilities=options.capabilities,
-        timing_cache=options.timing_cache,
-        workspace_bytes=options.workspace_bytes,
-    )
 
 
 def _build(task: EngineTask, identity: EngineIdentity, report: ReportPhase, build: Build) -> EngineRecord:

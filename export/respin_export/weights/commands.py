@@ -6,7 +6,6 @@ imported inside the functions.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +16,7 @@ from respin.errors import ContractMismatch, InvalidInput
 from respin_export.checks import check_installed
 from respin_export.errors import MissingWeights
 from respin_export.progress import bars
-from respin_export.weights.catalogue import CATALOGUE, DEFAULT_HUB, SHA256_DIGITS, Chosen, Variant, WeightFile, choose
+from respin_export.weights.catalogue import CATALOGUE, SHA256_DIGITS, Chosen, Variant, WeightFile, choose
 from respin_export.weights.verify import SYNTHESIZED, findings
 
 _ALL_NAMES = ", ".join(CATALOGUE)
@@ -116,8 +115,7 @@ def fetch(
     from respin_export.weights.download import RetryPolicy  # noqa: PLC0415
     from respin_export.weights.fetch import DownloadSource, Fetcher  # noqa: PLC0415
 
-    hub = os.environ.get("HF_ENDPOINT") or DEFAULT_HUB
-    origin = DownloadSource(hub, mirror, source, os.environ.get("HF_TOKEN") or None)
+    origin = DownloadSource.from_environment(mirror, source)
     with bars(disable=quiet) as progress:
         for sentence in Fetcher(weights, origin, progress, RetryPolicy(tries=tries)).fetch(_chosen(names)):
             typer.echo(sentence)

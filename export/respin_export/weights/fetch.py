@@ -36,6 +36,11 @@ class DownloadSource:
     folder: Path | None = None
     token: str | None = None
 
+    @classmethod
+    def from_environment(cls, mirror: str | None, folder: Path | None) -> DownloadSource:
+        """Return a source with the hub and the token that HF_ENDPOINT and HF_TOKEN name."""
+        return cls(os.environ.get("HF_ENDPOINT") or DEFAULT_HUB, mirror, folder, os.environ.get("HF_TOKEN") or None)
+
     def __post_init__(self) -> None:
         """Check the addresses."""
         for name, url in (("HF_ENDPOINT", self.hub), ("--mirror", self.mirror)):
