@@ -110,9 +110,7 @@ def _place() -> dict[str, Any]:
 
 def _moment() -> dict[str, Any]:
     """What changes: clocks, and what else the machine does."""
-    gpu = open_gpu()
     return {
         "load_average": round(os.getloadavg()[0], 2),
         "cpu_mhz": [round(core.current) for core in psutil.cpu_freq(percpu=True) or ()],
-        "gpu_mhz": gpu.clocks_mhz() if gpu else None,
     }

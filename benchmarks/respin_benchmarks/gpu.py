@@ -46,14 +46,6 @@ class Gpu:
             found["power_limit_w"] = self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
         return found
 
-    def clocks_mhz(self) -> dict[str, int]:
-        """Return the clocks of the processors and of the memory now, MHz, as far as NVML reports them."""
-        found: dict[str, int] = {}
-        with suppress(self._nvml.NVMLError):
-            found["sm"] = self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM)
-            found["memory"] = self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_MEM)
-        return found
-
     def joules(self) -> float:
         """Return the energy used since the driver was loaded, J; NaN if the GPU does not count it."""
         with suppress(self._nvml.NVMLError):

@@ -7,7 +7,6 @@ figures are its builder's, from the rows of `make parity-full`.
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 import weakref
@@ -26,9 +25,10 @@ from torch.utils._pytree import tree_iter
 
 from respin.contracts import NETWORKS
 from respin.contracts.networks import UNETS
-from respin.gpu_memory import CONTEXT_MIB, MIB, GpuNeed, gpu_need, shared_need
+from respin.gpu_memory import CONTEXT_MIB, MIB, gpu_need, shared_need
 from respin.model_set import ModelSet, NetworkFile, Sizes
 from respin.report.markdown import table
+from respin.report.rows import read_records
 from respin.runtimes import RUNTIMES
 from respin_benchmarks.options import GpuMemoryOptions
 from respin_benchmarks.runner import PageReport, run_benchmark
@@ -48,7 +48,10 @@ Size = Literal["full", "mini"]
 
 FILE, PARITY = Path("src/respin/gpu_memory.json"), "parity_full.csv"
 
-AIM_MIB, SHARED_AIM_MIB = 9 * 1024, 6 * 1024
+AIMS_MIB = 9 * 1024, 6 * 1024
+"""For all networks, and for networks that share."""
+
+TITLES = ("runtime", "samples a call", "weights", "scratch", "context")
 
 
 class FusedAttention(TorchFunctionMode):
@@ -174,71 +177,36 @@ def _pair(first: float, last: float, largest: int) -> tuple[float, float]:
     return round(first, 1), round((last - first) / (largest - 1), 1) if largest > 1 else 0.0
 
 
-def builders_scratch(results: Path) -> dict[str, float]:
-    """Return what TensorRT's builder said of each engine at full size, MiB, from the rows of `make parity-full`."""
-    with (results / PARITY).open() as file:
-        return {row["network"]: float(row["scratch_mib"]) for row in csv.DictReader(file) if row["step"] == "engine"}
+def engine_mib(results: Path, column: str) -> dict[str, float]:
+    """Return a column of each engine plan at full size, MiB, by network, from the rows of `make parity-full`."""
+    rows = read_records(results / PARITY)
+    return {row["network"]: float(row[column]) for row in rows if row["step"] == "engine"}
 
 
 def page_of(results: Path) -> str:
-    """Return the section: the published set's need by runtime and batch, and by network."""
-    figures = json.loads(FILE.read_text())["full"]
-    engines = {name: round(mib * MIB) for name, mib in _engine_files(results).items()}
-    sets = {
-        "onnxruntime": _set_of({name: round(mib * MIB) for name, mib in figures["weights_mib"].items()}),
-        "tensorrt": _set_of(engines),
-        "torch": _set_of({}),
-    }
-    rows, shared_rows = [], []
+    """Return the section: the published set's need by runtime and batch."""
+    weights_mib = json.loads(FILE.read_text())["full"]["weights_mib"]
+    held = {"onnxruntime": weights_mib, "tensorrt": engine_mib(results, "file_mib")}
+    rows = []
     for runtime, batch in product(RUNTIMES, (8, 4, 2, 1)):
-        stay, least = (shared_need(runtime, sets[runtime], batch, unets_stay=each) for each in (True, False))
-        rows.append(_row(runtime, batch, gpu_need(runtime, sets[runtime], batch), AIM_MIB))
-        shared_rows.append([*_row(f"{runtime}, with sharing", batch, stay, SHARED_AIM_MIB), str(least.total_mib)])
-    titles = ["runtime", "samples a call", "weights", "scratch", "context", "in all"]
-    scratch = figures["scratch_mib"]
-    networks = [
-        [
-            f"`{name}`",
-            f"{figures['weights_mib'][name]:.0f}",
-            *(_words(scratch[key][name]) for key in ("torch", "tensorrt")),
-        ]
-        for name in NETWORKS
-    ]
+        model_set = _set_of(held.get(runtime, {}))
+        need = gpu_need(runtime, model_set, batch)
+        stay, least = (shared_need(runtime, model_set, batch, unets_stay=each) for each in (True, False))
+        numbers = (batch, need.weights_mib, need.scratch_mib, CONTEXT_MIB, need.total_mib, stay.total_mib)
+        under = ["yes" if each <= aim else "no" for each, aim in zip(numbers[-2:], AIMS_MIB, strict=True)]
+        rows.append([f"`{runtime}`", *map(str, numbers), str(least.total_mib), *under])
     lines = [
         "Computed by `respin bench gpu-memory`, not measured: MiB, the published set in float16, at its usual sizes.",
-        "",
-        *table([*titles, "under 9 GB"], rows),
-        "",
         "With sharing, both UNets stay loaded beside the largest other network; the least that works has room for both",
-        "UNets or, in their place, any other network:",
+        "UNets or, in their place, any other network.",
         "",
-        *table([*titles, "under 6 GB", "least"], shared_rows),
-        "",
-        "By network; scratch of a call with one sample, and what each further sample of a UNet adds:",
-        "",
-        *table(["network", "weights", "scratch, PyTorch", "scratch, TensorRT's builder"], networks),
+        *table([*TITLES, "in all", "with sharing", "least", "all under 9 GB", "shared under 6 GB"], rows),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _words(pair: tuple[float, float]) -> str:
-    first, more = pair
-    return f"{first:.0f}" + (f" + {more:.0f}" if more else "")
-
-
-def _row(runtime: str, batch: int, need: GpuNeed, aim_mib: int) -> list[str]:
-    numbers = (batch, need.weights_mib, need.scratch_mib, CONTEXT_MIB, need.total_mib)
-    name, comma, rest = runtime.partition(",")
-    return [f"`{name}`{comma}{rest}", *map(str, numbers), "yes" if need.total_mib <= aim_mib else "no"]
-
-
-def _engine_files(results: Path) -> dict[str, float]:
-    with (results / PARITY).open() as file:
-        return {row["network"]: float(row["file_mib"]) for row in csv.DictReader(file) if row["step"] == "engine"}
-
-
-def _set_of(sizes_bytes: Mapping[str, int]) -> ModelSet:
-    files = {name: (NetworkFile(f"{name}/model.onnx", "0" * 64, each),) for name, each in sizes_bytes.items()}
+def _set_of(sizes_mib: Mapping[str, float]) -> ModelSet:
+    files = {name: (NetworkFile(f"{name}/model.onnx", "0" * 64, round(mib * MIB)),) for name, mib in sizes_mib.items()}
     return ModelSet("full", "fp16", Sizes(), files)
 
 
@@ -246,7 +214,7 @@ def run(options: GpuMemoryOptions) -> None:
     """Compute the figures, and write the section."""
 
     def compute_all() -> None:
-        figures = {"full": compute("full", builders_scratch(options.results)), "mini": compute("mini", {})}
+        figures = {"full": compute("full", engine_mib(options.results, "scratch_mib")), "mini": compute("mini", {})}
         options.figures.write_text(json.dumps(figures, indent=1) + "\n")
 
     run_benchmark(GPU_MEMORY, compute_all, options)

@@ -31,8 +31,6 @@ def nvml(monkeypatch):
     module.nvmlDeviceGetName = lambda handle: b"NVIDIA H200"
     module.nvmlSystemGetDriverVersion = lambda: "580.1"
     module.nvmlDeviceGetEnforcedPowerLimit = lambda handle: 700000
-    module.NVML_CLOCK_SM, module.NVML_CLOCK_MEM = "SM", "memory"
-    module.nvmlDeviceGetClockInfo = lambda handle, which: {"SM": 1980, "memory": 3201}[which]
     module.nvmlDeviceGetTotalEnergyConsumption = lambda handle: 2500
     module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [
         SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in module.held.items()
@@ -53,21 +51,19 @@ def test_memory_is_told_in_all_and_of_each_process_that_nvml_knows(nvml):
 
 def test_what_a_gpu_does_not_tell_is_left_out(nvml):
     nvml.nvmlDeviceGetComputeRunningProcesses = nvml.nvmlDeviceGetTotalEnergyConsumption = refuse
-    nvml.nvmlDeviceGetEnforcedPowerLimit = nvml.nvmlDeviceGetClockInfo = refuse
+    nvml.nvmlDeviceGetEnforcedPowerLimit = refuse
     gpu = open_gpu()
     assert gpu.about() == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000}
-    assert gpu.clocks_mhz() == {}
     assert gpu.used_mib() == 9000
     assert gpu.by_process_mib() == {}
     assert math.isnan(gpu.joules())
 
 
-def test_what_a_gpu_is_and_how_fast_it_runs_is_noted_with_a_benchmark(nvml, tmp_path):
+def test_what_a_gpu_is_is_noted_with_a_benchmark(nvml, tmp_path):
     with recorded("in process, cuda", [tmp_path / "jobs_cuda.csv"], anew=False):
         pass
     (run,) = read_circumstances(tmp_path / FILE)
     assert run["gpu"] == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000, "power_limit_w": 700}
-    assert run["after"]["gpu_mhz"] == {"sm": 1980, "memory": 3201}
 
 
 def test_without_a_driver_there_is_no_gpu(nvml):
@@ -90,21 +86,19 @@ def parent():
 def test_a_servers_processes_are_found_among_those_of_the_gpu(nvml, parent):
     (child,) = psutil.Process(parent.pid).children()
     nvml.held = {child.pid: 300 * MIB, os.getpid(): 50 * MIB}
-    memory, by_process = Served(parent.pid, 1.0, None, None, open_gpu()).memory()
-    assert (memory, by_process) == (GpuMemory(9000, 300), "sleep:300")
+    memory, by_process = Served(parent.pid, 1.0, None, None, open_gpu(), GpuMemory(2000)).memory()
+    assert (memory, by_process) == (GpuMemory(7000, 300), "sleep:300")
 
 
 def test_where_nvml_reports_no_process_the_gpu_as_a_whole_is_told(nvml, parent):
-    memory, by_process = Served(parent.pid, 1.0, None, None, open_gpu()).memory()
-    assert memory.whole == 9000
+    memory, by_process = Served(parent.pid, 1.0, None, None, open_gpu(), GpuMemory(2000)).memory()
+    assert memory.whole == 7000
     assert math.isnan(memory.process)
     assert by_process == ""
 
 
 def test_a_way_takes_what_has_come_since():
     assert GpuMemory(9000, 700.0) - GpuMemory(2000, 100.0) == GpuMemory(7000, 600.0)
-    assert str(GpuMemory(7000, 600.0)) == "7000 MiB, of its processes 600"
-    assert str(GpuMemory(7000, math.nan)) == "7000 MiB"
 
 
 def test_a_cpu_has_no_memory_of_a_gpu(nvml):

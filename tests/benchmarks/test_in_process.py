@@ -9,19 +9,19 @@ import pytest
 import torch
 from run_bench import bench, measure
 
+from respin.contracts import NETWORKS
 from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.in_process.machine import Ceilings
-from respin_benchmarks.in_process.network_runs import make_trials
+from respin_benchmarks.in_process.network_runs import batches_of
 from respin_benchmarks.in_process.page import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.session import Measurement
 from respin_benchmarks.options import InProcessOptions
-from respin_export.mini.trained import MiniSet
 from respin_server.wheel import TritonWheel
 
 STEPS = {"steps": 4, "background_steps": 4, "few_steps": 3}
-SMALL = {"device": "cpu", **STEPS, "calls": 1, "repeats": 1, "views": 2, "most_jobs": 2, "largest_batch": 4}
+SMALL = {"device": "cpu", **STEPS, "calls": 1, "repeats": 1, "views": 2, "most_jobs": 2}
 CELLS = {("ddim", 4, 4, 1, 1), ("unipc_karras", 3, 3, 1, 1), ("ddim", 4, 4, 2, 1), ("ddim", 4, 4, 1, 2)}
 
 pytestmark = pytest.mark.triton
@@ -57,7 +57,9 @@ def measured(tmp_path_factory, unpacked):
 
 def test_every_network_is_measured_against_its_float32_module(measured):
     rows = read_rows(networks_file(measured, "cpu"), NetworkRun)
-    assert len({row.network for row in rows}) == 10
+    assert {(row.network, row.batch) for row in rows} == {
+        (name, each) for name in NETWORKS for each in batches_of(name)
+    }
     for row in rows:
         assert row.call_ms > 0
         assert row.floor_ms > 0
@@ -114,8 +116,8 @@ def test_the_same_command_again_measures_nothing_and_says_so(measured, unpacked)
     before = [file.read_text() for file in files]
     told = measure("in-process", *flags(results=measured, work=measured / "work", tritonserver=unpacked))
     assert [file.read_text() for file in files] == before
-    assert "served, onnxruntime: measured" in told
-    assert "in process, onnxruntime: measured" in told
+    assert "served, onnxruntime: nothing is left to measure" in told
+    assert "engine, onnxruntime: nothing is left to measure" in told
     assert "| `grounding_dino` | 1 |" in told
 
 
@@ -146,9 +148,9 @@ class EndsAfter:
 
 def test_the_budget_ends_a_run_between_measurements_and_the_next_run_goes_on(tmp_path):
     options = {**SMALL, "runtime": ["onnxruntime"], "results": tmp_path, "work": tmp_path / "work"}
-    # Before and after the reference, after each of four warm-ups, before the first two cells.
+    # Before the server starts, after each of four warm-ups, before the first two cells.
     ended = Measurement(InProcessOptions(**{**options, "weights": "set", "measure": ["served"]}))
-    ended.budget = EndsAfter(8)
+    ended.budget = EndsAfter(7)
     ended.run()
     first = jobs_of(tmp_path, "served")
     assert [row.key for row in first] == [("ddim", 4, 4, 1, 1), ("unipc_karras", 3, 3, 1, 1)]
@@ -186,13 +188,6 @@ def test_without_the_clients_packages_what_is_served_is_not_measured_and_the_cur
     command = f"{WITHOUT}; from respin_benchmarks.commands import app; app({['in-process', *map(str, arguments)]})"
     told = subprocess.run([sys.executable, "-c", command], check=True, capture_output=True, text=True).stdout
     assert "not measured: there is no module 'grpc'; pip install 'respin[serve]'" in told
-
-
-@pytest.mark.parametrize(("batches", "tried"), [([1], [1]), ([1, 4], [1, 4])])
-def test_a_network_is_tried_with_each_batch(batches, tried):
-    machine = Measurement(InProcessOptions(device="cpu", weights="set")).machine
-    found = make_trials(MiniSet(), "zero123_unet", machine, half=False, batches=batches)
-    assert [len(next(iter(trial.inputs.values()))) for trial in found] == tried
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

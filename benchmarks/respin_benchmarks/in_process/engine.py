@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -88,7 +88,7 @@ class Way(Protocol):
         """Return how long each UNet has been called so far."""
 
     def memory(self) -> tuple[GpuMemory, str]:
-        """Return the memory in use, and by process in words; empty = there is one process."""
+        """Return the memory that it takes, and by process in words; empty = there is one process."""
 
 
 class InProcessEngine:
@@ -96,13 +96,14 @@ class InProcessEngine:
 
     Args:
         loaded: networks, warm, and the batches that pay.
+        memory: reads what they take.
         workers: jobs at the same time.
     """
 
     name = "engine"
 
-    def __init__(self, loaded: Loaded, machine: Machine, workers: int = 8) -> None:
-        self.networks, self.ready_s, self._machine = loaded.networks, 0.0, machine
+    def __init__(self, loaded: Loaded, memory: Callable[[], GpuMemory], workers: int = 8) -> None:
+        self.networks, self.ready_s, self._memory = loaded.networks, 0.0, memory
         self._meter, self._stages = InMemoryMeter(), ThreadPoolExecutor(workers)
         self._batchers = StepBatchers(loaded.networks, meter=self._meter, most=loaded.useful_batch)
         self._projection = CameraProjection(loaded.networks)
@@ -131,18 +132,21 @@ class InProcessEngine:
         return tuple(self._meter.values["respin_unet_busy_seconds_total", unet] for unet in UNETS)
 
     def memory(self) -> tuple[GpuMemory, str]:
-        """See `Way`; all that this process holds."""
-        return self._machine.memory(), ""
+        """See `Way`."""
+        return self._memory(), ""
 
 
 @contextmanager
-def open_engine(choice: Choice, machine: Machine, report: Callable[[str], None]) -> Iterator[InProcessEngine]:
+def open_engine(
+    choice: Choice, machine: Machine, report: Callable[[str], None], taken: GpuMemory
+) -> Iterator[InProcessEngine]:
     """Load what `respin serve` would load for a choice, and warm it up the same way.
 
     Args:
         choice: runtime, device, and the folder of set or checkpoints.
         machine: that it runs on.
         report: receives each step before it begins.
+        taken: memory in use before.
     """
     began_s = time.perf_counter()
     with TemporaryDirectory() as folder:
@@ -150,7 +154,7 @@ def open_engine(choice: Choice, machine: Machine, report: Callable[[str], None])
         assemble(bundled("model_repository"), choice.folder, PROFILES["local"], repository, NO_CACHES, choice=choice)
         version = repository / ROTATE_OBJECT_STREAM.name / "1"
         source = Source(version, ModelSet.load(version), choice.in_process, NO_CACHES.unet_batch)
-        engine = InProcessEngine(load_networks(source, report), machine)
+        engine = InProcessEngine(load_networks(source, report), partial(machine.memory_since, taken))
         engine.ready_s = time.perf_counter() - began_s
         try:
             yield engine

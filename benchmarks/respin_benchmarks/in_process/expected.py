@@ -1,8 +1,6 @@
 """The time of a job on two cards, from counted arithmetic and the share of its limit that each network reached.
 
-The arithmetic and the bytes of every call of a job are counted on tensors without values. A call's limit on a card is
-what its published peaks allow. Each network was measured on an H200 (`make bench-gpu`): the share of the limit that it
-reached there is assumed on the other card, and at the other shapes of a job.
+That share was measured on an H200 (`make bench-gpu`); it is assumed on the other card and at all shapes of a job.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ class Card:
         return max(gflop / self.tflops, mib * MIB / self.gb_s / 1e6)
 
 
-H200, A6000 = Card("H200", 989.5, 4800.0), Card("RTX A6000", 154.8, 768.0)
+CARDS = H200, A6000 = Card("H200", 989.5, 4800.0), Card("RTX A6000", 154.8, 768.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ class CallCount(Circumstances):
 
 
 def count_calls() -> Iterator[CallCount]:
-    """Count arithmetic and bytes of every call of a job at full size, as `make_trials` counts those of a row."""
+    """Count arithmetic and bytes of every call of a job at full size, as those of a row are counted."""
     here = Circumstances.now(("torch", "diffusers", "transformers"), "counted, on no device")
     for name, module, sizes in modules_without_values("full"):
         # The box is given: GroundingDINO looks for the object in the view alone.
@@ -105,51 +103,43 @@ def page_of(counts: Sequence[CallCount], runs: Sequence[NetworkRun]) -> str:
     shares = shares_of([run for run in runs if H200.name in run.machine])
     if not counts or not shares:
         return ""
-    columns = [(card, runtime) for card in (H200, A6000) for runtime in shares]
     titles = ["network", "shapes", *(f"calls at {steps} + {more}" for steps, more in STEPS), "GFLOP", "MiB"]
-    titles += [f"share, {runtime}" for runtime in shares] + [f"{card.name}, {each}, ms" for card, each in columns]
+    titles += [f"{title}, {each}" for each in shares for title in ("share", *(f"{card.name} ms" for card in CARDS))]
     rows = []
     for count in counts:
         called = [f"{count.calls(*steps)}" for steps in STEPS]
-        reached = [f"{shares[runtime][count.network]:.1%}" for runtime in shares]
-        times = [f"{_expected_ms(count, card, shares[runtime]):.2f}" for card, runtime in columns]
-        counted = [f"{count.gflop:.4g}", f"{count.least_mib:.4g}"]
-        rows.append([f"`{count.network}`", count.shapes.split()[0], *called, *counted, *reached, *times])
-    return "\n".join(
-        [
-            f"Arithmetic counted at commit {counts[0].commit} with {counts[0].versions}; shares of {runs[0].machine}.",
-            "",
-            *table(titles, rows),
-            "",
-            "The calls of one job, one after the other:",
-            "",
-            *table(
-                ["steps", "TFLOP", *(title for card in (H200, A6000) for title in _titles(card, shares))],
-                [_job(counts, shares, *steps) for steps in STEPS],
-            ),
-            "",
-        ]
-    )
+        cells = [f"`{count.network}`", count.shapes.split()[0], *called, f"{count.gflop:.4g}", f"{count.least_mib:.4g}"]
+        for share in (reached[count.network] for reached in shares.values()):
+            limits_ms = [card.limit_ms(count.gflop, count.least_mib) for card in CARDS]
+            cells += [f"{share:.1%}", *(f"{limit_ms / share:.2f}" for limit_ms in limits_ms)]
+        rows.append(cells)
+    jobs = [row for steps in STEPS for row in _jobs(counts, shares, *steps)]
+    lines = [
+        f"Arithmetic counted at commit {counts[0].commit} with {counts[0].versions}; shares of {runs[0].machine}.",
+        "",
+        *table(titles, rows),
+        "",
+        "The calls of one job, one after the other:",
+        "",
+        *table(["steps", "TFLOP", "", *(f"{card.name}, s" for card in CARDS)], jobs),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def _expected_ms(count: CallCount, card: Card, shares: Mapping[str, float]) -> float:
-    return card.limit_ms(count.gflop, count.least_mib) / shares[count.network]
-
-
-def _titles(card: Card, runtimes: Mapping[str, object]) -> list[str]:
-    return [f"{card.name}: all at {card.tflops:g} TFLOP/s, s", *(f"{card.name}, {each}, s" for each in runtimes)]
-
-
-def _job(counts: Sequence[CallCount], shares: Mapping[str, Mapping[str, float]], steps: int, more: int) -> list[str]:
-    """The row of a job: its arithmetic, and for each card the least time and those that are expected."""
+def _jobs(
+    counts: Sequence[CallCount], shares: Mapping[str, Mapping[str, float]], steps: int, more: int
+) -> Iterator[list[str]]:
+    """Yield the rows of a job: the least time that its arithmetic takes, and what is expected by each runtime."""
     calls = [(count, count.calls(steps, more)) for count in counts]
     tflop = sum(count.gflop * number for count, number in calls) / 1e3
-    cells = [f"{steps} + {more}", f"{tflop:.1f}"]
-    for card in (H200, A6000):
-        cells.append(f"{tflop / card.tflops:.3f}")
-        for reached in shares.values():
-            cells.append(f"{sum(number * _expected_ms(count, card, reached) for count, number in calls) / 1e3:.2f}")
-    return cells
+    job = [f"{steps} + {more}", f"{tflop:.1f}"]
+    yield [*job, "all at the peak", *(f"{tflop / card.tflops:.3f}" for card in CARDS)]
+    for runtime, reached in shares.items():
+        times_ms = (
+            sum(n * card.limit_ms(count.gflop, count.least_mib) / reached[count.network] for count, n in calls)
+            for card in CARDS
+        )
+        yield [*job, runtime, *(f"{each / 1e3:.2f}" for each in times_ms)]
 
 
 def text_of(results: Path) -> str:

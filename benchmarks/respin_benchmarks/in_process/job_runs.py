@@ -58,7 +58,6 @@ class JobBench:
 
     machine: Machine  # that they run on
     weights: str  # which ones, in words
-    precision: str  # of the networks
 
     def run_burst(self, way: Way, cell: JobCell) -> tuple[list[float], float]:
         """Do the jobs of a cell at the same time, each with its own seed; return the latencies and the whole, s."""
@@ -110,7 +109,7 @@ class JobBench:
             **vars(cell),
             "way": way,
             "runtime": runtime,
-            "precision": self.precision,
+            "precision": self.machine.precision,
             "repeat": repeat,
             "wall_s": round(wall_s, 4),
             "latency_s": round(wall_s, 4),

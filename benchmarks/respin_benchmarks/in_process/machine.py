@@ -44,10 +44,6 @@ class GpuMemory:
         """Return what was added since."""
         return GpuMemory(self.whole - other.whole, self.process - other.process)
 
-    def __str__(self) -> str:
-        """In words."""
-        return f"{self.whole} MiB" + ("" if math.isnan(self.process) else f", of its processes {self.process:.0f}")
-
     def columns(self) -> dict[str, float]:
         """Return the columns of `JobRun`."""
         return {"memory_mib": self.whole, "process_memory_mib": self.process}
@@ -66,7 +62,7 @@ class Machine:
     def __init__(self, kind: str) -> None:
         if kind == "cuda" and not torch.cuda.is_available():
             raise InvalidInput("device is 'cuda' and PyTorch sees no NVIDIA GPU here; use --device cpu")
-        self.kind = kind
+        self.kind, self.precision = kind, "fp16" if kind == "cuda" else "fp32"
         self.circumstances = (
             Circumstances.now(PACKAGES + GPU_PACKAGES, torch.cuda.get_device_name())
             if kind == "cuda"
@@ -75,6 +71,8 @@ class Machine:
         # Shapes repeat, as in a server; for the baseline as well.
         torch.backends.cudnn.benchmark = kind == "cuda"
         self._gpu = open_gpu() if kind == "cuda" else None
+        torch.zeros(1, device=kind)  # creates CUDA's context, which is part of whatever runs
+        self._idle = self.memory()
 
     def memory(self) -> GpuMemory:
         """Return what is in use now, by all that this process holds."""
@@ -83,6 +81,10 @@ class Machine:
         if self._gpu is None:
             return GpuMemory(torch.cuda.memory_reserved() // MIB)
         return GpuMemory(self._gpu.used_mib(), self._gpu.by_process_mib().get(os.getpid(), math.nan))
+
+    def memory_since(self, before: GpuMemory) -> GpuMemory:
+        """Return what is in use now and was not before, with this process's CUDA context."""
+        return self.memory() - (before - self._idle)
 
     def release_memory(self) -> None:
         """Give back what is no longer used, so that the next reading is of what is."""
@@ -94,8 +96,9 @@ class Machine:
         """Return the GPU's energy counter; NaN if there is none."""
         return self._gpu.joules() if self._gpu else math.nan
 
-    def measure_ceilings(self, dtype: torch.dtype) -> Ceilings:
+    def measure_ceilings(self) -> Ceilings:
         """Measure both ceilings."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.float32
         side, length = (8192, 2**30) if self.kind == "cuda" else (1024, 2**26)
         one, other = (torch.randn(side, side, device=self.kind, dtype=dtype) for _ in range(2))
         source = torch.zeros(length, dtype=torch.uint8, device=self.kind)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,23 +28,19 @@ STOP_S = 60.0
 JOB_TIMEOUT_S = 120.0
 
 
+@dataclass
 class Served:
-    """Sends jobs to a server; see `serve`.
+    """Sends jobs to a server; see `serve`."""
 
-    Args:
-        process: that `respin serve` runs in.
-        ready_s: what the start took.
-        client: of the server.
-        port: of its metrics.
-        gpu: that it runs on; None = it runs on the CPU.
-    """
-
-    name = "served"
-
-    def __init__(self, process: int, ready_s: float, client: Client, port: MetricsPort, gpu: Gpu | None) -> None:
-        self.ready_s, self._client, self._port, self._gpu = ready_s, client, port, gpu
-        self._in_use_before = 0
-        self._process, self._answered, self._reading = psutil.Process(process), 0, MetricsReading()
+    process: int  # that `respin serve` runs in
+    ready_s: float  # what its start took
+    client: Client  # of the server
+    port: MetricsPort  # of its metrics
+    gpu: Gpu | None  # that it runs on; None = it runs on the CPU
+    taken: GpuMemory  # of the GPU, in use before
+    name: str = "served"
+    answered: int = 0  # since the last reading
+    reading: MetricsReading = field(default_factory=MetricsReading)  # the last
 
     def run_job(self, request: RotationRequest, outputs: Sequence[str]) -> dict[str, bytes]:
         """Do one job; return the first picture of each output, as it came.
@@ -51,47 +48,43 @@ class Served:
         Raises:
             RespinError: the server did not answer with it.
         """
-        result = self._client.rotate_object(request, outputs=outputs)
-        self._answered += 1
+        result = self.client.rotate_object(request, outputs=outputs)
+        self.answered += 1
         found = {name: getattr(result, name) for name in outputs}
         return {name: pictures[0] if isinstance(pictures, tuple) else pictures for name, pictures in found.items()}
 
     def busy_s(self) -> tuple[float, ...]:
         """Return how long each UNet has been called so far, once the metrics count every answer."""
-        answered, self._answered = self._answered, 0
-        self._reading = self._port.read_settled(self._reading, answered)
-        return tuple(self._reading.busy_s(unet) for unet in UNETS)
+        answered, self.answered = self.answered, 0
+        self.reading = self.port.read_settled(self.reading, answered)
+        return tuple(self.reading.busy_s(unet) for unet in UNETS)
 
     def memory(self) -> tuple[GpuMemory, str]:
         """Return the memory that is in use, and by process as "rotate_object_stream:9000 tritonserver:400".
 
         On a GPU in all and, where NVML reports processes, of those of the server; on a CPU their PSS.
         """
-        held = self._gpu.by_process_mib() if self._gpu else {}
+        held = self.gpu.by_process_mib() if self.gpu else {}
         by_name: dict[str, float] = {}
-        for process, name in self._named_processes():
-            with suppress(psutil.Error):
-                mib = held.get(process.pid, 0.0) if self._gpu else process.memory_full_info().pss / MIB
-                by_name[name] = by_name.get(name, 0.0) + mib
-        total = sum(by_name.values())
-        text = " ".join(f"{name}:{mib:.0f}" for name, mib in by_name.items() if mib)
-        return GpuMemory(self._gpu.used_mib() if self._gpu else round(total), total if held else math.nan), text
-
-    def _named_processes(self) -> Iterator[tuple[psutil.Process, str]]:
-        """Yield the processes of the server, by the model that they run or their program."""
-        for server in self._process.children():
+        for server in psutil.Process(self.process).children():
             models = {pid: instance.model for instance, pid in living_instances(server.pid).items()}
             for each in (server, *server.children(recursive=True)):
                 with suppress(psutil.Error):
-                    yield each, models.get(each.pid) or each.name()
+                    name = models.get(each.pid) or each.name()
+                    mib = held.get(each.pid, 0.0) if self.gpu else each.memory_full_info().pss / MIB
+                    by_name[name] = by_name.get(name, 0.0) + mib
+        total, text = sum(by_name.values()), " ".join(f"{name}:{mib:.0f}" for name, mib in by_name.items() if mib)
+        whole = self.gpu.used_mib() - self.taken.whole if self.gpu else round(total)
+        return GpuMemory(whole, total if held else math.nan), text
 
 
 @contextmanager
-def serve(options: Mapping[str, object], time_is_up: Callable[[], bool]) -> Iterator[Served]:
+def serve(options: Mapping[str, object], taken: GpuMemory, time_is_up: Callable[[], bool]) -> Iterator[Served]:
     """Run `respin serve` on free ports without caches, for as long as the `with` lasts.
 
     Args:
         options: of the command, such as device and runtime; those that are None are left out.
+        taken: memory of the GPU in use before.
         time_is_up: asked while it starts; it is stopped then.
 
     Raises:
@@ -110,7 +103,7 @@ def serve(options: Mapping[str, object], time_is_up: Callable[[], bool]) -> Iter
             facts = _facts_when_ready(process, output, time_is_up)
             ready_s = time.perf_counter() - began_s
             with Client(facts["gRPC"], retries=0, timeout_s=JOB_TIMEOUT_S) as client:
-                yield Served(process.pid, ready_s, client, MetricsPort(facts["metrics"]), gpu)
+                yield Served(process.pid, ready_s, client, MetricsPort(facts["metrics"]), gpu, taken)
         finally:
             process.terminate()
             try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
 
 import torch
 import typer
@@ -19,23 +17,21 @@ from PIL import Image
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
-from respin.model_set import ModelSet
 from respin.report.rows import read_rows, write_rows
 from respin.runtimes import RUNTIMES
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_benchmarks.circumstances import recorded
-from respin_benchmarks.in_process.engine import Way, open_engine, png
-from respin_benchmarks.in_process.example_inputs import batches_of
+from respin_benchmarks.in_process.engine import InProcessEngine, Way, open_engine, png
 from respin_benchmarks.in_process.job_runs import COMPARED, JobBench, JobCell, compare, run_baseline
 from respin_benchmarks.in_process.machine import GpuMemory, Machine
-from respin_benchmarks.in_process.network_runs import NetworkBench, make_trials
+from respin_benchmarks.in_process.network_runs import NetworkBench, batches_of
 from respin_benchmarks.in_process.page import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobKey, JobRun, NetworkRun, Subject
 from respin_benchmarks.in_process.weights import load_weights
 from respin_benchmarks.options import InProcessOptions
 from respin_benchmarks.runner import Budget, check_choices, run_benchmark
 from respin_ensemble.networks import BatchedNetworks
-from respin_server.choice import Choice, Installed, Wanted, choose
+from respin_server.choice import AUTO, Choice, Installed, Wanted, choose
 
 MEASURES = ("served", "jobs", "networks")
 
@@ -44,6 +40,10 @@ WARM_UP_STEPS = 4
 
 START_SHARE = 0.5
 """Of the time that is left, which a server's start may take: a start that hangs leaves some for the rest."""
+
+
+Start = Callable[[GpuMemory], AbstractContextManager[Way]]
+"""Starts a way of doing jobs; given the memory that is in use before."""
 
 
 class OutOfTime(Exception):
@@ -84,11 +84,8 @@ class Measurement:
     def __init__(self, options: InProcessOptions) -> None:
         self.options, self.budget = options, Budget(options.budget_s)
         self.machine = Machine(options.device)
-        self.precision = "fp16" if options.device == "cuda" else "fp32"
         self.networks_file = networks_file(options.results, options.device)
         self.jobs_file = jobs_file(options.results, options.device)
-        torch.zeros(1, device=self.machine.kind)  # creates CUDA's context, which is part of whatever runs
-        self.idle = self.machine.memory()
         self.usual = JobCell("ddim", options.steps, options.background_steps)
         few = JobCell("unipc_karras", options.few_steps, options.few_steps)
         many = (replace(self.usual, views=options.views), replace(self.usual, jobs=options.most_jobs))
@@ -102,47 +99,69 @@ class Measurement:
         """Measure what is asked for, one runtime after the other, as far as the time goes."""
         cores = os.cpu_count() or 1
         self.weights, self.checkpoints, words = load_weights(self.options.weights, self.options.work, jobs=cores)
-        self.subject = Subject(words, self.precision, self.machine.circumstances)
-        self.bench = JobBench(self.machine, words, self.precision)
+        self.subject = Subject(words, self.machine.precision, self.machine.circumstances)
+        self.bench = JobBench(self.machine, words)
         self.tell(f"weights are there: {words}")
-        choices = {runtime: self._choose(runtime) for runtime in self._runtimes()}
+        choices = self._choices()
         try:
             for runtime, choice in choices.items():
-                # What is served comes first. Jobs come before networks, whose batches would count as a job's memory.
-                if "served" in self.options.measure:
-                    self._attempt("served", runtime, partial(self.measure_served, runtime))
-                if {"jobs", "networks"} & set(self.options.measure):
-                    self._attempt("engine", runtime, partial(self.measure_in_process, runtime, choice))
+                # What is served comes first.
+                self._measure("served", runtime, partial(self._server, runtime))
+                self._measure("engine", runtime, partial(open_engine, choice, self.machine, self.tell))
         except OutOfTime as error:
             self.tell(str(error))
 
-    def _runtimes(self) -> Sequence[str]:
-        """Return the runtime of the set's files, if they are of these weights, and PyTorch."""
-        if self.options.runtime:
-            return self.options.runtime
-        records = itertools.chain(*ModelSet.load(self._set()).networks.values())
-        held = {Path(record.path).suffix for record in records}
-        files = [name for name, each in RUNTIMES.items() if each.file and Path(each.file).suffix in held]
-        return [*(files if self.options.models or self.checkpoints is None else []), "torch"]
+    def _choices(self) -> dict[str, Choice]:
+        """Return what `respin serve` would load by the runtime of the set, if there is one, and by PyTorch."""
+        device, models = self.options.device, self.options.models or bundled("models/mini")
+        of_files = [] if self.checkpoints and not self.options.models else [AUTO]
+        runtimes = self.options.runtime or [*of_files, "torch"]
+        wanted = {name: Wanted(device, name, self.checkpoints if name == "torch" else None) for name in runtimes}
+        choices = [choose(each, models, Installed.here()) for each in wanted.values()]
+        return {choice.in_process.runtime: choice for choice in choices}
 
-    def _set(self) -> Path:
-        return self.options.models or bundled("models/mini")
-
-    def _choose(self, runtime: str) -> Choice:
-        """Return what `respin serve` would load."""
-        checkpoints = self.checkpoints if RUNTIMES[runtime].file is None else None
-        return choose(Wanted(self.options.device, runtime, checkpoints), self._set(), Installed.here())
-
-    def _attempt(self, way: str, runtime: str, measure: Callable[[], None]) -> None:
-        """Measure; a failure becomes a row, and the rest goes on."""
+    def _measure(self, way: str, runtime: str, start: Start) -> None:
+        """Measure what one way has left; a failure becomes a row, and the rest goes on."""
         try:
-            measure()
-        except (RespinError, ModuleNotFoundError) as error:
-            text = str(error)
+            self._measure_what_is_left(way, runtime, start)
+        except OutOfTime:
+            raise
+        except Exception as error:  # of a library, or our own: what costs minutes to reach is not lost for the rest
+            text = str(error) if isinstance(error, RespinError) else f"{type(error).__name__}: {error}"
             if isinstance(error, ModuleNotFoundError):
                 text = f"there is no module '{error.name}'; pip install 'respin[serve]'"
-            note = " ".join(text.split())
-            self._add(self.bench.row(way, runtime, self.usual, 0, math.nan, note=note))
+            self._add(self.bench.row(way, runtime, self.usual, 0, math.nan, note=" ".join(text.split())))
+
+    def _measure_what_is_left(self, way: str, runtime: str, start: Start) -> None:
+        turns = self._turns_left(way, runtime) if {"engine": "jobs"}.get(way, way) in self.options.measure else []
+        networks = self._networks_left(runtime) if way == "engine" and "networks" in self.options.measure else []
+        if not turns and not networks:
+            self.tell(f"{way}, {runtime}: nothing is left to measure")
+            return
+        reference = self.reference if turns else {}
+        self.machine.release_memory()
+        self._stop_if_time_is_up()
+        with start(self.machine.memory()) as started:
+            self.tell(f"{way}, {runtime}: ready in {started.ready_s:.1f} s")
+            # Networks come last: their batches would count as a job's memory.
+            if turns:
+                self._run_turns(started, runtime, turns, reference)
+            if isinstance(started, InProcessEngine):
+                self._measure_networks(runtime, started.networks, networks)
+        self.machine.release_memory()
+
+    def _server(self, runtime: str, taken: GpuMemory) -> AbstractContextManager[Way]:
+        # tritonclient and grpc, which a machine that measures in process alone need not have
+        from respin_benchmarks.in_process.server import serve  # noqa: PLC0415
+
+        source = ("weights", self.checkpoints)
+        if RUNTIMES[runtime].file is not None:
+            source = ("models", self.options.models)
+        options = {name: getattr(self.options, name) for name in ("device", "tritonserver")}
+        began_s = self.budget.elapsed_s
+        latest_s = began_s + START_SHARE * (self.budget.seconds - began_s)
+        options |= {"runtime": runtime, source[0]: source[1]}
+        return serve(options, taken, lambda: self.budget.elapsed_s > latest_s)
 
     def _stop_if_time_is_up(self) -> None:
         if self.budget.is_over():
@@ -163,16 +182,16 @@ class Measurement:
     def script(self) -> tuple[Baseline, GpuMemory]:
         """The baseline, warm, and the memory that it takes."""
         before = self.machine.memory()
-        script = Baseline(self.weights, device=self.machine.kind, half=self.precision == "fp16")
+        script = Baseline(self.weights, device=self.machine.kind, half=self.machine.precision == "fp16")
         run_baseline(script, replace(self.usual, steps=WARM_UP_STEPS, background_steps=WARM_UP_STEPS))
-        memory = self.machine.memory() - (before - self.idle)
-        self.tell(f"baseline: warm, {memory}")
+        memory = self.machine.memory_since(before)
+        self.tell(f"baseline: warm, {memory.whole} MiB")
         return script, memory
 
     @cached_property
     def reference(self) -> Mapping[str, bytes]:
         """The baseline's pictures of the usual job, PNG files by name; those of an earlier run of the same code."""
-        parts = (self.machine.circumstances.commit, self.subject.weights, self.precision, *self.usual.key)
+        parts = (self.machine.circumstances.commit, self.subject.weights, self.machine.precision, *self.usual.key)
         folder = self.options.work / "baseline" / re.sub(r"[^\w.-]+", "_", "-".join(map(str, parts)))
         files = {name: folder / f"{name}.png" for name in COMPARED.values()}
         if not all(file.is_file() for file in files.values()):
@@ -182,80 +201,22 @@ class Measurement:
                 file.write_bytes(png(Image.fromarray(made[name])))
         return {name: file.read_bytes() for name, file in files.items()}
 
-    def measure_served(self, runtime: str) -> None:
-        """Measure whole jobs through `respin serve`."""
-        turns = self._turns_left("served", runtime)
-        if not turns:
-            self.tell(f"served, {runtime}: measured")
-            return
-        # tritonclient and grpc, which a machine that measures in process alone need not have
-        from respin_benchmarks.in_process.server import serve  # noqa: PLC0415
-
-        self._stop_if_time_is_up()
-        reference = self.reference
-        self.machine.release_memory()
-        self._stop_if_time_is_up()
-        before, files = self.machine.memory(), RUNTIMES[runtime].file is not None
-        options = {
-            "device": self.options.device,
-            "runtime": runtime,
-            "weights": None if files else self.checkpoints,
-            "models": self.options.models if files else None,
-            "tritonserver": self.options.tritonserver,
-        }
-        began_s = self.budget.elapsed_s
-        latest_s = began_s + START_SHARE * (self.budget.seconds - began_s)
-        with serve(options, lambda: self.budget.elapsed_s > latest_s) as server:
-            self.tell(f"served, {runtime}: ready in {server.ready_s:.1f} s")
-            self._warm(server)
-            memory, by_process = server.memory()
-            memory = GpuMemory(memory.whole - before.whole, memory.process)
-            self._run_turns(server, runtime, turns, reference, {**memory.columns(), "memory_by_process": by_process})
-
-    def measure_in_process(self, runtime: str, choice: Choice) -> None:
-        """Measure whole jobs beside the baseline, then single networks, by one runtime in this process."""
-        turns = self._turns_left("engine", runtime) if "jobs" in self.options.measure else []
-        networks = self._networks_left(runtime) if "networks" in self.options.measure else []
-        if not turns and not networks:
-            self.tell(f"in process, {runtime}: measured")
-            return
-        reference = self.reference if turns else {}
-        self.machine.release_memory()
-        self._stop_if_time_is_up()
-        before = self.machine.memory()
-        with open_engine(choice, self.machine, self.tell) as engine:
-            self._stop_if_time_is_up()
-            if turns:
-                self._warm(engine)
-                memory = engine.memory()[0] - (before - self.idle)
-                self.tell(f"in process, {runtime}: ready in {engine.ready_s:.1f} s, {memory}")
-                self._run_turns(engine, runtime, turns, reference, memory.columns())
-            self._measure_networks(runtime, engine.networks, networks)
-        self.machine.release_memory()
-
-    def _warm(self, way: Way) -> None:
-        """Bring every shape of the jobs to come."""
-        for cell in self.cells.values():
-            self.bench.run_burst(way, replace(cell, steps=WARM_UP_STEPS, background_steps=WARM_UP_STEPS))
-            self._stop_if_time_is_up()
-
     def _run_turns(
-        self,
-        way: Way,
-        runtime: str,
-        turns: Sequence[Sequence[JobKey]],
-        reference: Mapping[str, bytes],
-        known: Mapping[str, Any],
+        self, way: Way, runtime: str, turns: Sequence[Sequence[JobKey]], reference: Mapping[str, bytes]
     ) -> None:
-        """Run every cell once, then all again; the baseline beside the engine's usual job, so that both have a repeat.
+        """Bring every shape, then run every cell once, then all again; the baseline beside the engine's usual job.
 
         Args:
-            way: of doing the jobs, warm.
+            way: of doing the jobs.
             runtime: of its networks.
             turns: cells of each repeat.
             reference: see `compare`.
-            known: columns of every row.
         """
+        for cell in self.cells.values():
+            self.bench.run_burst(way, replace(cell, steps=WARM_UP_STEPS, background_steps=WARM_UP_STEPS))
+            self._stop_if_time_is_up()
+        memory, by_process = way.memory()
+        known = {**memory.columns(), "memory_by_process": by_process}
         same = compare(way, self.usual, reference)
         first = 1 + max((row.repeat for row in read_rows(self.jobs_file, JobRun)), default=-1)
         for repeat, turn in enumerate(turns, first):
@@ -270,34 +231,23 @@ class Measurement:
         rows = self.subject.own(read_rows(self.networks_file, NetworkRun))
         measured = {(row.network, row.batch) for row in rows if row.runtime == runtime}
         wanted = self.options.network or NETWORKS
-        return [
-            name
-            for name in wanted
-            if {(name, batch) for batch in batches_of(name, self.options.largest_batch)} - measured
-        ]
+        return [name for name in wanted if {(name, batch) for batch in batches_of(name)} - measured]
 
     def _measure_networks(self, runtime: str, networks: BatchedNetworks, names: Sequence[str]) -> None:
         """Measure single networks."""
         if not names:
             return
-        half = self.precision == "fp16"
-        ceilings = self.machine.measure_ceilings(torch.float16 if half else torch.float32)
+        ceilings = self.machine.measure_ceilings()
         self.tell(f"at best {ceilings.matmul_tflops:g} TFLOP/s and {ceilings.copy_gb_s:g} GB/s")
-        bench = NetworkBench(self.machine, ceilings, self.precision, self.subject.weights, self.options.calls)
+        bench = NetworkBench(self.machine, ceilings, self.weights, self.subject.weights, self.options.calls)
         for name in names:
             self._stop_if_time_is_up()
-            trials = make_trials(
-                self.weights, name, self.machine, half=half, batches=batches_of(name, self.options.largest_batch)
-            )
-            for row in (bench.measure(runtime, networks, trial) for trial in trials):
-                others = [
-                    each
-                    for each in read_rows(self.networks_file, NetworkRun)
-                    if (each.network, each.runtime, each.batch) != (row.network, row.runtime, row.batch)
-                ]
-                write_rows(self.networks_file, NetworkRun, [*others, row])
-                self.tell(
-                    f"{runtime}: {name} x {row.batch}: {row.call_ms:.2f} ms, on the device {row.device_ms:.2f}, "
-                    f"limit {row.floor_ms:.2f}; {row.errors} {row.note}"
-                )
+            rows = list(bench.measure(runtime, networks, name))
+            others = [
+                row
+                for row in read_rows(self.networks_file, NetworkRun)
+                if (row.network, row.runtime) != (name, runtime)
+            ]
+            write_rows(self.networks_file, NetworkRun, [*others, *rows])
+            self.tell(f"{runtime}: {name}: {', '.join(f'{row.best_ms:.2f} ms x {row.batch}' for row in rows)}")
             self.machine.release_memory()
