@@ -18,12 +18,11 @@ from rich.console import Console
 
 from respin.bundled import bundled
 from respin.errors import InternalError, InvalidInput
-from respin.limits import DEFAULT_LIMITS, LIMITS, EngineLimits
-from respin.profiles import DEFAULT_PROFILE, PROFILES, Profile
-from respin.runtimes import RUNTIMES
+from respin.limits import EngineLimits
+from respin.profiles import DEFAULT_PROFILE, Profile
 from respin_server.assemble import Assembled
 from respin_server.assemble import assemble as assemble_repository
-from respin_server.choice import AUTO, Choice, Installed, Wanted, choose
+from respin_server.choice import Choice, Installed, Wanted, choose
 from respin_server.leftovers import owned_prefix
 from respin_server.options import (
     IN_PROCESS_START_S,
@@ -33,62 +32,20 @@ from respin_server.options import (
     check_embeddable,
     profile_by_name,
 )
-from respin_server.restarts import DEFAULT_RESTARTS
+from respin_server.restarts import DEFAULT_HELD_MIB, DEFAULT_RESTARTS
+from respin_server.shared_options import (
+    PROFILES_HELP,
+    Compile,
+    Device,
+    GpuMemory,
+    Limit,
+    Models,
+    Port,
+    ProfileName,
+    RuntimeName,
+    Weights,
+)
 from respin_server.wheel import SERVE_EXTRA_MISSING
-
-_PROFILES_HELP = "; ".join(f"{profile.name}: {profile.summary}" for profile in PROFILES.values())
-
-Models = Annotated[
-    Path | None, typer.Option(help="Folder of the set of weights: manifest.json and <network>/<file>. Default: mini.")
-]
-ProfileName = Annotated[
-    str | None,
-    typer.Option(
-        help=f"How the networks are served. {_PROFILES_HELP}. Default: cpu; with --device or --runtime local."
-    ),
-]
-Limit = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--limit",
-        metavar="NAME=NUMBER",
-        help="A limit of the engine; may be given several times. "
-        + "; ".join(f"{name}: {meaning}, default {getattr(DEFAULT_LIMITS, name)}" for name, meaning in LIMITS.items())
-        + ".",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[cpu|cuda]",
-        help="Where the engine's process runs the networks (profile local). Default: cuda where there is an NVIDIA GPU "
-        "and --runtime is given, else cpu.",
-    ),
-]
-RuntimeName = Annotated[
-    str | None,
-    typer.Option(
-        metavar=f"[{'|'.join((*RUNTIMES, AUTO))}]",
-        help="What runs the networks (profile local). "
-        + "; ".join(f"{each.name}: {each.summary}" for each in RUNTIMES.values())
-        + f"; {AUTO}: the fastest that the machine and the set have. Default: {AUTO} with --device, else onnxruntime.",
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the checkpoints (respin weights fetch) for --runtime torch. Default: the mini set's."),
-]
-GpuMemory = Annotated[
-    int | None,
-    typer.Option(
-        "--gpu-memory-mib",
-        metavar="N",
-        min=1,
-        help="GPU memory that the engine's process may take, MiB. Networks that do not fit at once make room for each "
-        "other, which is said before they are loaded; what does not fit even so is refused. Default: no limit.",
-    ),
-]
-Port = typer.Option(help="0 picks a free one.")
 
 
 def serve(
@@ -103,6 +60,7 @@ def serve(
     runtime: RuntimeName = None,
     weights: Weights = None,
     gpu_memory_mib: GpuMemory = None,
+    compiled: Compile = None,
     repository: Annotated[
         Path | None, typer.Option(help="A repository made by `respin assemble`, instead of --models.")
     ] = None,
@@ -128,6 +86,15 @@ def serve(
     restarts: Annotated[
         int, typer.Option(min=0, help="How often within ten minutes the server is restarted if it dies.")
     ] = DEFAULT_RESTARTS,
+    restart_above_mib: Annotated[
+        int,
+        typer.Option(
+            metavar="MIB",
+            min=0,
+            help="Memory of tritonserver and its shared regions above which it is restarted, once its jobs are done: "
+            "Triton does not give all of it back. 0 = never.",
+        ),
+    ] = DEFAULT_HELD_MIB,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; gRPC then uses TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     tls_client_ca: Annotated[
@@ -160,7 +127,7 @@ def serve(
 
         respin serve -- respin rotate --image laptop.jpg --class-name laptop --azimuth 80
     """
-    wanted = Wanted(device, runtime, weights, gpu_memory_mib)
+    wanted = Wanted(device, runtime, weights, gpu_memory_mib, compiled)
     with _repository(repository, models, profile, limit, wanted) as (folder, assembled):
         options = ServerOptions(
             repository=folder,
@@ -184,7 +151,7 @@ def serve(
             facts["runtime"] = assembled.runtime
         if assembled.notes:
             facts["note"] = "; ".join(assembled.notes)
-        _run(options, facts, command or [], restarts)
+        _run(options, facts, command or [], restarts, restart_above_mib)
 
 
 def assemble(
@@ -192,12 +159,13 @@ def assemble(
     *,
     models: Models = None,
     profile: Annotated[
-        str | None, typer.Option(help=f"{_PROFILES_HELP}. Default: cpu, or local with a runtime.")
+        str | None, typer.Option(help=f"{PROFILES_HELP}. Default: cpu, or local with a runtime.")
     ] = None,
     device: Device = None,
     runtime: RuntimeName = None,
     weights: Weights = None,
     gpu_memory_mib: GpuMemory = None,
+    compiled: Compile = None,
     limit: Limit = None,
 ) -> None:
     """Assemble a model repository for Triton from links to a set's files; nothing is copied.
@@ -213,7 +181,7 @@ def assemble(
 
         tritonserver --model-repository served --model-config-name tensorrt
     """
-    made = _assemble(output, models, profile, limit, Wanted(device, runtime, weights, gpu_memory_mib))
+    made = _assemble(output, models, profile, limit, Wanted(device, runtime, weights, gpu_memory_mib, compiled))
     typer.echo(f"{output}: set {made.set_name}, for --model-config-name {made.profile}")
 
 
@@ -227,7 +195,7 @@ def _repository(
         if models is not None or profile not in (None, assembled.profile) or limit or not wanted.is_default:
             raise InvalidInput(
                 f"'{given}' is assembled already, for profile {assembled.profile}; leave out --models, --profile, "
-                "--device, --runtime, --weights, --gpu-memory-mib and --limit, or assemble another"
+                "--device, --runtime, --weights, --gpu-memory-mib, --compile and --limit, or assemble another"
             )
         yield given, assembled
         return
@@ -274,13 +242,15 @@ def _key_in(file: Path) -> str:
         raise InvalidInput(f"the admin key file '{file}' cannot be read ({error}); pass a text file") from None
 
 
-def _run(options: ServerOptions, facts: dict[str, str], command: list[str], restarts: int) -> None:
+def _run(
+    options: ServerOptions, facts: dict[str, str], command: list[str], restarts: int, restart_above_mib: int
+) -> None:
     if importlib.util.find_spec("psutil") is None:
         raise InternalError(SERVE_EXTRA_MISSING)
     # Needs the packages of the serve extra.
     from respin_server.foreground import Foreground  # noqa: PLC0415
 
-    foreground = Foreground(options, facts, Console(), command, restarts=restarts)
+    foreground = Foreground(options, facts, Console(), command, restarts=restarts, held_mib=restart_above_mib)
     died = foreground.run()
     if died is not None:
         raise InternalError(died)

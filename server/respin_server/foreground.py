@@ -22,7 +22,7 @@ from respin.errors import InternalError, InvalidInput
 from respin_server.launcher import EmbeddedTriton
 from respin_server.options import ServerOptions
 from respin_server.ports import Endpoint
-from respin_server.restarts import DEFAULT_RESTARTS, WINDOW_S, RestartPolicy
+from respin_server.restarts import DEFAULT_HELD_MIB, DEFAULT_RESTARTS, WINDOW_S, RestartPolicy
 from respin_server.supervisor import Supervisor, SupervisorEvent
 
 
@@ -40,6 +40,8 @@ class Foreground:
         command: program and arguments to run once the server is ready, with the server's address in RESPIN_URL; the
             server stops when it ends. Empty = none.
         restarts: how often the server is restarted within ten minutes if it dies.
+        held_mib: memory of tritonserver and its shared regions above which it is restarted once its jobs are done, MiB;
+            0 = no limit.
 
     Attributes:
         exit_code: exit code of the command; 0 without one.
@@ -53,6 +55,7 @@ class Foreground:
         command: Sequence[str] = (),
         *,
         restarts: int = DEFAULT_RESTARTS,
+        held_mib: int = DEFAULT_HELD_MIB,
     ) -> None:
         self.exit_code = 0
         self._command = command
@@ -62,6 +65,7 @@ class Foreground:
         self._status = console.status("starting the server")
         self._restarts = restarts
         self._policy = RestartPolicy(restarts)
+        self._held_mib = held_mib
         self._wake = threading.Event()
         self._stop_asked = False
         self._last_event: SupervisorEvent | None = None
@@ -98,13 +102,32 @@ class Foreground:
     def _supervise(self, triton: EmbeddedTriton) -> str | None:
         """Keep the server running until asked to stop, or until it fails; return why it failed."""
         while True:
-            with Supervisor(triton, self._on_event):
+            with Supervisor(triton, self._on_event, most_mib=self._held_mib):
                 self._wake.wait()
             event = self._last_event
             if self._stop_asked or event is None:
                 return None
+            if event.works and self._renew(triton, event):
+                continue
             if failure := self._restart(triton, event):
                 return failure
+
+    def _renew(self, triton: EmbeddedTriton, event: SupervisorEvent) -> bool:
+        """Restart a server that works, once its jobs are done; return whether it is ready again.
+
+        It has not died, so this does not count as one of its restarts.
+        """
+        self._last_event = None
+        if not self._stop_asked:
+            self._wake.clear()
+        self._print(f"{event.message}; restarting the server once its jobs are done")
+        try:
+            with self._status:
+                triton.restart(drain=True)
+        except InternalError:
+            return False
+        self._print(f"ready again in {triton.ready_s:.1f} s")
+        return True
 
     def _restart(self, triton: EmbeddedTriton, event: SupervisorEvent) -> str | None:
         """Restart the server until it is ready; return why it stays down."""

@@ -14,14 +14,22 @@ from pathlib import Path
 from types import TracebackType
 
 from respin.contracts import ROTATE_OBJECT_STREAM
-from respin.drain import DRAIN_FILE_VARIABLE, HEARTBEAT_FILE_VARIABLE
 from respin.errors import Busy, InternalError
 from respin_server.arguments import model_names, network_arguments, process_arguments, repository_arguments
 from respin_server.control import Control
-from respin_server.leftovers import check_free, owned_prefix, restrict, sweep, sweep_leftovers, temporary_folder
+from respin_server.engine_files import EngineFiles
+from respin_server.leftovers import (
+    check_free,
+    held_mib,
+    owned_prefix,
+    restrict,
+    sweep,
+    sweep_leftovers,
+    temporary_folder,
+)
 from respin_server.options import LOOPBACK, ServerOptions
 from respin_server.ports import Endpoint, pick_endpoints
-from respin_server.processes import Guard, end_group, launch
+from respin_server.processes import Guard, end_group, ending, launch, private_mib
 from respin_server.server_log import errors_in, last_lines, loaded_models, loading_now
 from respin_server.stubs import Instance, living_instances, stopped_instances
 from respin_server.wheel import TritonWheel
@@ -31,12 +39,6 @@ __all__ = ["EmbeddedTriton", "Progress", "ServerOptions"]
 Progress = Callable[[int, int, str], None]
 """Called repeatedly while the server starts with the number of models loaded, the total number, and what the engine
 loads at the moment in words."""
-
-_DRAIN = "drain"
-"""Name of the file that asks the engine to finish its jobs."""
-
-_HEARTBEAT = "heartbeat"
-"""Name of the file that the engine touches."""
 
 _SOCKET = "http"
 """Name of the Unix socket of the HTTP API."""
@@ -116,9 +118,11 @@ class EmbeddedTriton:
 
     def heartbeat(self) -> int | None:
         """Return a number that changes twice a second while the engine works; None = it has not begun."""
-        with contextlib.suppress(OSError):
-            return (self._own_folder() / _HEARTBEAT).stat().st_mtime_ns
-        return None
+        return EngineFiles(self._own_folder()).heartbeat()
+
+    def held_mib(self) -> float:
+        """Return the memory of tritonserver itself, without its stubs, and of all shared regions, MiB."""
+        return private_mib(self.pid) + held_mib(self.shm_prefix)
 
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server reports the model as ready; it does so even if its stub has died.
@@ -135,9 +139,7 @@ class EmbeddedTriton:
 
     def how_it_ended(self) -> str:
         """Return how the server ended, in a few words."""
-        code = self._process.returncode if self._process else None
-        ended = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-        return f"tritonserver {ended}"
+        return f"tritonserver {ending(self._process.returncode if self._process else None)}"
 
     def start(self) -> None:
         """Launch the server and wait until every model is ready.
@@ -166,15 +168,20 @@ class EmbeddedTriton:
             self.stop()
             raise
 
-    def restart(self) -> None:
-        """Launch the server again on its endpoints: it has died, or holds calls that it will never answer.
+    def restart(self, *, drain: bool = False) -> None:
+        """Launch the server again on its endpoints: it has died, or holds what it will never give back.
 
         Calls in flight end at once with the gRPC status UNAVAILABLE. After an error the server is not running, and may
         be restarted again or stopped.
 
+        Args:
+            drain: let the jobs in flight finish before, within the exit timeout.
+
         Raises:
             InternalError: it ended early, or was not ready in time.
         """
+        if drain:
+            self._drain(time.monotonic() + self.options.exit_timeout_s)
         self._end_processes()
         try:
             self._launch(TritonWheel.find(self.options.tritonserver))
@@ -187,8 +194,7 @@ class EmbeddedTriton:
         folder = self._own_folder()
         # Triton refuses to listen on a socket that a server which died has left.
         (folder / _SOCKET).unlink(missing_ok=True)
-        agreed = {DRAIN_FILE_VARIABLE: str(folder / _DRAIN), HEARTBEAT_FILE_VARIABLE: str(folder / _HEARTBEAT)}
-        environment = {**wheel.environment(), **agreed}
+        environment = {**wheel.environment(), **EngineFiles(folder).renew()}
         command = [
             *(str(wheel.binary), "--backend-directory", str(folder / "backends")),
             *("--cache-directory", str(wheel.caches)),
@@ -267,16 +273,8 @@ class EmbeddedTriton:
             self._folder = None
 
     def _drain(self, deadline_s: float) -> bool:
-        """Let the jobs in progress finish: once Triton is told to stop, it refuses the calls that they make.
-
-        Returns:
-            Whether they have finished.
-        """
-        drain = self._own_folder() / _DRAIN
-        drain.touch()
-        while drain.exists() and time.monotonic() < deadline_s and self._engine_is_running():
-            time.sleep(_POLL_S)
-        return not drain.exists()
+        """Let the jobs in progress finish until then, and return whether they have."""
+        return EngineFiles(self._own_folder()).drain(deadline_s, self._engine_is_running)
 
     def _engine_is_running(self) -> bool:
         return any(instance.model == ROTATE_OBJECT_STREAM.name for instance in self.living_instances())

@@ -38,6 +38,15 @@ def temporary_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=owned_prefix()))
 
 
+def held_mib(prefix: str, folder: Path = SHARED_MEMORY) -> float:
+    """Return the memory that the regions of a server take, MiB; pages that were never written take none."""
+    held = 0
+    for region in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(FileNotFoundError):
+            held += region.stat().st_blocks * 512
+    return held / 2**20
+
+
 def sweep(prefix: str, folder: Path = SHARED_MEMORY) -> None:
     """Remove the regions of one server that has ended."""
     _remove(folder.glob(f"{prefix}*"))

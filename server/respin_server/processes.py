@@ -48,6 +48,20 @@ def launch(
         )
 
 
+def ending(code: int | None) -> str:
+    """Return in words how a process with this return code ended; None = it is running."""
+    return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+
+
+def private_mib(pid: int) -> float:
+    """Return the memory of a process that is neither shared nor read from files, MiB; 0 if it has ended."""
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(memory.rss - memory.shared) / 2**20
+
+
 def end_group(leader: subprocess.Popen[bytes]) -> None:
     """Kill a server and its stubs, which share its process group and may outlive it, and wait until all have ended.
 

@@ -7,6 +7,10 @@ from collections import deque
 DEFAULT_RESTARTS = 10
 """Restarts within `WINDOW_S` after which a server that dies again stays down."""
 
+DEFAULT_HELD_MIB = 4096
+"""Memory of tritonserver and its shared regions above which it is restarted, MiB: what 64 jobs with photos and answers
+of tens of MiB hold at the same time stays below."""
+
 WINDOW_S = 600.0
 """Time over which restarts are counted, seconds."""
 

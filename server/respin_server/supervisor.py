@@ -17,6 +17,9 @@ from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.errors import Busy
 from respin_server.stubs import Instance
 
+FULL_S = 30.0
+"""Least time between two restarts of a server that holds too much memory, seconds."""
+
 HUNG_S = 60.0
 """Time without a heartbeat after which an engine that is not stopped hangs, seconds: busy machines beat every few."""
 
@@ -31,14 +34,19 @@ class SupervisorEvent:
         model: the model concerned; None = the whole server.
     """
 
-    kind: Literal["stub_died", "server_died", "hung", "stopped", "continued"]
+    kind: Literal["stub_died", "server_died", "hung", "full", "stopped", "continued"]
     message: str
     model: str | None = None
 
     @property
     def needs_restart(self) -> bool:
         """Whether restarting the server is the remedy; the supervisor has ended then."""
-        return self.kind in ("stub_died", "server_died", "hung")
+        return self.kind in ("stub_died", "server_died", "hung", "full")
+
+    @property
+    def works(self) -> bool:
+        """Whether the server still answers, so that its jobs can finish before it is restarted."""
+        return self.kind == "full"
 
 
 class SupervisedServer(Protocol):
@@ -60,6 +68,9 @@ class SupervisedServer(Protocol):
     def heartbeat(self) -> int | None:
         """Return a number that changes while the engine works; None = it does not show that."""
 
+    def held_mib(self) -> float:
+        """Return the memory that the server holds beside its models' processes, MiB."""
+
     def model_is_ready(self, model: str) -> bool:
         """Return whether the server offers the model; raise Busy if it does not respond."""
 
@@ -72,6 +83,7 @@ class Supervisor:
         on_event: called from the supervisor's thread.
         period_s: time between two polls, seconds; a stub that is missing in two polls in a row is dead.
         hung_s: an engine without a heartbeat for so long hangs, seconds.
+        most_mib: memory above which the server is restarted, MiB; 0 = no limit.
     """
 
     def __init__(
@@ -81,6 +93,7 @@ class Supervisor:
         *,
         period_s: float = 0.3,
         hung_s: float = HUNG_S,
+        most_mib: int = 0,
     ) -> None:
         self._server = server
         self._on_event = on_event
@@ -91,6 +104,9 @@ class Supervisor:
         # Polls are counted, not seconds: where everything was frozen, this thread was too.
         self._polls_until_hung = hung_s / period_s
         self._silent_polls = 0
+        self._most_mib = most_mib
+        # A server that needs more than that for its work is not restarted all the time.
+        self._polls_until_full = FULL_S / period_s
         self._heartbeat: int | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="respin-supervisor", daemon=True)
@@ -122,7 +138,7 @@ class Supervisor:
             return False
         self._note_stops()
         try:
-            event = self._find_dead() or self._find_hung()
+            event = self._find_dead() or self._find_hung() or self._find_full()
         except Busy:
             return True  # it is exiting, or overloaded; the next poll decides
         if event is not None:
@@ -152,6 +168,16 @@ class Supervisor:
         if not self._server.model_is_ready(engine):
             return None
         return SupervisorEvent("hung", f"the process of model '{engine}' hangs", engine)
+
+    def _find_full(self) -> SupervisorEvent | None:
+        """Report a server that holds too much memory, once it has been watched for a while."""
+        self._polls_until_full -= 1
+        if not self._most_mib or self._polls_until_full > 0:
+            return None
+        held_mib = self._server.held_mib()
+        if held_mib <= self._most_mib:
+            return None
+        return SupervisorEvent("full", f"tritonserver holds {held_mib:.0f} MiB; the limit is {self._most_mib}")
 
     def _find_dead(self) -> SupervisorEvent | None:
         """Report a model whose stub has died."""

@@ -8,10 +8,10 @@ import pytest
 
 from respin.errors import Busy
 from respin_server.stubs import Instance, living_instances
-from respin_server.supervisor import HUNG_S, Supervisor
+from respin_server.supervisor import FULL_S, HUNG_S, Supervisor
 
 ENGINE = "rotate_object_stream"
-POLLS_UNTIL_HUNG = round(HUNG_S / 0.3)
+POLLS_UNTIL_HUNG, POLLS_UNTIL_FULL = round(HUNG_S / 0.3), round(FULL_S / 0.3)
 
 SAM, EDSR = Instance("sam", "sam_0_0"), Instance("edsr", "edsr_0_0")
 
@@ -27,9 +27,13 @@ class WoodenServer:
         self.ready = {"sam", "edsr"}
         self.stopped = set()
         self.beats = itertools.count()
+        self.held = 100.0
 
     def heartbeat(self):
         return next(self.beats)
+
+    def held_mib(self):
+        return self.held
 
     def is_running(self):
         return self.running
@@ -129,6 +133,19 @@ def test_a_stopped_stub_is_reported_and_left_alone(server, supervisor, events):
     look(supervisor, times=2)
     assert kinds(events) == ["stopped", "continued"]
     assert "kill -CONT" in events[0].message
+
+
+@pytest.mark.parametrize(("most_mib", "reported"), [(99, ["full"]), (100, []), (0, [])])
+def test_a_server_that_holds_more_memory_than_its_limit_is_reported(server, events, most_mib, reported):
+    look(Supervisor(server, events.append, most_mib=most_mib), times=POLLS_UNTIL_FULL)
+    assert kinds(events) == reported
+    assert all(event.needs_restart and event.works for event in events)
+    assert all("holds 100 MiB; the limit is 99" in event.message for event in events)
+
+
+def test_a_server_that_has_just_started_is_not_reported_for_its_memory(server, events):
+    assert all(look(Supervisor(server, events.append, most_mib=1), times=POLLS_UNTIL_FULL - 1))
+    assert events == []
 
 
 @pytest.fixture

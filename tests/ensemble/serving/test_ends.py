@@ -1,12 +1,14 @@
 """How the models' processes end when the server is stopped."""
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mini_server import serve
+from serve_command import serve_command
 
 from respin.contracts import JOBS
-from respin.errors import InvalidInput
+from respin.errors import Busy, InvalidInput
 from respin_client import Client
 
 pytestmark = pytest.mark.triton
@@ -47,3 +49,38 @@ def test_a_model_that_does_not_unload_delays_a_stop_after_all_jobs_no_longer_tha
     with server, Client(str(server.endpoints["gRPC"]), retries=0) as client:
         assert client.rotate_object(turn(azimuth=(80.0,))).image
     assert not server.is_running()
+
+
+@pytest.mark.timeout(180)
+def test_a_server_that_holds_too_much_memory_is_restarted_when_its_jobs_are_done(tmp_path, turn):
+    """With a limit that every server exceeds."""
+    with serve_command("local", tmp_path, "--restart-above-mib", "1", "--exit-timeout-s", "60") as command:
+        first = command.triton().pid
+        patient, impatient = command.client(), command.client(retries=0)
+        with patient, impatient, ThreadPoolExecutor(2) as callers:
+            ends = [callers.submit(answers_until_restarted, command, patient, turn)]
+            ends.append(callers.submit(long_jobs_until_restarted, command, impatient, turn))
+            assert all(each.result() for each in ends)
+        assert command.triton().pid != first
+        assert any("the limit is 1; restarting the server once its jobs are done" in line for line in command.lines)
+
+
+def answers_until_restarted(command, client, turn):
+    """Ask again and again, through the restart; no call may fail."""
+    answers = 0
+    while not command.count("ready again"):
+        answers += bool(client.rotate_object(turn(azimuth=(80.0,), seed=answers)).image)
+    return answers
+
+
+def long_jobs_until_restarted(command, client, turn):
+    """One job after the other, none of them sent twice: one that has begun must end well, also during the restart."""
+    answers = 0
+    while not command.count("restarting"):
+        events = client.stream(turn(azimuth=(80.0,), steps=200, seed=answers))
+        try:
+            next(events)
+        except Busy:  # it came between the restart and the line that tells of it
+            continue
+        answers += any(event.image for event in list(events))
+    return answers
