@@ -5,6 +5,7 @@ Differences from the published ones, all inside the graphs:
 * Blocks of 2 x 2 latents are one cell of the network (space to depth), and the cells' coordinates are further channels.
 * The network predicts the clean latents; the noise that the contract asks for is computed from them, which is exact in
   float32. Predicting noise gives the pose hardly any weight in the loss at the noisiest steps, where it is decided.
+* The network is never told that latents are nearly clean (`Noise`), so that it does not trust its own mistakes.
 * The context enters as the class embedding too, so that the camera modulates every block: attention to a single token
   only adds a constant.
 * Guidance is an input of the network, which is trained to return the same picture at every scale: a step costs one
@@ -36,6 +37,9 @@ TRAINING_STEPS, BETA_START, BETA_END = 1000, 0.00085, 0.012
 
 ZERO123_WIDTHS = (96, 160)
 INPAINT_WIDTHS = (64, 64, 96)
+
+ZERO123_NOISE_FLOOR, INPAINT_NOISE_FLOOR = 3.0, 1.0
+"""See `Noise`: the best of 1, 3 and 8, and of 1, 3 and 10, on held-out scenes."""
 
 
 def noise_levels() -> Tensor:
@@ -91,22 +95,41 @@ class CleanLatents(nn.Module):
         return F.pixel_shuffle(clean, BLOCK).float()
 
 
-class NoiseFromClean(nn.Module):
-    """A conversion of predicted clean latents to the noise in the noisy ones."""
+class Noise(nn.Module):
+    """How noisy latents are at a time step: what the network is told, and the noise that its prediction means.
+
+    The network is told of at least `floor`, with latents scaled as they would be then. From less noisy latents it takes
+    what it has predicted itself in earlier steps for the truth, mistakes included, instead of looking at its condition
+    again: 76 steps came 1.5 dB less close to the true view than 12.
+
+    Args:
+        floor: least ratio of noise to signal that the network is told of.
+    """
 
     sigmas: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, floor: float) -> None:
         super().__init__()
-        self.register_buffer("sigmas", noise_levels().float(), persistent=False)
+        sigmas = noise_levels()
+        self.register_buffer("sigmas", sigmas.float(), persistent=False)
+        self.first_step = int((sigmas >= floor).nonzero()[0])
 
-    def forward(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
-        """Convert (B, 4, h, w) latents and clean latents at (B, 1) time steps, interpolated, to noise (B, 4, h, w)."""
-        timestep = timestep.clamp(0, TRAINING_STEPS - 1)
-        below = timestep.floor().long()
-        above = (below + 1).clamp(max=TRAINING_STEPS - 1)
-        sigma = torch.lerp(self.sigmas[below], self.sigmas[above], timestep - below)[:, :, None, None]
+    def told(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the (B, 4, h, w) latents and (B, 1) time steps that the network gets for those of the sampler."""
+        told = timestep.clamp(self.first_step, TRAINING_STEPS - 1)
+        scale = ((1 + self._sigma(timestep) ** 2) / (1 + self._sigma(told) ** 2)).sqrt()
+        return latents * scale, told
+
+    def predicted(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
+        """Convert (B, 4, h, w) latents and clean latents at the sampler's (B, 1) time steps to noise (B, 4, h, w)."""
+        sigma = self._sigma(timestep)
         return (latents * (1 + sigma**2).sqrt() - clean) / sigma
+
+    def _sigma(self, timestep: Tensor) -> Tensor:
+        """Return the ratio of noise to signal at (B, 1) time steps, interpolated, as (B, 1, 1, 1)."""
+        below = timestep.floor().long().clamp(0, TRAINING_STEPS - 1)
+        above = (below + 1).clamp(max=TRAINING_STEPS - 1)
+        return torch.lerp(self.sigmas[below], self.sigmas[above], timestep - below)[:, :, None, None]
 
 
 class MiniZero123UNet(nn.Module):
@@ -115,15 +138,15 @@ class MiniZero123UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.clean = CleanLatents(8, ZERO123_WIDTHS)
-        self.noise = NoiseFromClean()
+        self.noise = Noise(ZERO123_NOISE_FLOOR)
 
     def forward(
         self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor, guidance: Tensor
     ) -> Tensor:
         """Predict noise like `respin_export.networks.unet.Zero123UNet.forward`."""
-        both = torch.cat([latents, image_latents * LATENT_SCALE], dim=1)
-        noise: Tensor = self.noise(latents, self.clean(both, timestep, context, guidance), timestep)
-        return noise
+        told, step = self.noise.told(latents, timestep)
+        both = torch.cat([told, image_latents * LATENT_SCALE], dim=1)
+        return self.noise.predicted(latents, self.clean(both, step, context, guidance), timestep)
 
 
 def zero123_unet(trained: CleanLatents | None = None) -> MiniZero123UNet:
@@ -145,7 +168,7 @@ class MiniInpaintUNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.clean = CleanLatents(9, INPAINT_WIDTHS)
-        self.noise = NoiseFromClean()
+        self.noise = Noise(INPAINT_NOISE_FLOOR)
 
     def predict(  # noqa: PLR0917 (the contract's inputs, in its order)
         self, latents: Tensor, timestep: Tensor, tokens: Tensor, mask: Tensor, known: Tensor, guidance: Tensor
@@ -165,9 +188,9 @@ class MiniInpaintUNet(nn.Module):
     ) -> Tensor:
         """Predict noise like `respin_export.networks.unet.InpaintUNet.forward`."""
         tokens = contexts.mean(dim=2)
-        clean = self.predict(latents, timestep, tokens, mask, masked_image_latents, guidance)
-        noise: Tensor = self.noise(latents, clean, timestep)
-        return noise
+        told, step = self.noise.told(latents, timestep)
+        clean = self.predict(told, step, tokens, mask, masked_image_latents, guidance)
+        return self.noise.predicted(latents, clean, timestep)
 
 
 def uncertain(mask: Tensor) -> Tensor:
