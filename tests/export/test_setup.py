@@ -21,10 +21,10 @@ from respin.model_set import ModelSet
 from respin_export.errors import BuildFailed, ExportMismatch
 from respin_export.export_set import ExportResult
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress
+from respin_export.progress import bars
 from respin_export.setup.commands import fetch_published, setup
 from respin_export.setup.plan import DRAFT_MIB, GRAPHS_MIB, SetupPlan
-from respin_export.setup.steps import SetupTools, check_disks, run_setup, steps_of
-from respin_export.setup.view import SetupView
+from respin_export.setup.steps import SetupTools, SetupView, check_disks, run_setup, steps_of
 from respin_export.tensorrt.builder import BuildCost, EngineOptions
 from respin_export.tensorrt.engine_set import engines_folder
 from respin_export.tensorrt.flavours import Library
@@ -91,8 +91,8 @@ def plan(tmp_path):
 
 def said(plan, tools):
     text = io.StringIO()
-    with SetupView.shown(steps_of(plan), Console(file=text, width=200)) as view:
-        run_setup(plan, tools.given, view)
+    with bars(Console(file=text, width=200)) as progress:
+        run_setup(plan, tools.given, SetupView(steps_of(plan), progress))
     return text.getvalue()
 
 

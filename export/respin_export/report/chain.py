@@ -20,9 +20,9 @@ from torch import nn
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.model_set import Sizes
-from respin.specs import ModelSpec, TensorSpec
+from respin.specs import Array, ModelSpec, TensorSpec
 from respin_export.checkpoints import load_network, load_sizes
-from respin_export.deviation import Deviation, MeasureDeviations, NamedArrays
+from respin_export.deviation import MeasureDeviations
 from respin_export.example import example_inputs, example_lengths
 from respin_export.half_parity import deviations_fp16, inputs_without_amplification
 from respin_export.mini.networks import build_seeded
@@ -62,42 +62,45 @@ def write_reduced_weights(weights: Path, reference: Path, on_stage: Callable[[st
 
 
 @dataclass(frozen=True)
-class Chain:
-    """The chain of one network.
+class _Subject:
+    """A network that is exported, with its contract and its image sizes."""
+
+    module: nn.Module
+    spec: ModelSpec
+    sizes: Sizes
+
+
+def measure_chain(network: str, weights: Path, reference: Path, on_stage: Callable[[str], None]) -> list[ParityRow]:
+    """Measure every link of one network.
 
     Args:
         network: its name.
         weights: folder of the reduced checkpoints.
         reference: folder of the original's outputs.
+        on_stage: callback of a task of `run_isolated`.
     """
-
-    network: str
-    weights: Path
-    reference: Path
-
-    def __call__(self, on_stage: Callable[[str], None]) -> list[ParityRow]:
-        """Measure every link; a task of `run_isolated`."""
-        on_stage("loading")
-        reference, sizes = Reference(self.reference), load_sizes(self.weights)
-        spec = with_lengths(NETWORKS[self.network], dict(reference.contract_lengths(self.network)))
-        cases = cases_of(self.network, reference, self.weights)
-        on_stage("computing")
-        rows = []
-        for case in [case for case in cases if case.raw_weights]:
-            rows += _module_rows(load_network(self.network, self.weights, raw_weights=True), case)
-        module = load_network(self.network, self.weights)
-        averaged = [case for case in cases if not case.raw_weights]
-        for case in averaged:
-            rows += _module_rows(module, case)
-        reduced = _Subject(module, spec, sizes, averaged)
-        subjects = {"fp32": reduced, "fp16": _mini(self.network) if self.network in MINI_IN_FP16 else reduced}
-        probes = {precision: list(_probes(subjects[precision], precision)) for precision in PRECISIONS}
-        with TemporaryDirectory() as folder:
-            for precision, known in probes.items():
-                on_stage(f"exporting {precision}")
-                path = Path(folder) / precision / "model.onnx"
-                rows += _graph_rows(_Graph(subjects[precision], path, precision), known)
-        return rows
+    on_stage("loading")
+    originals = Reference(reference)
+    cases = cases_of(network, originals, weights)
+    on_stage("computing")
+    rows: list[ParityRow] = []
+    for case in cases:
+        module = load_network(network, weights, raw_weights=case.raw_weights)
+        rows += _rows(LINKS[0], case, partial(module_outputs, module, case.inputs), deviations_fp32)
+    spec = with_lengths(NETWORKS[network], dict(originals.contract_lengths(network)))
+    reduced = _Subject(load_network(network, weights), spec, load_sizes(weights))
+    averaged = [case for case in cases if not case.raw_weights]
+    exported = {"fp32": (reduced, averaged), "fp16": (reduced, [case for case in averaged if not _amplifies(case)])}
+    if network in MINI_IN_FP16:
+        exported["fp16"] = (_Subject(build_seeded(network_with_all_queries).eval(), NETWORKS[network], MINI), [])
+    # Before the first export, which changes the module for good.
+    probes = {precision: _probes(exported[precision][0], precision) for precision in PRECISIONS}
+    with TemporaryDirectory() as folder:
+        for precision in PRECISIONS:
+            on_stage(f"exporting {precision}")
+            path = Path(folder) / precision / "model.onnx"
+            rows += _graph_rows(path, precision, *exported[precision], probes[precision])
+    return rows
 
 
 def with_lengths(spec: ModelSpec, lengths: Mapping[int, int]) -> ModelSpec:
@@ -115,73 +118,37 @@ def with_lengths(spec: ModelSpec, lengths: Mapping[int, int]) -> ModelSpec:
     return replace(spec, inputs=tuple(map(fitted, spec.inputs)), outputs=tuple(map(fitted, spec.outputs)))
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is exported, with the calls of it whose right answer is known."""
-
-    module: nn.Module
-    spec: ModelSpec
-    sizes: Sizes
-    cases: Sequence[Case]
-
-
-def _mini(network: str) -> _Subject:
-    return _Subject(build_seeded(network_with_all_queries).eval(), NETWORKS[network], MINI, ())
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """Inputs and what the module makes of them."""
-
-    name: str
-    inputs: NamedArrays
-    wanted: NamedArrays
-
-
-def _probes(subject: _Subject, precision: str) -> Iterator[_Probe]:
+def _probes(subject: _Subject, precision: str) -> list[Case]:
+    """Return calls of a module on inputs of several shapes and seeds, with what it computes."""
+    probes = []
     for batch, shares, seed in SHAPES:
         lengths = example_lengths(subject.spec, subject.sizes, shares)
         inputs = example_inputs(subject.spec, subject.sizes, batch=batch, lengths=lengths, seed=seed)
         if precision == "fp16":
             inputs = inputs_without_amplification(inputs)
         name = ", ".join([f"batch {batch}", *(f"{axis} {length}" for axis, length in lengths.items()), f"seed {seed}"])
-        yield _Probe(name, inputs, outputs_by_name(subject.spec, module_outputs(subject.module, inputs)))
+        wanted = outputs_by_name(subject.spec, module_outputs(subject.module, inputs))
+        probes.append(Case(subject.spec.name, name, inputs, wanted))
+    return probes
 
 
-def _module_rows(module: nn.Module, case: Case) -> list[ParityRow]:
-    outputs = case.kept(module_outputs(module, case.inputs))
-    return rows_of(case.network, LINKS[0], case.name, lambda: deviations_fp32(case.network, outputs, case.wanted))
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """A graph to be written."""
-
-    subject: _Subject
-    path: Path
-    precision: Precision
-
-    def write(self) -> None:
-        """Export it; in float16 the module is another afterwards."""
-        options = ExportOptions(precision=self.precision)
-        export_network(self.subject.module, self.subject.spec, self.subject.sizes, self.path, options)
-
-
-def _graph_rows(graph: _Graph, probes: Sequence[_Probe]) -> Iterator[ParityRow]:
-    network, link = graph.subject.spec.name, f"module → ONNX {graph.precision.upper()}"
-    measure: MeasureDeviations = deviations_fp16 if graph.precision == "fp16" else deviations_fp32
+def _graph_rows(
+    path: Path, precision: Precision, subject: _Subject, cases: Sequence[Case], probes: Sequence[Case]
+) -> Iterator[ParityRow]:
+    """Export a network, and compare the file with the original and with the module."""
+    spec, link = subject.spec, f"module → ONNX {precision.upper()}"
+    measure: MeasureDeviations = deviations_fp16 if precision == "fp16" else deviations_fp32
     try:
-        graph.write()
+        export_network(subject.module, spec, subject.sizes, path, ExportOptions(precision=precision))
     except RespinError as error:
-        yield ParityRow.failed(network, link, "export", str(error))
+        yield ParityRow.failed(spec.name, link, "export", str(error))
         return
-    for case in graph.subject.cases:
-        if graph.precision == "fp16" and _amplifies(case):
-            continue
-        from_original = link.replace("module", "original")
-        yield from rows_of(network, from_original, case.name, partial(_from_original, graph, case, measure))
+    for case in cases:
+        # The originals' inputs may be smaller than the contract's.
+        run = partial(run_graph, path, spec, case.inputs)
+        yield from _rows(link.replace("module", "original"), case, run, measure)
     for probe in probes:
-        yield from rows_of(network, link, probe.name, partial(_from_module, graph, probe, measure))
+        yield from _rows(link, probe, partial(graph_outputs, path, spec, probe.inputs), measure)
 
 
 def _amplifies(case: Case) -> bool:
@@ -190,28 +157,13 @@ def _amplifies(case: Case) -> bool:
     return guidance is not None and bool((guidance > 1).any())
 
 
-def _from_original(graph: _Graph, case: Case, measure: MeasureDeviations) -> list[Deviation]:
-    # The originals' inputs may be smaller than the contract's.
-    outputs = run_graph(graph.path, graph.subject.spec, case.inputs)
-    return measure(graph.subject.spec.name, case.kept(outputs), case.wanted)
-
-
-def _from_module(graph: _Graph, probe: _Probe, measure: MeasureDeviations) -> list[Deviation]:
-    return measure(graph.subject.spec.name, graph_outputs(graph.path, graph.subject.spec, probe.inputs), probe.wanted)
-
-
-def rows_of(network: str, link: str, case: str, measure: Callable[[], list[Deviation]]) -> list[ParityRow]:
-    """Measure, and keep the refusal where there is nothing to measure.
-
-    Args:
-        network: its name.
-        link: of `LINKS`.
-        case: which inputs.
-        measure: the deviations, or a refusal.
-    """
+def _rows(link: str, case: Case, run: Callable[[], Sequence[Array]], measure: MeasureDeviations) -> list[ParityRow]:
+    """Run a network on a case and measure its outputs; a refusal becomes a row that says why."""
     try:
-        return [
-            ParityRow(network, link, case, each.output, each.error, each.allowed, each.measure) for each in measure()
-        ]
+        deviations = measure(case.network, case.kept(run()), case.wanted)
     except RespinError as error:
-        return [ParityRow.failed(network, link, case, str(error))]
+        return [ParityRow.failed(case.network, link, case.name, str(error))]
+    return [
+        ParityRow(case.network, link, case.name, each.output, each.error, each.allowed, each.measure)
+        for each in deviations
+    ]

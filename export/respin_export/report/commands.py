@@ -21,7 +21,7 @@ from respin.report.markdown import check_section, write_section
 from respin.report.rows import read_rows, write_rows
 from respin_export.checks import check_installed, check_networks
 from respin_export.errors import ExportMismatch
-from respin_export.isolated import IsolatedTask, TaskDone, TaskEvent, TaskFailed, TaskProgress, TaskRunner, run_isolated
+from respin_export.isolated import TaskDone, TaskEvent, TaskFailed, TaskProgress, TaskRunner, run_isolated
 from respin_export.progress import bars
 from respin_export.report.page import parity_text
 from respin_export.report.plot import plot_parity
@@ -106,7 +106,7 @@ def measure(
     """
     # torch
     from respin_export.originals.reference import Reference  # noqa: PLC0415
-    from respin_export.report.chain import Chain, write_reduced_weights  # noqa: PLC0415
+    from respin_export.report.chain import measure_chain, write_reduced_weights  # noqa: PLC0415
 
     Reference(reference).check()
     date, versions = today(), versions_text(PACKAGES)
@@ -115,7 +115,7 @@ def measure(
         follow(event)
         if isinstance(event, TaskFailed):
             raise event.error
-    chains: dict[str, IsolatedTask] = {network: Chain(network, weights, reference) for network in networks}
+    chains = {network: partial(measure_chain, network, weights, reference) for network in networks}
     for event in run(chains, jobs):
         follow(event)
         if isinstance(event, TaskDone):

@@ -18,9 +18,9 @@ from respin.errors import InvalidInput
 from respin_export.checks import check_installed
 from respin_export.cuda_device import has_cuda
 from respin_export.disk import existing_parent, free_bytes
+from respin_export.progress import bars
 from respin_export.setup.plan import DEFAULT_RUNTIMES, Device, Precision, Runtime, SetupPlan
-from respin_export.setup.steps import SetupTools, check_disks, run_setup, steps_of
-from respin_export.setup.view import SetupView
+from respin_export.setup.steps import SetupTools, SetupView, check_disks, run_setup, steps_of
 from respin_export.tensorrt.builder import EngineOptions
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
 from respin_export.weights.catalogue import CATALOGUE
@@ -100,8 +100,8 @@ def setup(
         export_device="cuda" if capability and has_cuda() else "cpu",
         jobs=jobs,
     )
-    with SetupView.shown(steps_of(plan)) as view:
-        run_setup(plan, tools, view)
+    with bars() as progress:
+        run_setup(plan, tools, SetupView(steps_of(plan), progress))
     typer.echo(plan.serve_command)
 
 

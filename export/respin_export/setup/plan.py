@@ -10,8 +10,8 @@ from typing import Literal
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import MANIFEST, ModelSet
-from respin_export.weights.catalogue import CATALOGUE, Chosen, choose
-from respin_export.weights.verify import SYNTHESIZED, bytes_left
+from respin_export.weights.catalogue import CATALOGUE, Chosen
+from respin_export.weights.verify import SYNTHESIZED, bytes_left, found_variants
 
 Device = Literal["cpu", "cuda"]
 Runtime = Literal["onnxruntime", "tensorrt", "torch"]
@@ -105,14 +105,7 @@ class SetupPlan:
     @property
     def checkpoints(self) -> list[Chosen]:
         """The checkpoints to have: the variant that is there, at least in part, or else the first."""
-        return [self._variant(name) for name in CATALOGUE]
-
-    def _variant(self, name: str) -> Chosen:
-        folder = self.weights / name
-        for variant in CATALOGUE[name].variants:
-            if any((folder / file.path).is_file() for file in variant.files if file.is_weights):
-                return Chosen(CATALOGUE[name], variant)
-        return choose(name)
+        return [found_variants(checkpoint, self.weights)[0] for checkpoint in CATALOGUE.values()]
 
     def missing_bytes(self) -> list[tuple[Path, int]]:
         """Return the disk space that the steps still take, by folder; an estimate from the published sizes."""

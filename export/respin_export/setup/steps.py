@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from rich.progress import Progress
 
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
@@ -18,9 +21,38 @@ from respin_export.isolated import TaskRunner, run_isolated
 from respin_export.progress import ExportBar, engine_bar
 from respin_export.published import PublishedWeights
 from respin_export.setup.plan import SetupPlan
-from respin_export.setup.view import SetupView
 from respin_export.tensorrt.builder import EngineOptions, build_in_own_process
 from respin_export.tensorrt.engine_set import Build, build_engines
+
+
+class SetupView:
+    """The view of a setup.
+
+    Args:
+        steps: names of the steps, in order.
+        progress: shows the bars.
+    """
+
+    def __init__(self, steps: Sequence[str], progress: Progress) -> None:
+        self.steps = steps
+        self.progress = progress
+        self._task = progress.add_task("setup", total=len(steps), unit="steps")
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Show that a step runs; its bars are removed at its end, its lines stay."""
+        number = self.steps.index(name) + 1
+        self.line(f"step {number} of {len(self.steps)}: {name}")
+        self.progress.update(self._task, description=name, completed=number - 1)
+        before = set(self.progress.task_ids)
+        yield
+        for task in set(self.progress.task_ids) - before:
+            self.progress.remove_task(task)
+        self.progress.update(self._task, completed=number)
+
+    def line(self, sentence: str) -> None:
+        """Print a sentence above the bars."""
+        self.progress.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

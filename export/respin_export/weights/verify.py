@@ -10,7 +10,7 @@ from typing import Any
 
 from respin.errors import ContractMismatch
 from respin.model_set import sha256_of
-from respin_export.weights.catalogue import CATALOGUE, SHA256_DIGITS, Chosen, WeightFile
+from respin_export.weights.catalogue import CATALOGUE, SHA256_DIGITS, Chosen, PublishedCheckpoint, WeightFile
 
 RECEIPTS = "fetched.json"
 """File in the weights folder with the source and SHA-256 of each file that `respin weights fetch` wrote."""
@@ -62,21 +62,23 @@ def check(path: Path, file: WeightFile) -> None:
 
 
 def findings(weights: Path) -> Iterator[FileFinding]:
-    """Compare the files of a weights folder with the catalogue.
-
-    Of each checkpoint, these are the variants with at least one file of weights, or the first if there is none.
-    """
+    """Compare the files of a weights folder with the catalogue; of each checkpoint, those of `found_variants`."""
     receipts = read_receipts(weights)
     for checkpoint in CATALOGUE.values():
-        folder = weights / checkpoint.name
-        begun = [
-            variant
-            for variant in checkpoint.variants
-            if any((folder / file.path).is_file() for file in variant.files if file.is_weights)
-        ]
-        for variant in begun or checkpoint.variants[:1]:
-            for file in variant.files:
-                yield _finding(weights, Chosen(checkpoint, variant), file, receipts)
+        for chosen in found_variants(checkpoint, weights):
+            for file in chosen.variant.files:
+                yield _finding(weights, chosen, file, receipts)
+
+
+def found_variants(checkpoint: PublishedCheckpoint, weights: Path) -> list[Chosen]:
+    """Return the variants of which a weights folder has at least one file of weights, or else the first variant."""
+    folder = weights / checkpoint.name
+    found = [
+        variant
+        for variant in checkpoint.variants
+        if any((folder / file.path).is_file() for file in variant.files if file.is_weights)
+    ]
+    return [Chosen(checkpoint, variant) for variant in found or checkpoint.variants[:1]]
 
 
 def _finding(weights: Path, chosen: Chosen, file: WeightFile, receipts: Mapping[str, Any]) -> FileFinding:
