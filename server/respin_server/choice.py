@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from respin.bundled import bundled
 from respin.errors import InvalidInput
+from respin.gpu_memory import sharing_within
 from respin.limits import DEFAULT_LIMITS
 from respin.model_set import ModelSet, mapping_of
 from respin.runtimes import DEVICES, MODULES, RUNTIMES, Device, InProcess
@@ -126,12 +127,16 @@ def choose(wanted: Wanted, models: Path, installed: Installed, unet_batch: int =
     folder = wanted.weights or models
     model_set = _manifest(in_process, folder)
     sentence = f"{chosen} on {device}" + (", the fastest here" if runtime == AUTO else "")
-    sentence += ", compiled, which takes minutes at the first start (--no-compile)" if compiled else ""
+    memory = ""
     if device == "cuda":
-        sentence += f"; {memory_sentence(in_process, model_set, unet_batch, FASTEST_FIRST['cuda'])}"
+        memory = f"; {memory_sentence(in_process, model_set, unet_batch, FASTEST_FIRST['cuda'])}"
+        sharing = sharing_within(chosen, model_set, unet_batch, in_process.gpu_memory_mib)
+        if sharing is not None and not sharing.unets_stay:
+            in_process = replace(in_process, compiled=False)
     elif wanted.gpu_memory_mib is not None:
         raise InvalidInput("--gpu-memory-mib is given and the networks run on the CPU; leave it out, or --device cuda")
-    return Choice(in_process, folder, model_set, sentence)
+    sentence += ", compiled, which takes minutes at the first start (--no-compile)" if in_process.compiled else ""
+    return Choice(in_process, folder, model_set, sentence + memory)
 
 
 def _first_that_runs(wanted: Wanted, runtime: str, models: Path, installed: Installed) -> tuple[Device, str]:

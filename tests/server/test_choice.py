@@ -8,7 +8,7 @@ import pytest
 from respin.bundled import bundled
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
-from respin.gpu_memory import gpu_need
+from respin.gpu_memory import gpu_need, shared_need
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of
 from respin.profiles import PROFILES
 from respin.runtimes import InProcess
@@ -127,6 +127,15 @@ def test_the_choice_keeps_the_budget_and_says_what_it_means_before_anything_is_l
             "torch on cuda, compiled, which takes minutes at the first start (--no-compile); "
         )
         assert words in choice.sentence
+
+
+def test_nothing_is_compiled_if_all_networks_give_their_memory_up():
+    mini = ModelSet.load(MINI)
+    for unets_stay in (True, False):
+        budget_mib = shared_need("torch", mini, 8, unets_stay=unets_stay).total_mib
+        choice = choose(Wanted("cuda", "torch", gpu_memory_mib=budget_mib), MINI, EVERYTHING)
+        assert choice.in_process.compiled == unets_stay
+        assert choice.sentence.startswith("torch on cuda, compiled" if unets_stay else "torch on cuda; ")
 
 
 def test_a_limit_on_gpu_memory_is_for_a_gpu():
