@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from respin.errors import InvalidInput
-from respin_export.checkpoints import find_checkpoint, folders, latent_diffusion
-from respin_export.checkpoints.checkpoint import Checkpoint
+from respin_export.checkpoints import find_checkpoint, latent_diffusion
 
 
 def vae_note(weights: Path) -> str:
@@ -23,7 +22,8 @@ def vae_note(weights: Path) -> str:
         inpainting = find_checkpoint("inpaint", weights)
     except InvalidInput:
         return "Zero123's VAE; inpainting's checkpoint was not there to compare it with"
-    if weights_digest(_vae(find_checkpoint("zero123", weights))) == weights_digest(_vae(inpainting)):
+    paths = (find_checkpoint("zero123", weights), inpainting)
+    if len({weights_digest(latent_diffusion.load_vae(path, "a Stable Diffusion checkpoint")) for path in paths}) == 1:
         return "one VAE: Zero123's and inpainting's have the same weights"
     return "Zero123's VAE was taken for both; inpainting's has other weights"
 
@@ -35,12 +35,3 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.to(torch.float16).contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _vae(path: Path) -> nn.Module:
-    vae: nn.Module
-    if path.is_dir():
-        vae = folders.load_vae(path / "vae")
-    else:
-        vae = latent_diffusion.load_vae(Checkpoint.read(path, "a Stable Diffusion checkpoint"))
-    return vae

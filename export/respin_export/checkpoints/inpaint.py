@@ -37,12 +37,7 @@ def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
         if path.is_dir():
             return ClipText(folders.load_clip(path / "text_encoder", CLIPTextConfig, CLIPTextModel))
         return ClipText(_text(path))
-    if path.is_dir():
-        unet = folders.load_unet(path / "unet", in_channels=IN_CHANNELS, raw_weights=raw_weights)
-    else:
-        checkpoint = Checkpoint.read(path, EXPECTED)
-        unet = latent_diffusion.load_unet(checkpoint, in_channels=IN_CHANNELS, raw_weights=raw_weights)
-    return InpaintUNet(unet)
+    return InpaintUNet(latent_diffusion.load_unet(path, EXPECTED, in_channels=IN_CHANNELS, raw_weights=raw_weights))
 
 
 def _text(path: Path) -> CLIPTextModel:

@@ -1,12 +1,14 @@
-"""Load UNet and VAE from the layout of CompVis/latent-diffusion: Zero123 and single files of Stable Diffusion."""
+"""Load UNet and VAE of Zero123 and Stable Diffusion: from a single file of CompVis/latent-diffusion, or a folder."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
+from respin_export.checkpoints import folders
 from respin_export.checkpoints.checkpoint import Checkpoint, fill_module
 
 RAW = "model."
@@ -21,17 +23,21 @@ HEADS = 8
 """Attention heads of the UNet in every model of the 1.x line (`num_heads` of its yaml); shapes do not show it."""
 
 
-def load_unet(checkpoint: Checkpoint, *, in_channels: int, raw_weights: bool) -> UNet2DConditionModel:
-    """Load the UNet of a single file.
+def load_unet(path: Path, expected: str, *, in_channels: int, raw_weights: bool) -> UNet2DConditionModel:
+    """Load the UNet of a single file or of a diffusers folder.
 
     Args:
-        checkpoint: tensors of the whole file.
+        path: path of the file or folder.
+        expected: description of the file, for messages.
         in_channels: required input channels, by which the UNets of different models differ.
-        raw_weights: load the last weights, even if the file has their moving average.
+        raw_weights: load the last weights, even if there is their moving average.
 
     Raises:
-        InvalidInput: it does not fit.
+        InvalidInput: it is not this UNet.
     """
+    if path.is_dir():
+        return folders.load_unet(path / "unet", in_channels=in_channels, raw_weights=raw_weights)
+    checkpoint = Checkpoint.read(path, expected)
     chosen = checkpoint.subset(UNET) if raw_weights else _moving_average(checkpoint)
     found = chosen.shape("input_blocks.0.0.weight", axes=4)[1]
     if found != in_channels:
@@ -88,13 +94,11 @@ def unet_config(unet: Checkpoint) -> dict[str, object]:
     }
 
 
-def load_vae(checkpoint: Checkpoint) -> AutoencoderKL:
-    """Load the VAE of a single file.
-
-    Raises:
-        InvalidInput: it does not fit.
-    """
-    vae = checkpoint.subset(VAE)
+def load_vae(path: Path, expected: str) -> AutoencoderKL:
+    """Load the VAE of a single file or of a diffusers folder; arguments and errors are those of `load_unet`."""
+    if path.is_dir():
+        return folders.load_vae(path / "vae")
+    vae = Checkpoint.read(path, expected).subset(VAE)
     tensors = {name: tensor for name, tensor in vae.tensors.items() if not name.startswith(VAE_LEFTOVERS)}
     config = vae_config(vae)
     old_names = convert_ldm_vae_checkpoint({VAE + name: _Name(name) for name in tensors}, config)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from respin_export.checkpoints import folders, keys, latent_diffusion
@@ -40,61 +40,31 @@ def load(network: str, path: Path, *, raw_weights: bool = False) -> nn.Module:
     Raises:
         InvalidInput: the file or folder is not this checkpoint.
     """
-    parts = _Folder(path) if path.is_dir() else _File(path)
     if network == "zero123_unet":
-        return Zero123UNet(parts.unet(raw_weights=raw_weights))
+        return Zero123UNet(latent_diffusion.load_unet(path, EXPECTED, in_channels=IN_CHANNELS, raw_weights=raw_weights))
     if network == "clip_vision":
-        return ClipVision(parts.clip(), parts.cc_projection())
-    return {"vae_encoder": VaeEncoder, "vae_decoder": VaeDecoder}[network](parts.vae())
+        return ClipVision(*(_clip_of_folder(path) if path.is_dir() else _clip_of_file(path)))
+    return {"vae_encoder": VaeEncoder, "vae_decoder": VaeDecoder}[network](latent_diffusion.load_vae(path, EXPECTED))
 
 
-class _Folder:
-    """A diffusers folder, with the names of kxic/zero123-xl."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def unet(self, *, raw_weights: bool) -> Any:
-        return folders.load_unet(self.path / "unet", in_channels=IN_CHANNELS, raw_weights=raw_weights)
-
-    def vae(self) -> Any:
-        return folders.load_vae(self.path / "vae")
-
-    def clip(self) -> Any:
-        return folders.load_clip(self.path / "image_encoder", CLIPVisionConfig, CLIPVisionModelWithProjection)
-
-    def cc_projection(self) -> nn.Linear:
-        return folders.load_linear(self.path / "cc_projection", "projection.")
+def _clip_of_folder(path: Path) -> tuple[Any, nn.Linear]:
+    """Load from a diffusers folder, with the names of kxic/zero123-xl."""
+    clip = folders.load_clip(path / "image_encoder", CLIPVisionConfig, CLIPVisionModelWithProjection)
+    return clip, folders.load_linear(path / "cc_projection", "projection.")
 
 
-class _File:
-    """The authors' checkpoint."""
-
-    def __init__(self, path: Path) -> None:
-        self.checkpoint = Checkpoint.read(path, EXPECTED)
-
-    def unet(self, *, raw_weights: bool) -> Any:
-        return latent_diffusion.load_unet(self.checkpoint, in_channels=IN_CHANNELS, raw_weights=raw_weights)
-
-    def vae(self) -> Any:
-        return latent_diffusion.load_vae(self.checkpoint)
-
-    def clip(self) -> Any:
-        clip = self.checkpoint.subset(CLIP)
-        state = keys.rename_tensors(clip.tensors, keys.CLIP_VISION)
-        config = _clip_config(clip)
-        # CLIP multiplies from the left.
-        state |= {"visual_projection.weight": _transpose(clip.tensors["proj"])}
-        return fill_pretrained(CLIPVisionModelWithProjection, config, state, clip)
-
-    def cc_projection(self) -> nn.Linear:
-        projection = self.checkpoint.subset(CC_PROJECTION)
-        outputs, inputs = projection.shape("weight")
-        return fill_module(lambda: nn.Linear(inputs, outputs), projection.tensors, projection)
-
-
-def _transpose(matrix: Tensor) -> Tensor:
-    return matrix.t().contiguous()
+def _clip_of_file(path: Path) -> tuple[Any, nn.Linear]:
+    checkpoint = Checkpoint.read(path, EXPECTED)
+    clip, projection = checkpoint.subset(CLIP), checkpoint.subset(CC_PROJECTION)
+    state = keys.rename_tensors(clip.tensors, keys.CLIP_VISION)
+    config = _clip_config(clip)
+    # CLIP multiplies from the left.
+    state |= {"visual_projection.weight": clip.tensors["proj"].t().contiguous()}
+    outputs, inputs = projection.shape("weight")
+    return (
+        fill_pretrained(CLIPVisionModelWithProjection, config, state, clip),
+        fill_module(lambda: nn.Linear(inputs, outputs), projection.tensors, projection),
+    )
 
 
 def _clip_config(clip: Checkpoint) -> CLIPVisionConfig:

@@ -133,10 +133,9 @@ def zero123_folder(tmp_path, saved_zero123):
 
 
 def _vae(weights):
-    from respin_export.checkpoints.checkpoint import Checkpoint
     from respin_export.checkpoints.latent_diffusion import load_vae
 
-    return load_vae(Checkpoint.read(find_checkpoint("zero123", weights), "it"))
+    return load_vae(find_checkpoint("zero123", weights), "it")
 
 
 @pytest.mark.parametrize("network", ["zero123_unet", "clip_vision", "vae_encoder", "vae_decoder"])
