@@ -81,6 +81,7 @@ TORCH_RUNTIMES = {
     "torch_paged.py",
     "torch_calls.py",
     "torch_graph.py",
+    "torch_lanes.py",
     "torch_networks.py",
     "torch_parts.py",
     "torch_compile.py",

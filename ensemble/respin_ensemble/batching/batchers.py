@@ -74,10 +74,11 @@ class StepBatchers:
         on_step: OnStep,
         *,
         priority: int = 0,
+        finishing_s: float = 0.0,
         cancellation: CancellationToken | None = None,
     ) -> Generator[dict[int, Latents]]:
         """Run a job's samples through one UNet: see `StepBatcher.run`."""
-        return self[unet].run(samples, on_step, priority=priority, cancellation=cancellation)
+        return self[unet].run(samples, on_step, priority=priority, finishing_s=finishing_s, cancellation=cancellation)
 
     def count_samples(self) -> dict[str, tuple[int, int]]:
         """Return the numbers of samples in progress and waiting, by UNet."""

@@ -6,7 +6,8 @@ Three rules:
 * The slots of a call are allocated one by one to the request that has had the fewest, so a request with sixteen views
   does not starve a request with one.
 * Within a request, samples that would delay the whole request go first, then those nearest to completion: views are
-  returned early without delaying the last one.
+  returned early without delaying the last one. If finishing a view takes the job long, they end one after another
+  instead, so that one is finished while the next ones are sampled.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ class RequestGroup:
         samples: samples that have not finished.
         shape: shape of their latents, (4, h, w).
         priority: lower numbers go first.
+        spacing: number of calls in which the job finishes one sample; 0 = it is not known, or next to nothing.
         served: slots received so far, counted from the least served request at the time this one arrived.
     """
 
     samples: list[QueuedSample]
     shape: Shape
     priority: int = 0
+    spacing: int = 0
     served: int = 0
     arrival: int = field(default_factory=lambda: next(_arrivals))
 
@@ -114,7 +117,7 @@ class FairQueue:
         chosen: list[tuple[RequestGroup, QueuedSample]] = []
         for group, slots in allocate([group for group in groups if group.shape == shape], self.slots).items():
             runnable = _select_runnable(group, may_start)
-            selected = select_samples(runnable, min(slots, len(runnable)))
+            selected = select_samples(runnable, min(slots, len(runnable)), group.spacing)
             may_start -= sum(not queued.started for queued in selected)
             chosen += [(group, queued) for queued in selected]
         return chosen
@@ -168,16 +171,25 @@ def _select_runnable(group: RequestGroup, may_start: int) -> list[QueuedSample]:
     return in_progress + fresh[: max(0 if in_progress else 1, may_start)]
 
 
-def select_samples(samples: Sequence[QueuedSample], slots: int) -> list[QueuedSample]:
-    """Select samples so that the last one finishes as early as possible, and the others early as far as that allows.
+def select_samples(samples: Sequence[QueuedSample], slots: int, spacing: int = 0) -> list[QueuedSample]:
+    """Select samples so that the job ends as early as possible, and single samples early as far as that allows.
 
     With `slots` per call, max(longest, total / slots) calls are the minimum (McNaughton 1959). A sample that needs that
     many must run now; every other slot goes to the sample nearest to completion.
 
+    With a spacing, the job finishes samples one after another once they are sampled: the first of n then has its own
+    steps and n - 1 times the spacing before it, the last only its steps. Those with the most before them go first (Hu
+    1961), so samples end about a spacing apart. Differences below a spacing do not count, lest samples take turns.
+
     Args:
         samples: at least `slots`.
         slots: number of samples to select.
+        spacing: see `RequestGroup`.
     """
+    if spacing:
+        ahead = sorted(samples, key=lambda queued: (queued.steps_left, queued.index))
+        level = {id(queued): queued.steps_left - place * spacing for place, queued in enumerate(ahead)}
+        return sorted(ahead, key=lambda queued: -(level[id(queued)] // spacing))[:slots]
     total, longest = sum(queued.steps_left for queued in samples), max(queued.steps_left for queued in samples)
     calls = max(longest, -(-total // max(1, slots)))
     return sorted(samples, key=lambda queued: (queued.steps_left < calls, queued.steps_left, queued.index))[:slots]

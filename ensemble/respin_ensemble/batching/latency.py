@@ -50,6 +50,11 @@ class LatencyModel:
         self._mean_s[samples] = (1 - SMOOTHING) * self._mean_s.get(samples, call_s) + SMOOTHING * call_s
         self._fastest_s[samples] = min(self._fastest_s.get(samples, call_s), call_s)
 
+    def calls_within(self, seconds: float) -> int:
+        """Return how many of the largest calls take so long; 0 before the first call."""
+        call_s = _interpolate_s(self._mean_s, self._slots)
+        return round(seconds / call_s) if call_s else 0
+
     def forecast(self, *, steps: int, samples: int, load: int) -> LatencyForecast:
         """Forecast when a request would be done if it arrived now.
 

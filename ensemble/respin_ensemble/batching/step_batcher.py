@@ -117,6 +117,7 @@ class StepBatcher:
         on_step: OnStep,
         *,
         priority: int = 0,
+        finishing_s: float = 0.0,
         cancellation: CancellationToken | None = None,
     ) -> Generator[dict[int, Latents]]:
         """Denoise the samples of one request. Closing the generator withdraws the samples that are left.
@@ -125,6 +126,8 @@ class StepBatcher:
             samples: fresh samples of one latent shape.
             on_step: progress callback, called in the caller's thread; an exception in it ends the request.
             priority: lower numbers go first.
+            finishing_s: how long the job takes to finish one sample after another, seconds; samples end about as far
+                apart. 0 = not known.
             cancellation: stops the request before its next call; None = it cannot be cancelled.
 
         Yields:
@@ -136,7 +139,7 @@ class StepBatcher:
             InternalError: the UNet failed twice for a sample, or its output is not finite; raised after all other
                 samples have finished.
         """
-        state = self._enqueue(samples, priority, cancellation)
+        state = self._enqueue(samples, priority, finishing_s, cancellation)
         total = sum(sample.steps for sample in samples)
         try:
             ended = False
@@ -178,10 +181,10 @@ class StepBatcher:
         return started, sum(len(group.samples) for group in self._requests) - started
 
     def _enqueue(
-        self, samples: Sequence[Sample], priority: int, cancellation: CancellationToken | None
+        self, samples: Sequence[Sample], priority: int, finishing_s: float, cancellation: CancellationToken | None
     ) -> RequestState:
         queued = [QueuedSample(sample, index) for index, sample in enumerate(samples)]
-        group = RequestGroup(queued, samples[0].shape, priority)
+        group = RequestGroup(queued, samples[0].shape, priority, self._latency.calls_within(finishing_s))
         with self._lock:
             if self._closing:
                 raise Cancelled("the server is stopping")

@@ -19,6 +19,7 @@ from respin.model_set import ModelSet
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks.gate import GPU
 from respin_ensemble.networks.in_process import Report, Source
+from respin_ensemble.networks.torch_lanes import has_room
 from respin_ensemble.networks.torch_networks import ModuleNetworks, limit_gpu_memory, require_device
 from respin_ensemble.networks.unguided import without_guidance
 
@@ -56,6 +57,8 @@ class TensorRtNetworks(ModuleNetworks):
         manifest: ModelSet,
         report: Report | None = None,
         paged: Collection[str] = (),
+        *,
+        roomy: bool = False,
     ) -> TensorRtNetworks:
         """Load engine plans from their files.
 
@@ -64,6 +67,7 @@ class TensorRtNetworks(ModuleNetworks):
             manifest: of their set, which records the flavour of TensorRT.
             report: receives the name of each network before it is loaded.
             paged: names of those that share memory: they are loaded later.
+            roomy: see `torch_lanes.has_room`.
 
         Raises:
             ContractMismatch: it is not a set of engine plans.
@@ -78,7 +82,7 @@ class TensorRtNetworks(ModuleNetworks):
                 report(f"loading {name} ({len(plans) + 1} of {len(files)})")
             plans[name] = EnginePlan(trt, path, NETWORKS[name], loaded=name not in paged)
         pageables = {name: plans[name] for name in paged}
-        return cls(plans, manifest.sizes, device="cuda", execution="graphs", pageables=pageables)
+        return cls(plans, manifest.sizes, device="cuda", execution="graphs", pageables=pageables, roomy=roomy)
 
     def _run(self, spec: ModelSpec, arrays: dict[str, Array]) -> dict[str, Array]:
         plan = self.calls[spec.name].module
@@ -91,7 +95,9 @@ def load_in_process(source: Source, report: Report) -> TensorRtNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
     require_device("cuda")
     limit_gpu_memory(source.choice.gpu_memory_mib)
-    return TensorRtNetworks.from_files(source.files(), source.model_set, report, source.paged)
+    return TensorRtNetworks.from_files(
+        source.files(), source.model_set, report, source.paged, roomy=has_room(source.choice)
+    )
 
 
 def flavour_of(manifest: ModelSet) -> str:

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from respin.contracts import NETWORKS
-from respin.contracts.networks import UNETS
 from respin.errors import ContractMismatch, InternalError, InvalidInput, RespinError
 from respin.gpu_memory import CONTEXT_MIB, MIB
 from respin.model_set import ModelSet, Sizes
@@ -26,7 +25,7 @@ from respin_ensemble.networks.in_process import Report, Source
 from respin_ensemble.networks.residency import Pageable
 from respin_ensemble.networks.torch_calls import EagerCall, GraphedCall, Unguided
 from respin_ensemble.networks.torch_compile import Compilation, CompiledCall, keep_compiled_code
-from respin_ensemble.networks.torch_graph import Lane
+from respin_ensemble.networks.torch_lanes import has_room, make_lanes
 from respin_ensemble.networks.torch_paged import WITHOUT_GRAPHS, PagedModule
 
 ModuleLoader = Callable[[str], nn.Module]
@@ -45,6 +44,7 @@ class ModuleNetworks(BatchedNetworks):
         execution: "eager"; "graphs" = a CUDA graph for each shape that comes again.
         pageables: what loads and unloads some of the modules, by name; those are called without graphs and as they are.
         compilation: calls that run torch.compile's code; None = none.
+        roomy: see `torch_lanes.has_room`.
     """
 
     def __init__(
@@ -56,9 +56,10 @@ class ModuleNetworks(BatchedNetworks):
         execution: Execution = "eager",
         pageables: Mapping[str, Pageable] = NOT_PAGED,
         compilation: Compilation | None = None,
+        roomy: bool = False,
     ) -> None:
         super().__init__(sizes)
-        lanes = _lanes(device, execution)
+        lanes = {} if device == "cpu" or execution == "eager" else make_lanes(device, roomy=roomy)
 
         def call(name: str, module: nn.Module) -> EagerCall:
             spec, lane = NETWORKS[name], lanes.get(name)
@@ -131,6 +132,7 @@ class TorchNetworks(ModuleNetworks):
         names: Sequence[str] = tuple(NETWORKS),
         paged: Collection[str] = (),
         compilation: Compilation | None = None,
+        roomy: bool = False,
     ) -> TorchNetworks:
         """Load networks one after another.
 
@@ -142,6 +144,7 @@ class TorchNetworks(ModuleNetworks):
             names: of the networks.
             paged: names of those that share memory: they stay off the device until they are loaded.
             compilation: see `ModuleNetworks`.
+            roomy: see `torch_lanes.has_room`.
 
         Raises:
             InvalidInput: the device is not available.
@@ -152,7 +155,15 @@ class TorchNetworks(ModuleNetworks):
             for name in names
         }
         pageables = {name: PagedModule(modules[name], device) for name in names if name in paged}
-        return cls(modules, sizes, device=device, execution=execution, pageables=pageables, compilation=compilation)
+        return cls(
+            modules,
+            sizes,
+            device=device,
+            execution=execution,
+            pageables=pageables,
+            compilation=compilation,
+            roomy=roomy,
+        )
 
 
 def load_in_process(source: Source, report: Report) -> TorchNetworks:
@@ -191,6 +202,7 @@ def load_in_process(source: Source, report: Report) -> TorchNetworks:
         execution="graphs" if choice.device == "cuda" else "eager",
         paged=source.paged,
         compilation=compilation,
+        roomy=has_room(choice),
     )
 
 
@@ -272,11 +284,3 @@ def _by_rows(name: str, module: nn.Module, device: str) -> nn.Module:
     from respin_ensemble.networks.torch_parts import twin_by_rows  # noqa: PLC0415
 
     return twin_by_rows(module)
-
-
-def _lanes(device: str, execution: Execution) -> dict[str, Lane]:
-    """UNets run at the same time, the view's with priority; the rest, a tenth of the time, one after another."""
-    if device == "cpu" or execution == "eager":
-        return {}
-    rest = Lane(device)
-    return dict.fromkeys(NETWORKS, rest) | {name: Lane(device, urgent=name != "inpaint_unet") for name in UNETS}

@@ -16,6 +16,7 @@ from respin_ensemble.metrics import Meter, NullMeter
 from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.cache import Cache
 from respin_ensemble.pipeline.cancellation import Cancellation
+from respin_ensemble.pipeline.finishing import FinishingPace
 from respin_ensemble.pipeline.outline import Outline
 from respin_ensemble.stages.inpainting import Patch
 from respin_ensemble.stages.novel_view import CameraProjection, Condition
@@ -42,7 +43,7 @@ class Caches:
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a job works with. The first six fields are shared by all jobs of an engine.
+    """What a job works with. The first seven fields are shared by all jobs of an engine.
 
     Args:
         networks: the networks of the set.
@@ -51,6 +52,7 @@ class JobContext:
         projection: turns camera moves into contexts.
         caches: results of earlier jobs.
         meter: receives the duration of each stage.
+        finishing: measures how long views take to be finished.
         cancellation: stops this job.
         priority: of this job's samples; lower numbers go first.
         notes: sentences about the set for every caller (`ModelSet.notes`).
@@ -62,6 +64,7 @@ class JobContext:
     projection: CameraProjection
     caches: Caches = field(default_factory=Caches)
     meter: Meter = field(default_factory=NullMeter)
+    finishing: FinishingPace = field(default_factory=FinishingPace)
     cancellation: Cancellation = field(default_factory=Cancellation)
     priority: int = 0
     notes: tuple[str, ...] = ()
@@ -74,6 +77,16 @@ class JobContext:
     def stepper(self) -> Stepper:
         """The batchers with this job's priority and cancellation."""
         return partial(self.batchers.run, priority=self.priority, cancellation=self.cancellation)
+
+    @property
+    def view_stepper(self) -> Stepper:
+        """The same, for views, which end about as far apart as they are finished."""
+        return partial(
+            self.batchers.run,
+            priority=self.priority,
+            finishing_s=self.finishing.view_s,
+            cancellation=self.cancellation,
+        )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -162,7 +162,7 @@ def sample_views(
     guidance = Guidance(request.guidance, request.guidance_start, request.guidance_end)
     yield from turn(
         networks,
-        context.stepper,
+        context.view_stepper,
         condition,
         contexts,
         sampling=SamplingParams(request.sampler, request.steps, guidance, request.eta),
@@ -185,12 +185,13 @@ class _FinishView:
     def __call__(self, index: int, small: Picture) -> list[str]:
         """Finish and report one view, (side, side, 3) uint8, and return notes for the caller."""
         context, scene, request = self.context, self.scene, self.request
-        self.report(JobEvent("super_resolution", view=index))
-        with context.stage("super_resolution"):
-            view = enlarge(context.networks, small)
-        self.report(JobEvent("outline", view=index))
-        with context.stage("outline of a view"):
-            mask, recognised = segment_view(context.networks, view, request)
+        with context.finishing.view():
+            self.report(JobEvent("super_resolution", view=index))
+            with context.stage("super_resolution"):
+                view = enlarge(context.networks, small)
+            self.report(JobEvent("outline", view=index))
+            with context.stage("outline of a view"):
+                mask, recognised = segment_view(context.networks, view, request)
         background = self.background.result()
         self.report(JobEvent("composition", view=index))
         with context.stage("composition"):

@@ -107,6 +107,44 @@ def test_views_come_out_before_the_last_one_does():
     assert len(left) == 114
 
 
+def ends_of(views, slots=8):
+    """The number of the call in which each view ends, and how often the samples of a call are not those before."""
+    queue, ends, calls, changes, before = FairQueue(slots, 64), [], 0, -1, None
+    while views.samples:
+        chosen = queue.choose([views])
+        calls += 1
+        changes, before = changes + (chosen != before), chosen
+        assert len(chosen) == min(slots, len(views.samples)), "no slot is left empty"
+        advance(chosen)
+        ends += [calls] * (12 - len(views.samples) - len(ends))
+    return ends, changes
+
+
+def test_views_that_take_long_to_finish_end_one_after_another():
+    spaced, together = group(*[76] * 12), group(*[76] * 12)
+    spaced.spacing = 5
+    ends, changes = ends_of(spaced)
+    assert ends[0] <= 76 + 5, "the first is hardly later than alone"
+    assert max(Counter(ends).values()) <= 2
+    # Views that are finished in five calls, one after another, from the end of the first to the end of the last.
+    finished = {}
+    for name, times in (("spaced", ends), ("together", ends_of(together)[0])):
+        free = 0
+        for end in times:
+            free = max(free, end) + 5
+        finished[name] = free
+    assert finished["spaced"] < finished["together"]
+    assert changes < len(ends) * 6, "samples do not take turns at every call"
+
+
+def test_where_finishing_takes_longest_views_are_sampled_one_batch_after_another():
+    views = group(*[20] * 12)
+    views.spacing = 1000
+    ends, changes = ends_of(views)
+    assert ends == [20] * 8 + [40] * 4
+    assert changes <= 2
+
+
 def test_a_sample_that_would_make_the_whole_late_goes_before_one_that_is_nearly_done():
     nearly, long = queued(50, done=48), queued(50, index=1)
     assert select_samples([nearly, long], 1) == [nearly], "one slot: the whole takes as long either way"

@@ -151,6 +151,14 @@ def test_every_call_is_measured(unet):
     assert meter.values["respin_unet_busy_seconds_total", "zero123_unet"] > 0
 
 
+def test_seconds_are_counted_in_the_largest_calls():
+    latency = LatencyModel(slots=8)
+    assert latency.calls_within(1.0) == 0, "nothing was measured yet"
+    latency.record(8, 0.01)
+    assert latency.calls_within(0.05) == 5
+    assert latency.calls_within(0.004) == 0
+
+
 def test_a_forecast_comes_from_measured_calls():
     latency = LatencyModel(slots=8)
     assert latency.forecast(steps=50, samples=1, load=0) == (0, 0), "nothing was measured yet"
