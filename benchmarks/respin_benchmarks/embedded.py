@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
 from respin_benchmarks.gpu import MIB
@@ -44,8 +44,8 @@ def embedded(
     """
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "models"
-        set_folder = models or bundled("models/mini")
-        assemble(bundled("model_repository"), set_folder, PROFILES[profile], repository, limits)
+        set_folder = models or bundled_path("models/mini")
+        assemble(bundled_path("model_repository"), set_folder, PROFILES[profile], repository, limits)
         with started(repository, profile, **options) as server:
             yield server
 

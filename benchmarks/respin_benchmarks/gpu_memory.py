@@ -37,7 +37,7 @@ from respin_ensemble.networks.torch_graph import as_list
 from respin_ensemble.networks.torch_networks import is_doubled
 from respin_ensemble.networks.torch_parts import chunk_feed_forward
 from respin_export.checkpoints import load_network
-from respin_export.inference_modules import halved
+from respin_export.inference_modules import halve
 from respin_export.mini.trained import MiniSet
 from respin_export.networks.folding import fold
 from respin_export.networks.sam import move_positions_into_keys
@@ -129,7 +129,7 @@ def _as_on_gpu(name: str, module: nn.Module, size: Size) -> nn.Module:
     if name == "sam_encoder":
         move_positions_into_keys(module)
     if size == "full":
-        module = halved(name, module).to("meta")
+        module = halve(name, module).to("meta")
     if name == "inpaint_unet" and is_doubled(module):
         chunk_feed_forward(module)
     return module

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.limits import DEFAULT_LIMITS
 from respin.report.circumstances import Circumstances
 from respin.report.rows import read_rows
@@ -51,7 +51,7 @@ class StartupRun(Circumstances):
 
 def measure_startup(profile: str) -> StartupRun:
     """Start a server, ask twice, and stop it."""
-    photo = (bundled("examples") / "coffee.png").read_bytes()
+    photo = (bundled_path("examples") / "coffee.png").read_bytes()
     request = RotationRequest(photo, "coffee cup", azimuth=(40.0,), polar=(-10.0,), box=CUP)
     with embedded(profile, limits=DEFAULT_LIMITS) as server, Client(str(server.endpoints["gRPC"])) as client:
         times_s = [time.perf_counter()]

@@ -13,7 +13,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.errors import Busy, InternalError, RespinError
 from respin_client.client import Client
 from respin_client.photos import request_from_photo
@@ -37,7 +37,7 @@ def check_job(client: Client) -> str:
     Raises:
         RespinError: the server did not do the job.
     """
-    photo = bundled("examples") / "coffee.png"
+    photo = bundled_path("examples") / "coffee.png"
     request = request_from_photo(
         photo,
         "coffee cup",

@@ -25,8 +25,8 @@ from respin_client.files import (
     RotationFiles,
     check_writable,
     format_of,
+    keep_standard_output_for,
     picture_format,
-    text_apart_from,
     write,
 )
 from respin_client.flags import CONNECTION_FLAGS, client_from_flags, request_flags, request_from_flags, with_flags
@@ -121,7 +121,7 @@ def rotate(
     if save is not None:
         outputs += ["mask", "cut_out"] if request.views == 0 else ["mask", "cut_out", "novel_view", "background"]
     files = RotationFiles(output, save, output_format=request.output_format, views=max(1, request.views))
-    with text_apart_from(output):
+    with keep_standard_output_for(output):
         follow(request, outputs, files.take, quiet=quiet, flags=flags)
         files.finish(request.image)
 
@@ -141,7 +141,7 @@ def segment(
     request = request_from_flags(flags)
     with client_from_flags(flags) as client:
         result = client.segment_object(request, outputs=(*destinations, "box", "score", "notes"))
-    with text_apart_from(*destinations.values()):
+    with keep_standard_output_for(*destinations.values()):
         print_box(request, result)
         print_notes(result.notes)
         for name, path in destinations.items():

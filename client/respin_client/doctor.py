@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import RespinError
 from respin.model_set import ModelSet
@@ -60,7 +60,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuInfo:
     """A GPU as nvidia-smi describes it.
 
     Args:
@@ -144,7 +144,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def profiles(*, serving: bool, gpus: Sequence[Gpu], container: Path = TRITON_CONTAINER) -> Iterator[Finding]:
+def profiles(*, serving: bool, gpus: Sequence[GpuInfo], container: Path = TRITON_CONTAINER) -> Iterator[Finding]:
     """Check which profiles can run here.
 
     Args:
@@ -159,7 +159,7 @@ def profiles(*, serving: bool, gpus: Sequence[Gpu], container: Path = TRITON_CON
         )
 
 
-def _lacking(profile: Profile, *, serving: bool, gpus: Sequence[Gpu], container: Path) -> list[str]:
+def _lacking(profile: Profile, *, serving: bool, gpus: Sequence[GpuInfo], container: Path) -> list[str]:
     lacking = []
     if profile.network_backend in (None, "python"):
         if not serving and not container.is_dir():
@@ -218,7 +218,7 @@ def machine(shared_memory: Path = SHARED_MEMORY) -> Iterator[Finding]:
     )
 
 
-def find_gpus(program: str = "nvidia-smi") -> tuple[Finding, list[Gpu]]:
+def find_gpus(program: str = "nvidia-smi") -> tuple[Finding, list[GpuInfo]]:
     """Report the GPUs as nvidia-smi describes them."""
     query = [program, "--query-gpu=name,driver_version,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
@@ -233,12 +233,12 @@ def find_gpus(program: str = "nvidia-smi") -> tuple[Finding, list[Gpu]]:
     return Finding("gpu", True, "; ".join(map(str, gpus))), gpus
 
 
-def _gpu(line: str) -> Gpu:
+def _gpu(line: str) -> GpuInfo:
     name, driver, total, free = (part.strip() for part in line.rsplit(",", 3))
-    return Gpu(name, driver, *(int(part) if part.isdecimal() else None for part in (total, free)))
+    return GpuInfo(name, driver, *(int(part) if part.isdecimal() else None for part in (total, free)))
 
 
-def mini_set(locate: Callable[[str], Path] = bundled) -> Finding:
+def mini_set(locate: Callable[[str], Path] = bundled_path) -> Finding:
     """Check that the mini set is complete.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.model_set import ModelSet
 from respin.scenes import Scene
 from respin_client.results import EncodedImage
@@ -19,7 +19,7 @@ VIEW_PX = 256
 
 def mini_object_share() -> float:
     """Return the share of a view that the mini set's object fills: rendered scenes are what that set knows."""
-    return ModelSet.load(bundled("models/mini")).sizes.object_share
+    return ModelSet.load(bundled_path("models/mini")).sizes.object_share
 
 
 def figures(scene: Scene, made: Mapping[str, EncodedImage]) -> list[str]:

@@ -61,7 +61,7 @@ def picture_format(path: Path, asked: str | None) -> str:
 
 
 @contextmanager
-def text_apart_from(*outputs: Path) -> Iterator[None]:
+def keep_standard_output_for(*outputs: Path) -> Iterator[None]:
     """Print to standard error in the `with` body if one of the outputs is standard output."""
     if STANDARD_STREAM not in outputs:
         yield

@@ -44,10 +44,10 @@ class InferenceModules:
         module = fold(self.weights.load(name).eval().requires_grad_(False))
         if self.device == "cuda" and name == "sam_encoder":
             move_positions_into_keys(module)
-        return halved(name, module) if self.half else module
+        return halve(name, module) if self.half else module
 
 
-def halved(name: str, module: nn.Module) -> nn.Module:
+def halve(name: str, module: nn.Module) -> nn.Module:
     """Return a network in float16; PyTorch's own kernels of norms add up in float32 whatever they are given.
 
     Args:

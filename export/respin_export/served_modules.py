@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import InternalError, InvalidInput
 from respin.model_set import MANIFEST, ModelSet
@@ -80,7 +80,7 @@ def _mini_weights(model_set: ModelSet, folder: Path) -> Path:
             "`respin weights fetch` has made, e.g. --weights weights, or --runtime onnxruntime"
         )
     try:
-        return bundled("models/mini-weights")
+        return bundled_path("models/mini-weights")
     except InternalError:
         raise InvalidInput(
             "the weights of the mini set's modules are in a checkout of Respin only; use --runtime onnxruntime"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.errors import InvalidInput
 from respin.gpu_memory import sharing_within
 from respin.limits import DEFAULT_LIMITS
@@ -198,7 +198,7 @@ def _wrong_files(name: str, wanted: Wanted, models: Path) -> str | None:
     held = next((Path(records[0].path).suffix for records in model_set.networks.values()), "")
     if name == "torch":
         # Of the mini set both are at hand; of others the modules' own loader says what it needs.
-        return None if held == ".onnx" and models.resolve() == bundled("models/mini").resolve() else _NEEDS_WEIGHTS
+        return None if held == ".onnx" and models.resolve() == bundled_path("models/mini").resolve() else _NEEDS_WEIGHTS
     if held == Path(str(RUNTIMES[name].file)).suffix:
         return None
     return (

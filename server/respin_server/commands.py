@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.errors import InternalError, InvalidInput
 from respin.limits import EngineLimits
 from respin.profiles import DEFAULT_PROFILE, Profile
@@ -217,7 +217,9 @@ def _assemble(
             raise InvalidInput("--models names a set and --weights checkpoints in its place; give one of them")
         choice = choose(wanted, _set_folder(models), Installed.here(), limits.unet_batch)
         typer.echo(f"runtime: {choice.sentence}")
-    return assemble_repository(bundled("model_repository"), _set_folder(models), chosen, output, limits, choice=choice)
+    return assemble_repository(
+        bundled_path("model_repository"), _set_folder(models), chosen, output, limits, choice=choice
+    )
 
 
 def _profile(name: str | None, wanted: Wanted) -> Profile:
@@ -232,7 +234,7 @@ def _profile(name: str | None, wanted: Wanted) -> Profile:
 
 
 def _set_folder(models: Path | None) -> Path:
-    return bundled("models/mini") if models is None else models
+    return bundled_path("models/mini") if models is None else models
 
 
 def _key_in(file: Path) -> str:

@@ -10,7 +10,7 @@ from respin.errors import InternalError
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def bundled(name: str) -> Path:
+def bundled_path(name: str) -> Path:
     """Return the path of a bundled file or folder.
 
     Args:

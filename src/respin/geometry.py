@@ -26,7 +26,7 @@ class Size:
     width: int
 
     @classmethod
-    def of(cls, picture: Array) -> Size:
+    def from_array(cls, picture: Array) -> Size:
         """Return the size of an (H, W) or (H, W, channels) array."""
         return cls(picture.shape[0], picture.shape[1])
 
@@ -160,7 +160,7 @@ def cut(picture: Array, place: Placement, fill: int) -> Array:
         (place.height, place.width[, channels]).
     """
     patch = np.full((place.height, place.width, *picture.shape[2:]), fill, picture.dtype)
-    size = Size.of(picture)
+    size = Size.from_array(picture)
     patch[place.inner(size)] = picture[place.within(size)]
     return patch
 
@@ -168,7 +168,7 @@ def cut(picture: Array, place: Placement, fill: int) -> Array:
 def lay(picture: Array, patch: Array, place: Placement) -> Array:
     """Return a copy of a picture with a patch at a rectangle: the inverse of `cut`."""
     laid = picture.copy()
-    size = Size.of(picture)
+    size = Size.from_array(picture)
     laid[place.within(size)] = patch[place.inner(size)]
     return laid
 

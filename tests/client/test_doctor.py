@@ -10,7 +10,7 @@ from respin.model_set import ModelSet, NetworkFile, Sizes, sha256_of
 from respin_client import TLS, doctor
 from respin_client.client import Client
 from respin_client.command import main
-from respin_client.doctor import Finding, Gpu
+from respin_client.doctor import Finding, GpuInfo
 
 
 def test_what_is_missing_comes_with_the_command_that_brings_it():
@@ -47,12 +47,12 @@ def container(tmp_path):
 
 @pytest.mark.parametrize("free_mib", [8736, None], ids=["just enough", "unknown"])
 def test_every_profile_runs_where_all_is_there(container, free_mib):
-    gpus = [Gpu("NVIDIA A6000", "550.90.07", free_mib, free_mib)]
+    gpus = [GpuInfo("NVIDIA A6000", "550.90.07", free_mib, free_mib)]
     assert all(each.good for each in doctor.profiles(serving=False, gpus=gpus, container=container))
 
 
 def test_a_gpu_that_is_too_small_or_too_full_is_named(container):
-    gpus = [Gpu("NVIDIA A2", "550.90.07", 15356, 8735), Gpu("NVIDIA A2", "550.90.07", 15356, 20)]
+    gpus = [GpuInfo("NVIDIA A2", "550.90.07", 15356, 8735), GpuInfo("NVIDIA A2", "550.90.07", 15356, 20)]
     found = {each.topic: each for each in doctor.profiles(serving=False, gpus=gpus, container=container)}
     assert found["profile tensorrt"] == Finding(
         "profile tensorrt",

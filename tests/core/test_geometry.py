@@ -57,7 +57,7 @@ def test_laying_a_patch_leaves_its_arguments_alone(size, place):
 def test_the_bounding_box_holds_every_true_pixel_and_touches_one_on_each_side(mask):
     mask[0, 0] |= not mask.any()
     box = bounding_box(mask)
-    rows, columns = box.within(Size.of(mask))
+    rows, columns = box.within(Size.from_array(mask))
     assert mask[rows, columns].sum() == mask.sum()
     inside = mask[rows, columns]
     assert inside[0].any()

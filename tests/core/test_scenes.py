@@ -160,7 +160,7 @@ def test_an_object_fills_the_unit_sphere(kind):
 
 def share_of_colours(pixels: np.ndarray, scene: Scene, turn: float) -> float:
     """The share of pixels, (N, 3), that lie between the colours of the object's visible faces."""
-    colours = visible_faces(scene.mesh.turned(turn), scene.camera).colours
+    colours = visible_faces(scene.mesh.rotate(turn), scene.camera).colours
     low, high = np.floor(colours.min(axis=0)), np.ceil(colours.max(axis=0))
     return float(np.mean(np.all((pixels >= low) & (pixels <= high), axis=-1)))
 

@@ -45,8 +45,8 @@ def test_a_camera_that_moves_right_sees_the_object_turned_the_other_way():
     seen = (CUBE.corners - position) @ np.stack([right, np.cross(forward, right), forward]).T
     wanted = 100 * seen[:, :2] / seen[:, 2:]
     frame = Frame(Camera(20, distance), (10, 10), scale=100.0, origin=(0.0, 0.0))
-    np.testing.assert_allclose(frame.pixels_of(CUBE.turned(-35).corners), wanted, atol=1e-9)
-    assert np.abs(frame.pixels_of(CUBE.turned(35).corners) - wanted).max() > 1
+    np.testing.assert_allclose(frame.pixels_of(CUBE.rotate(-35).corners), wanted, atol=1e-9)
+    assert np.abs(frame.pixels_of(CUBE.rotate(35).corners) - wanted).max() > 1
 
 
 @pytest.mark.parametrize(("azimuth", "sees_red"), [(60, True), (-60, False)])
@@ -88,7 +88,7 @@ def test_the_light_stays_with_the_camera():
 def test_the_light_comes_from_above_on_the_left():
     lit = {}
     for turn in (20, -20):
-        faces = visible_faces(CUBE.turned(turn), Camera(20, 5.0))
+        faces = visible_faces(CUBE.rotate(turn), Camera(20, 5.0))
         middles = faces.corners.mean(axis=1)
         lit[turn] = {name: faces.colours[middles[:, axis].argmin(), 0] for name, axis in (("left", 0), ("top", 1))}
         lit[turn]["right"] = faces.colours[middles[:, 0].argmax(), 0]
@@ -98,7 +98,7 @@ def test_the_light_comes_from_above_on_the_left():
 def test_faces_that_point_away_are_dropped():
     faces = visible_faces(CUBE, Camera(20, 5.0))
     assert len(faces.colours) == 2  # front and top
-    assert len(visible_faces(CUBE.turned(30), Camera(20, 5.0)).colours) == 3
+    assert len(visible_faces(CUBE.rotate(30), Camera(20, 5.0)).colours) == 3
 
 
 # ---------- drawing ----------

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.model_set import ModelSet, records_of
 from respin.profiles import PROFILES
@@ -66,7 +66,7 @@ def engines(tmp_path):
         (folder / name).mkdir(parents=True)
         (folder / name / "model.plan").write_text(name)
         records[name] = records_of(folder, folder / name / "model.plan")
-    replace(ModelSet.load(bundled("models/mini")), name="full-fp16-tensorrt", networks=records).save(folder)
+    replace(ModelSet.load(bundled_path("models/mini")), name="full-fp16-tensorrt", networks=records).save(folder)
     return folder
 
 
@@ -117,7 +117,7 @@ def test_tritonserver_takes_every_argument_of_the_script(recorded, engines, tmp_
     """By the embedded server, on the profile that it has a backend for."""
     _, arguments = recorded(RESPIN_PROFILE="tensorrt", RESPIN_MODELS=str(engines))
     local = tmp_path / "local"
-    assemble(bundled("model_repository"), bundled("models/mini"), PROFILES["local"], local)
+    assemble(bundled_path("model_repository"), bundled_path("models/mini"), PROFILES["local"], local)
     port, metrics_port = free_ports(2)
     for option, value in {
         "--model-repository": local,

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from isolated_tasks import TinyWeights, be_killed, refuse, succeed
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import ModelSet, Sizes, records_of
@@ -24,7 +24,7 @@ from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isola
 from respin_export.onnx_file import replace_graph
 from respin_export.set_writer import SetWriter
 
-MINI = ModelSet.load(bundled("models/mini"))
+MINI = ModelSet.load(bundled_path("models/mini"))
 EDSR = NETWORKS["edsr"]
 
 
@@ -209,7 +209,7 @@ def test_a_folder_of_another_precision_or_of_other_sizes_is_refused(copy):
 
 
 def test_a_network_with_its_weights_beside_it_is_verified_and_served(tmp_path, weights):
-    folder = shutil.copytree(bundled("models/mini"), tmp_path / "set")
+    folder = shutil.copytree(bundled_path("models/mini"), tmp_path / "set")
     options = {"external_above_bytes": 1000}
     assert export_set(plan(folder, weights, ["edsr"], options=options), run=run_here) == []
     found = ModelSet.load(folder)

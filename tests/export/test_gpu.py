@@ -8,7 +8,7 @@ import pytest
 import torch
 from random_networks import build
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.gpu_memory import CONTEXT_MIB, shared_need
 from respin.model_set import ModelSet
@@ -56,13 +56,13 @@ def test_an_fp16_graph_on_the_gpu_is_near_its_float32_module(tmp_path, name):
     export_network(build(name), spec, SIZES, path, ExportOptions(precision="fp16"))
     session = onnxruntime.InferenceSession(path, providers=["CUDAExecutionProvider"])
     got = session.run([tensor.name for tensor in spec.outputs], inputs)
-    wanted = graph_outputs(bundled("models/mini") / name / "model.onnx", spec, inputs)
+    wanted = graph_outputs(bundled_path("models/mini") / name / "model.onnx", spec, inputs)
     assert max(map(relative_l2, got, wanted)) <= FLOAT16_GPU
 
 
 @pytest.mark.parametrize("name", ["edsr", "zero123_unet", "sam_decoder", "clip_text"])
 def test_an_engine_computes_what_its_graph_does(tmp_path, name):
-    spec, graph = NETWORKS[name], bundled("models/mini") / name / "model.onnx"
+    spec, graph = NETWORKS[name], bundled_path("models/mini") / name / "model.onnx"
     library = Library.installed()
     trt, engine = importlib.import_module(library.flavour), tmp_path / "model.plan"
     options = EngineOptions(library, target_capabilities(library, [], device_capability()))
@@ -80,7 +80,7 @@ def engine_outputs(trt, path, spec, inputs):
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
 def test_networks_that_share_memory_answer_as_those_that_have_enough_and_keep_to_it(tmp_path, runtime):
-    mini, manifest = bundled("models/mini"), ModelSet.load(bundled("models/mini"))
+    mini, manifest = bundled_path("models/mini"), ModelSet.load(bundled_path("models/mini"))
     for name in NETWORKS:
         (tmp_path / "networks" / name).mkdir(parents=True)
         (tmp_path / "networks" / name / "model.onnx").symlink_to(mini / name / "model.onnx")

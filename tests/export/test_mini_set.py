@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
 from respin.model_set import ModelSet
@@ -20,7 +20,7 @@ from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph
 from respin_export.parity import compare_fp32
 
-FOLDER = bundled("models/mini")
+FOLDER = bundled_path("models/mini")
 MINI = ModelSet.load(FOLDER)
 
 each_network = pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS)

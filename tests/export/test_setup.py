@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from typer.testing import CliRunner
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import ModelSet
@@ -209,7 +209,7 @@ def test_what_is_there_takes_no_more_room(plan):
     part = plan.weights / "zero123" / "zero123-xl.ckpt.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"0" * 1000)
-    shutil.copytree(bundled("models/mini"), plan.graphs)
+    shutil.copytree(bundled_path("models/mini"), plan.graphs)
     (_, left), (_, left_of_sets) = plan.missing_bytes()
     assert needed - left == 1000
     assert needed_of_sets - left_of_sets == (GRAPHS_MIB["fp16"] + DRAFT_MIB) * 2**20

@@ -12,7 +12,7 @@ import pytest
 from markers import rtx
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.model_set import ModelSet
 
@@ -69,7 +69,7 @@ def exported(respin, weights):
 @pytest.fixture
 def turned(respin, folder):
     """Serve by the last line of a setup and have an object turned: (size of the picture, what was said)."""
-    photo, picture = bundled("examples") / "coffee.png", folder / "turned.png"
+    photo, picture = bundled_path("examples") / "coffee.png", folder / "turned.png"
     picture.unlink(missing_ok=True)
     request = f"--image {shlex.quote(str(photo))} --class-name cup --box 165 12 428 312 --azimuth 30 --timeout-s 600"
     rotate = f"{shlex.quote(sys.executable)} -m respin_client rotate {request} --steps 2 --background-steps 2"

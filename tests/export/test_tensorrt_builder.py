@@ -11,7 +11,7 @@ from fake_tensorrt import KERNEL_TIMES, FakeTensorRT
 from markers import rtx
 from onnx import TensorProto, helper
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import InternalError, InvalidInput
 from respin.model_set import ModelSet
@@ -122,7 +122,7 @@ def test_gpu_memory_beside_the_weights_is_what_tensorrt_says_of_it(task, remark,
 @rtx
 @pytest.mark.parametrize("name", ["edsr", "clip_text"])
 def test_a_network_of_the_mini_set_is_built_without_a_gpu(tmp_path, name):
-    folder, heard = bundled("models/mini"), []
+    folder, heard = bundled_path("models/mini"), []
     mini = ModelSet.load(folder)
     profile = optimization_profile(NETWORKS[name], mini.sizes)
     task = EngineTask(name, mini.file(folder, NETWORKS[name]), profile, tmp_path / "made", options_of("tensorrt_rtx"))
@@ -154,7 +154,7 @@ def test_halves_multiplied_with_floats_are_refused(graph, task):
 
 @rtx
 def test_a_workspace_that_is_too_small_is_said(tmp_path):
-    graph = bundled("models/mini") / "edsr" / "model.onnx"
+    graph = bundled_path("models/mini") / "edsr" / "model.onnx"
     profile = {"image": ((1, 3, 32, 32), (1, 3, 64, 64), (1, 3, 64, 64))}
     task = EngineTask("edsr", graph, profile, tmp_path / "made", options_of("tensorrt_rtx", workspace_bytes=2**20))
     with pytest.raises(BuildFailed, match="its workspace was limited to 1 MiB: where memory ran out, allow more"):

@@ -9,14 +9,14 @@ from importlib.metadata import EntryPoint
 import pytest
 from markers import rtx
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.model_set import ModelSet, records_of
 from respin_client.command import main
 from respin_client.contributed import GROUP
 from respin_export.tensorrt.identity import engine_records
 
 ENGINES = [EntryPoint("engines", "respin_export.tensorrt.commands:engines", GROUP)]
-MINI = str(bundled("models/mini"))
+MINI = str(bundled_path("models/mini"))
 
 
 def installed(name):
@@ -56,7 +56,7 @@ def test_failures_are_said_at_the_end(tmp_path, capsys):
     source = tmp_path / "broken"
     (source / "edsr").mkdir(parents=True)
     (source / "edsr" / "model.onnx").write_bytes(b"no graph")
-    mini = ModelSet.load(bundled("models/mini"))
+    mini = ModelSet.load(bundled_path("models/mini"))
     replace(mini, networks={"edsr": records_of(source, source / "edsr" / "model.onnx")}).save(source)
     assert respin(source, "--output", tmp_path / "rtx", "--flavour", "tensorrt_rtx") == 1
     printed = capsys.readouterr()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import MANIFEST, ModelSet, Sizes, records_of, sha256_of
@@ -255,12 +255,12 @@ def test_a_timing_cache_that_would_stay_empty_is_refused(tmp_path):
 
 def test_engines_are_laid_out_for_triton(source, output, tmp_path):
     build_engines(source, output, CONTAINER, build=Builds())
-    assemble(bundled("model_repository"), output, PROFILES["tensorrt"], tmp_path / "served")
+    assemble(bundled_path("model_repository"), output, PROFILES["tensorrt"], tmp_path / "served")
     for name in NETWORKS:
         served = tmp_path / "served" / name / "1" / "model.plan"
         assert served.read_text() == name
     with pytest.raises(ContractMismatch, match="choose the profile that the set was made for"):
-        assemble(bundled("model_repository"), output, PROFILES["onnxruntime"], tmp_path / "elsewhere")
+        assemble(bundled_path("model_repository"), output, PROFILES["onnxruntime"], tmp_path / "elsewhere")
 
 
 def test_the_command_loads_nothing_heavy_before_it_runs():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch
 from respin.model_set import ModelSet, Sizes
@@ -137,7 +137,7 @@ def test_made_again_the_smallest_network_computes_what_the_committed_one_does(tm
         onnxruntime.InferenceSession(folder / "edsr" / "model.onnx", providers=["CPUExecutionProvider"]).run(
             None, inputs
         )
-        for folder in (tmp_path, bundled("models/mini"))
+        for folder in (tmp_path, bundled_path("models/mini"))
     )
     compare_fp32(spec, again, committed)
 

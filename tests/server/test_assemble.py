@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from respin import pbtxt
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import JOBS, MODELS, NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
 from respin.limits import EngineLimits
@@ -217,7 +217,7 @@ def test_a_folder_that_was_not_assembled_has_no_marker(tmp_path):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_bundled_repository_can_be_assembled_for_every_profile(make_set, tmp_path, profile):
     models = make_set(file=PROFILES[profile].network_file)
-    assemble(bundled("model_repository"), models, PROFILES[profile], tmp_path / "served")
+    assemble(bundled_path("model_repository"), models, PROFILES[profile], tmp_path / "served")
     for link in (tmp_path / "served").rglob("*"):
         assert link.exists(), f"{Path(link)} leads nowhere"
 

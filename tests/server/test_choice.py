@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import ContractMismatch, InvalidInput
 from respin.gpu_memory import gpu_need, shared_need
@@ -15,7 +15,7 @@ from respin.runtimes import InProcess
 from respin_server.assemble import Assembled, assemble
 from respin_server.choice import Installed, Wanted, choose
 
-MINI = bundled("models/mini")
+MINI = bundled_path("models/mini")
 EVERYTHING = Installed(gpu=True, onnx_cuda=True, torch=True, torch_cuda=True, tensorrt=("tensorrt", "tensorrt_rtx"))
 CPU = replace(EVERYTHING, gpu=False, onnx_cuda=False, torch_cuda=False, tensorrt=())
 
@@ -170,7 +170,7 @@ def test_what_compiles_nothing_is_not_asked_to():
 def test_the_engines_config_carries_the_choice(tmp_path, compiled):
     choice = choose(Wanted("cpu", "torch", compiled=compiled), MINI, CPU)
     output = tmp_path / "served"
-    made = assemble(bundled("model_repository"), MINI, PROFILES["local"], output, choice=choice)
+    made = assemble(bundled_path("model_repository"), MINI, PROFILES["local"], output, choice=choice)
     assert made == Assembled.load(output)
     assert made.runtime == "torch on cpu"
     engine = output / "rotate_object_stream"
@@ -188,7 +188,7 @@ def test_the_engines_config_carries_the_choice(tmp_path, compiled):
 def test_engine_plans_are_linked_where_the_engine_looks_for_them(plans, tmp_path):
     choice = choose(Wanted("cuda", "tensorrt"), plans, EVERYTHING)
     output = tmp_path / "served"
-    assemble(bundled("model_repository"), plans, PROFILES["local"], output, choice=choice)
+    assemble(bundled_path("model_repository"), plans, PROFILES["local"], output, choice=choice)
     for name in NETWORKS:
         link = output / "rotate_object_stream/1/networks" / name / "model.plan"
         assert link.resolve() == (plans / name / "model.plan").resolve()
@@ -198,4 +198,4 @@ def test_engine_plans_are_linked_where_the_engine_looks_for_them(plans, tmp_path
 def test_other_profiles_take_no_runtime(tmp_path, profile):
     choice = choose(Wanted("cpu"), MINI, CPU)
     with pytest.raises(InvalidInput, match=f"profile '{profile}' takes no --device or --runtime"):
-        assemble(bundled("model_repository"), MINI, PROFILES[profile], tmp_path / "served", choice=choice)
+        assemble(bundled_path("model_repository"), MINI, PROFILES[profile], tmp_path / "served", choice=choice)

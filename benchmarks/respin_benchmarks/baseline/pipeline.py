@@ -30,7 +30,7 @@ from respin_ensemble.stages.composition import paste
 from respin_ensemble.stages.inpainting import FEATHER_SHARE, crop_around
 from respin_ensemble.stages.novel_view import object_on_white
 from respin_ensemble.stages.tokenization import prompt_ids
-from respin_export.inference_modules import halved
+from respin_export.inference_modules import halve
 
 SCALE = 0.18215
 VIEW_STREAM, BACKGROUND_STREAM = 0, 1
@@ -77,7 +77,7 @@ class Baseline:
     def _loaded(self, weights: Weights, name: str) -> nn.Module:
         module = weights.load(name).eval().requires_grad_(False)
         if self.dtype is torch.float16:
-            module = module.half() if name in PLAIN_HALVES else halved(name, module)
+            module = module.half() if name in PLAIN_HALVES else halve(name, module)
         return module.to(self.device)
 
     @torch.inference_mode()
@@ -111,7 +111,7 @@ class Baseline:
     def mask(self, photo: Picture, box: Sequence[float]) -> Mask:
         """(H, W) bool: SAM's first mask, as its predictor enlarges it."""
         side = self.sizes.sam_side
-        fit = fit_longest_side(Size.of(photo), side)
+        fit = fit_longest_side(Size.from_array(photo), side)
         size = (fit.fitted.width, fit.fitted.height)
         small = np.array(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
         mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
@@ -167,7 +167,7 @@ class Baseline:
 
     def background(self, photo: Picture, hole: Mask, request: RotationRequest) -> Picture:
         """What the library's own inpainting pipeline makes of the crop that Respin works on; (H, W, 3) uint8."""
-        place = crop_around(hole, Size.of(photo))
+        place = crop_around(hole, Size.from_array(photo))
         crop, crop_hole = cut(photo, place, fill=0), cut(hole, place, fill=0)
         fit = fit_within(place.size, self.sizes.inpaint_side, 64)
         image, mask = _padded(crop, fit, "edge"), _padded(crop_hole.astype(np.uint8) * np.uint8(255), fit, "constant")

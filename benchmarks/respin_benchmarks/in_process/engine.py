@@ -14,7 +14,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import ROTATE_OBJECT_STREAM
 from respin.contracts.networks import UNETS
 from respin.limits import EngineLimits
@@ -64,7 +64,7 @@ def request_for_cup(
 
 @lru_cache
 def _square_photo() -> bytes:
-    with Image.open(bundled("examples") / "coffee.png") as file:
+    with Image.open(bundled_path("examples") / "coffee.png") as file:
         return png(file.convert("RGB").crop(SQUARE).resize((512, 512), Image.Resampling.LANCZOS))
 
 
@@ -151,7 +151,9 @@ def open_engine(
     began_s = time.perf_counter()
     with TemporaryDirectory() as folder:
         repository = Path(folder) / "models"
-        assemble(bundled("model_repository"), choice.folder, PROFILES["local"], repository, NO_CACHES, choice=choice)
+        assemble(
+            bundled_path("model_repository"), choice.folder, PROFILES["local"], repository, NO_CACHES, choice=choice
+        )
         version = repository / ROTATE_OBJECT_STREAM.name / "1"
         source = Source(version, ModelSet.load(version), choice.in_process, NO_CACHES.unet_batch)
         engine = InProcessEngine(load_networks(source, report), partial(machine.memory_since, taken))

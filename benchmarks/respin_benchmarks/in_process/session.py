@@ -14,7 +14,7 @@ import torch
 import typer
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.report.rows import read_rows, write_rows
@@ -113,7 +113,7 @@ class Measurement:
 
     def _choices(self) -> dict[str, Choice]:
         """Return what `respin serve` would load by the runtime of the set, if there is one, and by PyTorch."""
-        device, models = self.options.device, self.options.models or bundled("models/mini")
+        device, models = self.options.device, self.options.models or bundled_path("models/mini")
         of_files = [] if self.checkpoints and not self.options.models else [AUTO]
         runtimes = self.options.runtime or [*of_files, "torch"]
         wanted = {name: Wanted(device, name, self.checkpoints if name == "torch" else None) for name in runtimes}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import JOBS, NETWORKS
 from respin.lengths import usual_lengths
 from respin.model_set import Sizes
@@ -29,7 +29,7 @@ SEEDS = range(4)
 
 def job_input(job: str) -> dict[str, Any]:
     """What perf_analyzer sends to a job: the same photo, in turn with one of `SEEDS`."""
-    with Image.open(bundled("examples") / "coffee.png") as picture:
+    with Image.open(bundled_path("examples") / "coffee.png") as picture:
         file = BytesIO()
         picture.convert("RGB").save(file, "JPEG", quality=QUALITY)
     angles: dict[str, Any] = {} if job == "segment_object" else {"azimuth": (40.0,), "polar": (-10.0,)}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import JOBS, NETWORKS
 from respin.model_set import ModelSet
 from respin.report.circumstances import Circumstances
@@ -62,7 +62,7 @@ def _served_url(options: PerfOptions) -> Iterator[str]:
 
 def measure_all(program: Path, loads: Sequence[PerfLoad], options: PerfOptions) -> Iterator[PerfRun]:
     """Run perf_analyzer once for each load."""
-    here, models = Circumstances.now(SERVER_PACKAGES), options.models or bundled("models/mini")
+    here, models = Circumstances.now(SERVER_PACKAGES), options.models or bundled_path("models/mini")
     sizes = ModelSet.load(models).sizes
     with tempfile.TemporaryDirectory() as folder, _served_url(options) as url:
         for load in loads:

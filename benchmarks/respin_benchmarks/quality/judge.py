@@ -158,5 +158,5 @@ def _reach_of_view(outputs: JobOutputs, sizes: Sizes) -> Mask:
     left, top = (int(centre - reach) for centre in outputs.box.centre)
     side = int(2 * reach) + 2
     covered = np.zeros_like(outputs.mask)
-    covered[Placement(left, top, side, side).within(Size.of(covered))] = True
+    covered[Placement(left, top, side, side).within(Size.from_array(covered))] = True
     return covered

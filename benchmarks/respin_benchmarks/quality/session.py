@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.errors import InternalError, InvalidInput, ObjectNotFound
 from respin.model_set import MANIFEST, ModelSet
 from respin.report.circumstances import commit_here, today
@@ -200,6 +200,6 @@ def set_folder(name: str) -> Path:
     if (Path(name) / MANIFEST).is_file():
         return Path(name)
     try:
-        return bundled(f"models/{name}")
+        return bundled_path(f"models/{name}")
     except InternalError:
         raise InvalidInput(f"'{name}' is not a set; send 'mini', or a folder that holds {MANIFEST}") from None

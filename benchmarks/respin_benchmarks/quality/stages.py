@@ -104,7 +104,7 @@ def round_trip(networks: Networks, picture: Picture) -> tuple[Picture, Picture]:
     Returns:
         The decoded and the original picture, both in the network's frame.
     """
-    size = Size.of(picture)
+    size = Size.from_array(picture)
     fit = fit_within(size, min(networks.sizes.inpaint_side, size.longest), IMAGE_HEIGHT.multiple_of)
     image, _ = prepare(picture, np.zeros(picture.shape[:2], np.bool_), fit)
     latents = networks(VAE_ENCODER, image=image[None])["mean"]

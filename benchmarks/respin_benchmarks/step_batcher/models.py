@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts.networks import UNETS, ZERO123_UNET
 from respin.lengths import usual_lengths
 from respin.model_set import ModelSet, Sizes
@@ -46,7 +46,7 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
         steps: asked of the sampler, which may run another number (`zero123_schedule`).
         seed: of noise and conditions.
     """
-    sizes = ModelSet.load(bundled("models/mini")).sizes
+    sizes = ModelSet.load(bundled_path("models/mini")).sizes
     inputs = example_inputs(unet, sizes, batch=1, lengths=usual_lengths(unet, sizes), seed=seed)
     conditions = {name: array[0] for name, array in inputs.items() if name not in STEP_INPUTS}
     # As a job's defaults: DDIM adds noise back to a view and none to a background.

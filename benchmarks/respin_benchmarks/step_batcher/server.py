@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts.networks import UNETS
 from respin.pbtxt import render
 from respin.profiles import PROFILES
@@ -55,7 +55,9 @@ def batcher_server() -> Iterator[BatcherServer]:
     """Serve the mini set without caches for as long as the `with` lasts, its UNets replaced by ones of fixed cost."""
     with TemporaryDirectory() as name:
         repository, logs = Path(name) / "models", {unet: Path(name) / unet for unet in UNETS}
-        assemble(bundled("model_repository"), bundled("models/mini"), PROFILES[PROFILE], repository, NO_CACHES)
+        assemble(
+            bundled_path("model_repository"), bundled_path("models/mini"), PROFILES[PROFILE], repository, NO_CACHES
+        )
         for unet, log in logs.items():
             config = render(UNETS[unet], PROFILES[PROFILE]) + LOG_PARAMETER.format(log=log)
             _write_model(repository / unet, config, "FixedCostUNet")

@@ -15,7 +15,7 @@ from pathlib import Path
 from respin.errors import Busy, InternalError, InvalidInput, RespinError
 from respin_client.batch.jobs import BatchJob
 from respin_client.batch.manifest import Manifest, Record
-from respin_client.batch.patience import PatientClient, Stopped
+from respin_client.batch.retrying_client import RetryingClient, RunStopped
 from respin_client.client import Client
 from respin_client.results import EncodedImage
 
@@ -60,7 +60,7 @@ class BatchRunner:
         self._counting = threading.Lock()
         self._concurrency = concurrency
         self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-        self._client = PatientClient(client, wait_s=wait_s, on_wait=lambda error: self._events.put(Waiting(error)))
+        self._client = RetryingClient(client, wait_s=wait_s, on_wait=lambda error: self._events.put(Waiting(error)))
 
     @property
     def gave_up(self) -> Busy | None:
@@ -102,7 +102,7 @@ class BatchRunner:
                 with self._counting:
                     self.counts["kept" if isinstance(event, Kept) else event.status] += 1
                 self._events.put(event)
-        except Stopped:
+        except RunStopped:
             pass
         except BaseException as error:  # a full disk or a bug of ours ends the run, in the thread that reads the events
             self._events.put(error)

@@ -29,7 +29,7 @@ def resize(picture: Picture, size: Size, resample: Image.Resampling) -> Picture:
 
     OpenCV's and PyTorch's filters of the same names do not average when they shrink, and give different pixels.
     """
-    if Size.of(picture) == size:
+    if Size.from_array(picture) == size:
         return picture
     return np.asarray(Image.fromarray(picture).resize((size.width, size.height), resample))
 

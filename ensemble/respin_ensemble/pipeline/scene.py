@@ -73,7 +73,7 @@ def outline_key(request: RotationRequest) -> str:
 def _outline_object(context: JobContext, photo: Picture, request: RotationRequest, report: Report) -> Outline:
     networks = context.networks
     with context.stage("detection"):
-        found = _detection_from_box(request, Size.of(photo)) or _find(networks, photo, request)
+        found = _detection_from_box(request, Size.from_array(photo)) or _find(networks, photo, request)
     report(JobEvent("segmentation"))
     with context.stage("segmentation"):
         mask = drop_specks(object_mask(networks, photo, found.box, choice=request.mask_choice))

@@ -150,7 +150,7 @@ class Engine:
         candidate = Candidate(
             request,
             job_size(request, pixels, job.wanted, self._context.networks.sizes, collected=job.is_collected),
-            Work.of(request, pixels),
+            Work.from_request(request, pixels),
             partial(find_cached, self._context.caches, request),
             job.deadline_s,
         )

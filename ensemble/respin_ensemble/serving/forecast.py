@@ -68,7 +68,7 @@ class Work:
     units: Mapping[Phase, Mapping[Unit, float]]
 
     @classmethod
-    def of(cls, request: RotationRequest, pixels: int) -> Work:
+    def from_request(cls, request: RotationRequest, pixels: int) -> Work:
         """Return the work of a request whose photo has so many pixels, if nothing of it is cached."""
         views = request.views
         scene = {**LOOK, PIXEL: pixels}

@@ -40,7 +40,7 @@ def paste(background: Picture, view: Picture, view_mask: Mask, *, square: Placem
     shape = bounding_box(view_mask)
     scale = square.width / view.shape[1] if fit == "view" else min(box.width / shape.width, box.height / shape.height)
     # Only the object's part of the view is scaled: a view may be far larger than the photo.
-    around = expand(shape, EDGE_PX, Size.of(view))
+    around = expand(shape, EDGE_PX, Size.from_array(view))
     mask = cut(view_mask, around, fill=0)
     place = paste_place(mask, scale, box.centre)
     return compose(background, without_fringe(cut(view, around, fill=255), mask), soften(mask), place)
@@ -104,7 +104,7 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
         (H, W, 3) uint8.
     """
     composed = background.copy()
-    size = Size.of(background)
+    size = Size.from_array(background)
     rows, _ = place.within(size)
     inner_rows, inner_columns = place.inner(size)
     rgba = np.asarray(cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)]), np.uint8)

@@ -69,13 +69,13 @@ def find_object(
             f"no '{class_name}' in the photo: best match {score:.2f}, threshold {box_threshold:.2f}; "
             "name the object in other words, lower box_threshold, or send its box"
         )
-    box = Box.from_fractions(answer["boxes"][0, query], Size.of(photo))
+    box = Box.from_fractions(answer["boxes"][0, query], Size.from_array(photo))
     return Detection(box, score, decode_phrase(tokens, probabilities, text_threshold))
 
 
 def prepare_image(photo: Picture, sizes: Sizes) -> NDArray[np.float32]:
     """Convert (H, W, 3) uint8 to GroundingDINO's input: (3, h, w) float32, ImageNet-normalised."""
-    fit = fit_short_side(Size.of(photo), sizes.detection_short_side, sizes.detection_long_side)
+    fit = fit_short_side(Size.from_array(photo), sizes.detection_short_side, sizes.detection_long_side)
     return map_levels(resize(photo, fit.fitted, BILINEAR), NORMALISED)
 
 

@@ -108,7 +108,7 @@ def fill(
     Raises:
         InternalError: the result is black or not finite.
     """
-    place = crop_around(hole, Size.of(photo))
+    place = crop_around(hole, Size.from_array(photo))
     crop, crop_hole = cut(photo, place, fill=0), cut(hole, place, fill=0)
     fit = fit_within(place.size, networks.sizes.inpaint_side, IMAGE_HEIGHT.multiple_of)
     image, repaint = prepare(crop, crop_hole, fit)

@@ -63,7 +63,7 @@ def object_on_white(photo: Picture, mask: Mask, *, side: int, object_share: floa
     """
     inner = bounding_box(mask)
     square = square_around(inner, object_share)
-    part = inner.within(Size.of(mask))
+    part = inner.within(Size.from_array(mask))
     alone = np.where(mask[part][..., None], photo[part], np.uint8(255))
     moved = Placement(square.left - inner.left, square.top - inner.top, square.width, square.height)
     return _resize_cut(alone, moved, Size(side, side)), square

@@ -30,7 +30,7 @@ def object_mask(networks: Networks, photo: Picture, box: Box, *, choice: str = "
         (H, W) bool; may be all false.
     """
     side = networks.sizes.sam_side
-    fit = fit_longest_side(Size.of(photo), side)
+    fit = fit_longest_side(Size.from_array(photo), side)
     embedding = networks(SAM_ENCODER, image=prepare_image(photo, fit)[None])["embedding"]
     answer = networks(SAM_DECODER, embedding=embedding, box=fit.box_into(box).to_array()[None])
     slot = 0 if choice == "single" else 1 + int(np.argmax(answer["predicted_iou"][0, 1:]))

@@ -58,7 +58,7 @@ def room_with_hole(photo: Array, background: Array, hole: Array) -> tuple[Array,
         S is the set's `inpaint_side`: the crop is scaled to it and padded with its edge.
     """
     inner = bounding_box(hole)
-    size = Size.of(photo)
+    size = Size.from_array(photo)
     place = expand(inner, max(STRIDE, inner.size.longest // 2), size)
     rows, columns = place.within(size)
     fit = fit_within(place.size, SIZES.inpaint_side, IMAGE_HEIGHT.multiple_of)

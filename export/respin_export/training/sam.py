@@ -176,7 +176,7 @@ def fit_to_frame(picture: Array, mask: Array, box: Array) -> dict[str, NDArray[n
         image (3, S, S), normalised, zero on padding; mask (1, S/2, S/2) in 0..1; box (4,) px of the frame; valid
         (1, S/2, S/2), 0 on padding and 1 elsewhere.
     """
-    fit = fit_longest_side(Size.of(picture), SIZES.sam_side)
+    fit = fit_longest_side(Size.from_array(picture), SIZES.sam_side)
     scaled = Image.fromarray(np.ascontiguousarray(picture)).resize(
         (fit.fitted.width, fit.fitted.height), Image.Resampling.BILINEAR
     )

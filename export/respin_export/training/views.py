@@ -54,13 +54,13 @@ def _render(seed: int) -> dict[str, Array]:
     }
     for _ in range(INPUTS):
         facing = generator.uniform(-FRONT_DEGREES, FRONT_DEGREES)
-        faces = visible_faces(mesh.turned(-facing), camera)
+        faces = visible_faces(mesh.rotate(-facing), camera)
         scale = SIZES.object_share * side / float((faces.extent[1] - faces.extent[0]).max())
         image, mask = draw_on_white(faces, scale, side)
         moves = [_move(camera, generator) for _ in range(TARGETS)]
         turned = [
             draw_on_white(
-                visible_faces(mesh.turned(-facing - azimuth), Camera(camera.elevation - polar, camera.distance)),
+                visible_faces(mesh.rotate(-facing - azimuth), Camera(camera.elevation - polar, camera.distance)),
                 scale,
                 side,
             )

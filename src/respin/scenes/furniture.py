@@ -27,7 +27,7 @@ def make_object(kind: str, generator: np.random.Generator) -> Mesh:
     second = bright_colour(generator) if generator.random() < 0.5 else colour * generator.uniform(0.5, 0.8)
     mesh = _BUILDERS[kind](generator, colour, second)
     low, high = mesh.corners.min(axis=0), mesh.corners.max(axis=0)
-    return mesh.moved(-(low + high) / 2).scaled(2 / float(np.linalg.norm(high - low)))
+    return mesh.translate(-(low + high) / 2).scale(2 / float(np.linalg.norm(high - low)))
 
 
 def _chair(generator: np.random.Generator, colour: Colour, second: Colour) -> Mesh:
@@ -85,7 +85,7 @@ def _laptop(generator: np.random.Generator, colour: Colour, second: Colour) -> M
             box((0, 0.012), (y0 + 0.06, y1 - 0.06), (0.07, depth * 0.95 - 0.06), second),
         ]
     )
-    return join([*base, tilt(lid, uniform(5, 30)).moved((x0 + 0.06, 0, thick))])
+    return join([*base, tilt(lid, uniform(5, 30)).translate((x0 + 0.06, 0, thick))])
 
 
 def _lamp(generator: np.random.Generator, colour: Colour, second: Colour) -> Mesh:

@@ -124,10 +124,10 @@ def render_scene(seed: int, options: SceneOptions = SceneOptions()) -> Scene:
     facings = generator.uniform(-FRONT_DEGREES, FRONT_DEGREES, count)
     azimuth = float(generator.choice([-1, 1]) * generator.uniform(15, options.most_azimuth))
     stage = _Stage.draw(meshes, facings, options, generator)
-    others = [mesh.turned(-facing) for mesh, facing in zip(meshes[1:], facings[1:], strict=True)]
+    others = [mesh.rotate(-facing) for mesh, facing in zip(meshes[1:], facings[1:], strict=True)]
     background = stage.with_others(others)
-    before, mask, hidden = stage.with_target(background, meshes[0].turned(-facings[0]), others)
-    after, turned_mask, _ = stage.with_target(background, meshes[0].turned(-facings[0] - azimuth), others)
+    before, mask, hidden = stage.with_target(background, meshes[0].rotate(-facings[0]), others)
+    after, turned_mask, _ = stage.with_target(background, meshes[0].rotate(-facings[0] - azimuth), others)
     masks = [mask, *hidden]
     return Scene(
         seed=seed,
@@ -161,7 +161,7 @@ class _Stage:
         height, width = (side * SUPERSAMPLING for side in options.size)
         camera = Camera(elevation=uniform(8, 30), distance=uniform(4.2, 6.5))
         floor = float(meshes[0].corners[:, 2].min())
-        extent = visible_faces(meshes[0].turned(-facings[0]), camera).extent
+        extent = visible_faces(meshes[0].rotate(-facings[0]), camera).extent
         share = uniform(*SIZE_SHARES[len(meshes)])
         scale = share * min(height, width) / float((extent[1] - extent[0]).max())
         # A second object stands to one side, so the first keeps to the other.
@@ -174,7 +174,7 @@ class _Stage:
     def _placed(self, mesh: Mesh) -> Mesh:
         """Put the second object on the floor beside the first."""
         drop = self.room.floor - float(mesh.corners[:, 2].min())
-        return mesh.moved((self.offset[0], self.offset[1], drop))
+        return mesh.translate((self.offset[0], self.offset[1], drop))
 
     def with_others(self, others: list[Mesh]) -> NDArray[np.uint8]:
         """Render the room and all objects but the first: (H, W, 3) uint8 at the rendered resolution."""

@@ -31,15 +31,15 @@ class Mesh:
     quads: NDArray[np.float64]
     colours: NDArray[np.float64]
 
-    def turned(self, degrees: float) -> Mesh:
+    def rotate(self, degrees: float) -> Mesh:
         """Return the mesh turned about the z axis, counter-clockwise seen from above."""
         return Mesh(self.quads @ _rotation_about_z(degrees).T, self.colours)
 
-    def moved(self, offset: Sequence[float]) -> Mesh:
+    def translate(self, offset: Sequence[float]) -> Mesh:
         """Return the mesh moved by (x, y, z)."""
         return Mesh(self.quads + np.asarray(offset), self.colours)
 
-    def scaled(self, factor: float) -> Mesh:
+    def scale(self, factor: float) -> Mesh:
         """Return the mesh scaled about the origin."""
         return Mesh(self.quads * factor, self.colours)
 

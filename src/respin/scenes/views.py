@@ -49,10 +49,10 @@ def render_pair(
         side: side of the views, px.
         object_share: longer side of the object's box in the first view, as a share of the side.
     """
-    first = visible_faces(mesh.turned(-facing), camera)
+    first = visible_faces(mesh.rotate(-facing), camera)
     scale = object_share * side / float((first.extent[1] - first.extent[0]).max())
     second = visible_faces(
-        mesh.turned(-facing - azimuth), Camera(elevation=camera.elevation - polar, distance=camera.distance)
+        mesh.rotate(-facing - azimuth), Camera(elevation=camera.elevation - polar, distance=camera.distance)
     )
     before, before_mask = draw_on_white(first, scale, side)
     after, after_mask = draw_on_white(second, scale, side)

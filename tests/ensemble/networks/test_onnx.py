@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from patience import await_true
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts.networks import CLIP_TEXT, EDSR
 from respin.errors import InternalError
 from respin_ensemble.networks import onnx, onnx_cuda
@@ -23,7 +23,7 @@ SOON_S = 10
 
 
 def path_of(spec):
-    return bundled("models/mini") / spec.name / "model.onnx"
+    return bundled_path("models/mini") / spec.name / "model.onnx"
 
 
 class Watched:

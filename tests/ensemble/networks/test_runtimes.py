@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.contracts.networks import EDSR, INPAINT_UNET, ZERO123_UNET
 from respin.errors import Busy, ContractMismatch, InternalError
@@ -29,7 +29,7 @@ from respin_ensemble.networks.in_process import (
 )
 from respin_export.mini.trained import MiniSet
 
-MINI = bundled("models/mini")
+MINI = bundled_path("models/mini")
 HERE = [name for name, runtime in RUNTIMES.items() if "cpu" in runtime.devices]
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.errors import InvalidInput
 from respin_export.served_modules import manifest_of, module_loader
 from respin_export.weights.layouts import checkpoint_layout
 
-MINI = bundled("models/mini")
+MINI = bundled_path("models/mini")
 
 SCRIPT = """
 import sys

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.contracts.networks import EDSR, UNETS
 from respin.errors import InvalidInput
@@ -22,7 +22,7 @@ from respin_ensemble.networks.torch_paged import WITHOUT_GRAPHS, PagedModule
 from respin_export.example import example_inputs, example_lengths
 from respin_export.mini.trained import MiniSet
 
-MINI = bundled("models/mini")
+MINI = bundled_path("models/mini")
 HERE = [name for name, runtime in RUNTIMES.items() if "cpu" in runtime.devices]
 
 

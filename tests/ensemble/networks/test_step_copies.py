@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts.networks import INPAINT_UNET, STEP_INPUTS, UNETS
 from respin.onnx_runtime import onnxruntime
 from respin_ensemble.batching.step_batcher import StepBatcher
@@ -81,7 +81,7 @@ class OnnxStep:
     """The mini set's graph as ONNX Runtime calls it on a GPU, where the run itself waits for the device."""
 
     def __init__(self, spec, arrays):
-        session = onnxruntime.InferenceSession(bundled("models/mini") / spec.name / "model.onnx")
+        session = onnxruntime.InferenceSession(bundled_path("models/mini") / spec.name / "model.onnx")
         shapes = [array.shape for array in session.run(None, dict(arrays))]
         self.runs, plain = 0, session.run_with_iobinding
 
@@ -98,7 +98,7 @@ class OnnxStep:
 
     @staticmethod
     def wanted(spec, arrays):
-        session = onnxruntime.InferenceSession(bundled("models/mini") / spec.name / "model.onnx")
+        session = onnxruntime.InferenceSession(bundled_path("models/mini") / spec.name / "model.onnx")
         return session.run(None, dict(arrays))[0]
 
     def counts(self):

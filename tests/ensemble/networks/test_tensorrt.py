@@ -11,7 +11,7 @@ import pytest
 import torch
 from guided_graphs import MODULES, export_stub
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.contracts.networks import UNETS
 from respin.errors import InternalError
@@ -108,7 +108,7 @@ class RuntimeConfig:
 
 def opened(tmp_path, name, trt=None):
     spec, engine = NETWORKS[name], tmp_path / "model.plan"
-    engine.write_text(str(bundled("models/mini") / name / "model.onnx"))
+    engine.write_text(str(bundled_path("models/mini") / name / "model.onnx"))
     trt = trt or TensorRT(spec)
     return EnginePlan(trt, engine, spec, device="cpu"), trt
 
@@ -129,7 +129,7 @@ def test_an_engine_answers_as_its_graph_in_memory_of_the_right_size(tmp_path, na
     for batch in (NETWORKS[name].max_batch_size, 1):
         inputs = inputs_of(name, batch)
         outputs = module(**tensors(inputs))
-        wanted = graph_outputs(bundled("models/mini") / name / "model.onnx", NETWORKS[name], inputs)
+        wanted = graph_outputs(bundled_path("models/mini") / name / "model.onnx", NETWORKS[name], inputs)
         compare_fp32(NETWORKS[name], [output.numpy() for output in outputs], wanted)
         assert trt.context.scratch[1] == SCRATCH * batch
 
@@ -183,7 +183,7 @@ def test_an_engine_that_gave_its_memory_up_answers_as_before_once_it_is_loaded_a
 
 def test_an_engine_that_is_to_be_loaded_later_is_not_loaded_now(tmp_path):
     trt = TensorRT(NETWORKS["edsr"])
-    (tmp_path / "model.plan").write_text(str(bundled("models/mini") / "edsr" / "model.onnx"))
+    (tmp_path / "model.plan").write_text(str(bundled_path("models/mini") / "edsr" / "model.onnx"))
     module = EnginePlan(trt, tmp_path / "model.plan", NETWORKS["edsr"], device="cpu", loaded=False)
     assert trt.asked == []
     module.load()

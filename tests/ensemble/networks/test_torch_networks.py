@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts.networks import EDSR, VAE_DECODER
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import MANIFEST, ModelSet, Sizes
@@ -20,7 +20,7 @@ from respin_ensemble.networks.torch_paged import PagedModule
 from respin_export.inference_modules import InferenceModules
 from respin_export.mini.trained import MiniSet
 
-MINI = bundled("models/mini")
+MINI = bundled_path("models/mini")
 NO_GPU = "PyTorch sees no NVIDIA GPU here; use --device cpu"
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 

@@ -6,7 +6,7 @@ import torch
 from guided_graphs import MODULES, export_stub
 from random_networks import build
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.contracts.networks import UNETS, ZERO123_UNET
 from respin.onnx_runtime import onnxruntime
@@ -78,7 +78,7 @@ def test_samples_that_run_one_by_one_are_guided_or_not_each_on_its_own(graphs):
 
 @EACH_UNET
 def test_a_graph_of_an_older_export_gets_every_scale(name):
-    session, seen = noted(bundled("models/mini") / name / "model.onnx", name)
+    session, seen = noted(bundled_path("models/mini") / name / "model.onnx", name)
     arrays = {**example_inputs(NETWORKS[name], SIZES, batch=2, lengths=example_lengths(NETWORKS[name], SIZES))}
     session({**arrays, "guidance": np.ones((2, 1), np.float32)})
     assert sum(seen) == 2
@@ -98,7 +98,7 @@ def test_the_memory_that_a_gpu_binds_takes_a_call_without_guidance(graphs, name)
 def test_a_graph_says_by_the_name_of_an_axis_that_it_takes_less_guidance(graphs, name):
     check_graph(graphs[name], NETWORKS[name], SIZES)
     assert graph_takes_fewer(graphs[name])
-    assert not graph_takes_fewer(bundled("models/mini") / name / "model.onnx")
+    assert not graph_takes_fewer(bundled_path("models/mini") / name / "model.onnx")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

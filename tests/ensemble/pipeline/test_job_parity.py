@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.request import RotationRequest
 from respin_benchmarks.baseline.pipeline import Baseline
 from respin_ensemble.batching.batchers import StepBatchers
@@ -33,14 +33,14 @@ class WatchedNetworks(OnnxNetworks):
 
 @pytest.fixture(scope="module")
 def networks():
-    watched = WatchedNetworks.from_set(bundled("models/mini"))
+    watched = WatchedNetworks.from_set(bundled_path("models/mini"))
     watched.latents = {}
     return watched
 
 
 @pytest.fixture(scope="module")
 def request_for_cup():
-    photo = (bundled("examples") / "coffee.png").read_bytes()
+    photo = (bundled_path("examples") / "coffee.png").read_bytes()
     box = (165.0, 12.0, 428.0, 312.0)
     return RotationRequest(photo, "coffee cup", (80.0,), (-10.0,), box=box, seed=3, steps=STEPS, background_steps=STEPS)
 

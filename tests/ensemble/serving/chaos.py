@@ -20,7 +20,7 @@ import attacks
 import psutil
 from serve_command import ENGINE, PROXY, ServeCommand, serve_command
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.errors import RespinError
 from respin.report.circumstances import cpu_in_words, today
 from respin.report.markdown import check_section, table, write_section
@@ -135,7 +135,7 @@ class Seen:
 
 
 def request(steps: int = STEPS) -> RotationRequest:
-    coffee = (bundled("examples") / "coffee.png").read_bytes()
+    coffee = (bundled_path("examples") / "coffee.png").read_bytes()
     return RotationRequest(
         image=coffee,
         class_name="coffee cup",

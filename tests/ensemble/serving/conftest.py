@@ -6,7 +6,7 @@ from mini_server import serve
 from PIL import Image
 from tritonclient import grpc as triton
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.request import RotationRequest
 from respin_client import Client
 
@@ -61,12 +61,12 @@ def cpu_triton_client(cpu_server):
 
 @pytest.fixture(scope="session")
 def coffee() -> bytes:
-    return (bundled("examples") / "coffee.png").read_bytes()
+    return (bundled_path("examples") / "coffee.png").read_bytes()
 
 
 @pytest.fixture(scope="session")
 def coffee_pixels() -> np.ndarray:
-    return np.asarray(Image.open(bundled("examples") / "coffee.png"))
+    return np.asarray(Image.open(bundled_path("examples") / "coffee.png"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 from tritonclient import grpc as triton
 from tritonclient.utils import np_to_triton_dtype
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.limits import EngineLimits
 from respin.profiles import PROFILES
 from respin_server.assemble import assemble
@@ -50,12 +50,12 @@ def serve(
     **limits: int,
 ):
     repository = folder / "repository"
-    chosen, mini = EngineLimits(**limits), bundled("models/mini")
+    chosen, mini = EngineLimits(**limits), bundled_path("models/mini")
     choice = None if runtime is None else choose(Wanted("cpu", runtime), mini, Installed.here())
     if choice is not None:
         # `respin serve` takes a memory budget for a GPU only; the engine keeps to it on any device.
         choice = replace(choice, in_process=replace(choice.in_process, **in_process))
-    assemble(bundled("model_repository"), mini, PROFILES[profile], repository, chosen, choice=choice)
+    assemble(bundled_path("model_repository"), mini, PROFILES[profile], repository, chosen, choice=choice)
     if probed:
         add_probe(repository)
     options = ServerOptions(

@@ -24,7 +24,7 @@ COSTS = {**dict.fromkeys([*NETWORKS, PIXEL], 0.0), "zero123_unet": 0.1}
 def candidate(*, views=1, steps=50, memory_mib=1, deadline_s=None, find_cached=tuple):
     request = RotationRequest(b"photo", "cup", azimuth=(10.0,) * views, steps=steps)
     size = JobSize(held_bytes=0, working_bytes=memory_mib * MIB, message_bytes=0)
-    return Candidate(request, size, Work.of(request, 10**6), find_cached, deadline_s)
+    return Candidate(request, size, Work.from_request(request, 10**6), find_cached, deadline_s)
 
 
 class Clock:

@@ -29,7 +29,7 @@ RESULT = {"background": lambda: b""}
 
 
 def work_of(**fields):
-    return Work.of(RotationRequest(b"photo", "cup", **fields), pixels=0)
+    return Work.from_request(RotationRequest(b"photo", "cup", **fields), pixels=0)
 
 
 def seconds(work, costs=COSTS):

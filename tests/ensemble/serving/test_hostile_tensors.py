@@ -13,7 +13,7 @@ from mini_server import serve
 from refusals import assert_shows_nothing
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import JOBS, NETWORKS
 from respin.errors import code_from_stream_text
 from respin.specs import Axis
@@ -22,7 +22,7 @@ from respin_server.stubs import living_instances
 
 pytestmark = pytest.mark.triton
 
-PHOTO = (bundled("examples") / "coffee.png").read_bytes()
+PHOTO = (bundled_path("examples") / "coffee.png").read_bytes()
 WRAPS = 2**62
 """Elements of four bytes whose total, in 64 bits, wraps to 0."""
 

@@ -9,7 +9,7 @@ from mini_server import send
 from patience import PATIENCE_S, await_true
 from tritonclient import grpc as triton
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import JOBS
 from respin.model_set import ModelSet
 
@@ -31,7 +31,7 @@ def test_one_photo_in_one_photo_out(client, turn, coffee_pixels):
     assert pixels(image).shape == coffee_pixels.shape
     assert pixels(result.mask).shape == coffee_pixels.shape[:2]
     assert pixels(result.cut_out).shape == (*coffee_pixels.shape[:2], 4)
-    side = 4 * ModelSet.load(bundled("models/mini")).sizes.view_side
+    side = 4 * ModelSet.load(bundled_path("models/mini")).sizes.view_side
     assert pixels(result.novel_view[0]).shape == (side, side, 3)
     assert pixels(result.background).shape == coffee_pixels.shape
     assert (result.box, result.score, result.phrase) == ((165.0, 12.0, 428.0, 312.0), 1.0, "")

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin_benchmarks.quality.broken import AS_BUILT, BROKEN_STAGES, holds, rows_in_process, rows_of
 from respin_benchmarks.quality.jobs import served_outputs
 from respin_benchmarks.quality.tolerances import TOLERANCES
@@ -27,7 +27,7 @@ BROKEN = [pytest.param(stage, marks=if_set(stage.measure), id=stage.title) for s
 
 @pytest.fixture(scope="module")
 def networks():
-    return OnnxNetworks.from_set(bundled("models/mini"))
+    return OnnxNetworks.from_set(bundled_path("models/mini"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.contracts.networks import CLIP_VISION, EDSR, GROUNDING_DINO, VAE_DECODER, ZERO123_UNET
 from respin.errors import ContractMismatch, InternalError
@@ -27,7 +27,7 @@ from respin_export.served_modules import module_loader
 
 pytestmark = pytest.mark.triton
 
-MINI = bundled("models/mini")
+MINI = bundled_path("models/mini")
 
 
 class ProbedNetworks(BatchedNetworks):

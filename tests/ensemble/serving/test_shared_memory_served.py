@@ -10,7 +10,7 @@ from gated_modules import GATE
 from mini_server import eventually, send, series, serve
 from tritonclient import grpc as triton
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts import NETWORKS
 from respin.errors import Busy
 from respin.gpu_memory import gpu_need, shared_need
@@ -27,7 +27,7 @@ HELD = re.compile(r"memory: loaded (\w+); networks hold ([\d.]+) of ([\d.]+) MiB
 
 def least(runtime):
     """The smallest budget that works."""
-    manifest = ModelSet.load(bundled("models/mini"))
+    manifest = ModelSet.load(bundled_path("models/mini"))
     budget_mib = shared_need(runtime, manifest, 1, unets_stay=False).total_mib
     assert budget_mib < gpu_need(runtime, manifest, 1).total_mib
     return {"gpu_memory_mib": budget_mib}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin_client import command
 
 pytestmark = pytest.mark.triton
@@ -18,7 +18,7 @@ README = (Path(__file__).parents[3] / "README.md").read_text()
 def test_the_readmes_spin_goes_all_round_the_object(local_server, tmp_path, monkeypatch):
     (line,) = re.findall(r"^respin spin .*$", README, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "laptop.jpg").symlink_to(bundled("examples") / "coffee.png")
+    (tmp_path / "laptop.jpg").symlink_to(bundled_path("examples") / "coffee.png")
     quick = ("--box", "165", "12", "428", "312", "--steps", "3", "--background-steps", "2")
     url = str(local_server.endpoints["gRPC"])
     with pytest.raises(SystemExit) as end:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from mini_server import serve
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 
 CODE = """
 import sys
@@ -18,7 +18,7 @@ onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 
 def left_at_home(home, **environment):
     """The files of a user after a session was opened in a process with this environment."""
-    graph = bundled("models/mini") / "edsr" / "model.onnx"
+    graph = bundled_path("models/mini") / "edsr" / "model.onnx"
     subprocess.run([sys.executable, "-c", CODE, graph], check=True, env={"HOME": str(home), **environment})
     return {path.name for path in home.rglob("*") if path.is_file()}
 

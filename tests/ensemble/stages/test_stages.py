@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from respin.bundled import bundled
+from respin.bundled import bundled_path
 from respin.contracts.networks import EDSR
 from respin.errors import ContractMismatch, InvalidInput, ObjectNotFound
 from respin.geometry import Box, Placement, Size, fit_longest_side
@@ -270,4 +270,4 @@ def test_the_networks_range_is_made_of_every_level():
 
 def test_a_gpu_that_onnx_runtime_was_not_built_for_is_refused_in_words():
     with pytest.raises(InvalidInput, match="built without CUDA; pip uninstall onnxruntime"):
-        OnnxNetworks.from_set(bundled("models/mini"), device="cuda")
+        OnnxNetworks.from_set(bundled_path("models/mini"), device="cuda")

@@ -37,7 +37,7 @@ def frame(seed=0, height=96, width=128):
 def test_a_picture_enters_the_network_as_the_job_prepares_it():
     picture, mask, box = frame(height=99, width=131)
     sample = fit_to_frame(picture, mask, box)
-    fit = fit_longest_side(Size.of(picture), 256)
+    fit = fit_longest_side(Size.from_array(picture), 256)
     np.testing.assert_allclose(sample["image"], prepare_image(picture, fit), atol=1e-5)
     top, left = np.argwhere(sample["mask"][0] > 0.5).min(axis=0)
     np.testing.assert_allclose(sample["box"][:2] / 2, [left, top], atol=0.6)

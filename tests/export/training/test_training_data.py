@@ -23,7 +23,7 @@ def scene():
 def test_a_room_with_a_hole_is_what_the_job_makes_of_it(scene):
     hole = dilate(scene.target.mask, 50)
     wanted, masked, repaint = room_with_hole(scene.photo, scene.background, hole)
-    place = crop_around(hole, Size.of(scene.photo))
+    place = crop_around(hole, Size.from_array(scene.photo))
     fit = fit_within(place.size, SIZES.inpaint_side, IMAGE_HEIGHT.multiple_of)
     image, theirs = prepare(cut(scene.photo, place, fill=0), cut(hole, place, fill=0), fit)
     height, width = theirs.shape

@@ -1,4 +1,4 @@
-"""Ask a server again that is unreachable, full, or failed at a job: longer than one call of the client does."""
+"""Repeat calls that a server cannot answer or fails at, for longer than the client itself does."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 30.0
 
 MAX_ATTEMPTS = 3
-"""How often to ask for a job that the server fails at: a model whose process died is back within seconds."""
+"""Number of calls for a job that the server fails at: a model whose process died is back within seconds."""
 
 
-class Stopped(Exception):
-    """The run ends, and the job was not done."""
+class RunStopped(Exception):
+    """The run ends before the job was done."""
 
 
-class PatientClient:
+class RetryingClient:
     """Calls of a client with retries, for several threads.
 
     Args:
-        client: of the server.
+        client: client of the server.
         wait_s: how long to go on while no call gets an answer other than UNAVAILABLE, in seconds.
-        on_wait: is called with the error when such a wait begins.
+        on_wait: called with the error when such a wait begins.
 
     Attributes:
         gave_up: the last error of a wait that was too long; None = there was none.
@@ -53,16 +53,16 @@ class PatientClient:
         """Return if calls may still be made.
 
         Raises:
-            Stopped: `stop` was called, or a wait was too long.
+            RunStopped: `stop` was called, or a wait was too long.
         """
         if self._stop.is_set():
-            raise Stopped
+            raise RunStopped
 
     def rotate_object(self, request: RotationRequest) -> RotationResult:
         """Turn the object, as `Client.rotate_object`, for its pictures and notes.
 
         Raises:
-            Stopped: the run ends.
+            RunStopped: the run ends.
             RespinError: as the client; Busy only at the end of a wait that was too long.
         """
         for attempt in range(1, 10**9):
@@ -72,16 +72,16 @@ class PatientClient:
             except Exception as error:
                 # The calls that `stop` cancels fail in several ways; none is the job's.
                 self.check()
-                self._check_patience(error, attempt)
+                self._check_retry(error, attempt)
             else:
-                self._answered()
+                self._note_answer()
                 return result
             backoff_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, 10))
             # Threads that failed together do not come back together.
             self._stop.wait(backoff_s * random.uniform(0.5, 1.0))
         raise AssertionError
 
-    def _check_patience(self, error: Exception, attempt: int) -> None:
+    def _check_retry(self, error: Exception, attempt: int) -> None:
         """Return if the call may be made again, and raise its error if not."""
         if isinstance(error, Busy):
             if self._waited_s(error) >= self._wait_s:
@@ -89,7 +89,7 @@ class PatientClient:
                 self._stop.set()
                 raise error
             return
-        self._answered()
+        self._note_answer()
         if not isinstance(error, InternalError | Cancelled) or attempt == MAX_ATTEMPTS:
             raise error
 
@@ -103,6 +103,6 @@ class PatientClient:
             self._on_wait(error)
         return waited_s
 
-    def _answered(self) -> None:
+    def _note_answer(self) -> None:
         with self._lock:
             self._waiting_since_s = None
