@@ -46,12 +46,12 @@ def repeat_columns(repeat: int) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(benchmark: str, files: Sequence[Path], *, anew: bool) -> Iterator[None]:
+def record_circumstances(benchmark: str, files: Sequence[Path], *, anew: bool) -> Iterator[None]:
     """Record the circumstances of what the `with` measures, also if it fails.
 
     Args:
         benchmark: what is measured, in words.
-        files: of its rows, in one folder; the circumstances go there too.
+        files: files of its rows, in one folder; the circumstances go there too.
         anew: whether the rows of earlier runs are replaced, and their circumstances with them.
 
     Raises:
@@ -92,7 +92,7 @@ def read_circumstances(path: Path) -> list[dict[str, Any]]:
 
 
 def _place() -> dict[str, Any]:
-    """What stays the same while a benchmark runs."""
+    """Return what stays the same while a benchmark runs."""
     torch, gpu = sys.modules.get("torch"), open_gpu()
     return {
         "commit": commit_here(),
@@ -109,7 +109,7 @@ def _place() -> dict[str, Any]:
 
 
 def _moment() -> dict[str, Any]:
-    """What changes: clocks, and what else the machine does."""
+    """Return what changes: clocks, and what else the machine does."""
     return {
         "load_average": round(os.getloadavg()[0], 2),
         "cpu_mhz": [round(core.current) for core in psutil.cpu_freq(percpu=True) or ()],

@@ -29,7 +29,7 @@ BENCHMARKS: dict[str, tuple[type[Any], str]] = {
     "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run"),
     "startup": (of.StartupOptions, "startup:run"),
 }
-"""By command: its options, whose docstring is its help, and the function that runs it."""
+"""Options of each command, whose docstring is its help, and the function that runs it."""
 
 
 def _imported(target: str) -> Callable[..., None]:

@@ -18,7 +18,7 @@ import typer
 from respin.errors import InvalidInput
 from respin.report.rows import read_records
 
-Record = Mapping[str, str]
+CsvRow = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class ResultKind:
     fastest: str  # column of a repeat's time
     slowest: str = ""  # column of its slow end; empty = a repeat is one time
 
-    def fits(self, rows: Sequence[Record]) -> bool:
+    def fits(self, rows: Sequence[CsvRow]) -> bool:
         """Return whether a file with these rows is of this kind."""
         return bool(rows) and {*self.key, "machine", self.fastest, self.slowest or self.fastest} <= set(rows[0])
 
-    def cells(self, rows: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+    def cells(self, rows: Sequence[CsvRow]) -> dict[tuple[str, ...], list[CsvRow]]:
         """Return the repeats of each thing that was asked for."""
-        grouped: dict[tuple[str, ...], list[Record]] = {}
+        grouped: dict[tuple[str, ...], list[CsvRow]] = {}
         for row in rows:
             grouped.setdefault(tuple(row[name] for name in self.key), []).append(row)
         return grouped
 
-    def change(self, before: Sequence[Record], after: Sequence[Record]) -> tuple[float, str]:
+    def change(self, before: Sequence[CsvRow], after: Sequence[CsvRow]) -> tuple[float, str]:
         """Return the newer median over the older one, and in words whether that is beyond the noise."""
         fast = [[_time(row[self.fastest]) for row in rows] for rows in (before, after)]
         slow = [[_time(row[self.slowest or self.fastest]) for row in rows] for rows in (before, after)]
@@ -80,7 +80,7 @@ def _time(text: str) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def changes_between(older: Sequence[Record], newer: Sequence[Record]) -> dict[str, tuple[float, str]]:
+def changes_between(older: Sequence[CsvRow], newer: Sequence[CsvRow]) -> dict[str, tuple[float, str]]:
     """Return what both files measured: in words what was asked for, newer over older time, and the verdict.
 
     Raises:

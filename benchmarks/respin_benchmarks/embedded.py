@@ -24,35 +24,35 @@ SERVED_HERE = ("cpu", "local")
 """The profiles that the embedded server has."""
 
 NO_CACHES = EngineLimits(cache_mib=0)
-"""Of a server that is shown the same photo again and again."""
+"""Limits of a server that is sent the same photo again and again."""
 
 POLL_S = 0.5
-"""Between two readings of a server's memory: the kernel walks every page of every process for each."""
+"""Time between two readings of a server's memory, seconds: the kernel walks every page of every process for each."""
 
 
 @contextmanager
-def embedded(
+def embedded_server(
     profile: str, *, models: Path | None = None, limits: EngineLimits = NO_CACHES, **options: Any
 ) -> Iterator[EmbeddedTriton]:
-    """Start a server on free ports, for as long as the `with` lasts.
+    """Start a server on free ports, for the `with` body.
 
     Args:
-        profile: one of `SERVED_HERE`.
+        profile: name of one of `SERVED_HERE`.
         models: folder of the set; None = the mini one.
-        limits: of the engine.
-        **options: further ones of `ServerOptions`.
+        limits: limits of the engine.
+        **options: other fields of `ServerOptions`.
     """
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "models"
         set_folder = models or bundled_path("models/mini")
         assemble(bundled_path("model_repository"), set_folder, PROFILES[profile], repository, limits)
-        with started(repository, profile, **options) as server:
+        with repository_server(repository, profile, **options) as server:
             yield server
 
 
 @contextmanager
-def started(repository: Path, profile: str, **options: Any) -> Iterator[EmbeddedTriton]:
-    """Start a server of a repository that is there, on free ports, for as long as the `with` lasts."""
+def repository_server(repository: Path, profile: str, **options: Any) -> Iterator[EmbeddedTriton]:
+    """Start a server of an existing repository, on free ports, for the `with` body."""
     with EmbeddedTriton(ServerOptions(repository, profile, grpc_port=0, http_port=0, metrics_port=0, **options)) as it:
         yield it
 
@@ -78,11 +78,11 @@ def memory_of(pid: int) -> ServerMemory:
 
 
 @contextmanager
-def polled(read: Callable[[], float]) -> Iterator[list[float]]:
-    """Call a function again and again, in a thread of its own, for as long as the `with` lasts; at least twice.
+def poll_in_background(read: Callable[[], float]) -> Iterator[list[float]]:
+    """Call a function again and again, in a thread of its own, for the `with` body; at least twice.
 
     Args:
-        read: returns a reading; they are collected in the list.
+        read: returns one reading; the yielded list collects them.
     """
     readings, ended = [read()], threading.Event()
 

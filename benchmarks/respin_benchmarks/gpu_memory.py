@@ -44,12 +44,12 @@ from respin_export.networks.sam import move_positions_into_keys
 from respin_export.weights.catalogue import choose
 from respin_export.weights.layouts import checkpoint_layout
 
-Size = Literal["full", "mini"]
+SetSize = Literal["full", "mini"]
 
 FILE, PARITY = Path("src/respin/gpu_memory.json"), "parity_full.csv"
 
 AIMS_MIB = 9 * 1024, 6 * 1024
-"""For all networks, and for networks that share."""
+"""Targets for all networks at once, and for networks that make room for each other."""
 
 TITLES = ("runtime", "samples a call", "weights", "scratch", "context")
 
@@ -113,7 +113,7 @@ def scratch_bytes(module: nn.Module, name: str, sizes: Sizes, batch: int) -> int
     return memory.peak
 
 
-def modules_without_values(size: Size) -> Iterator[tuple[str, nn.Module, Sizes]]:
+def modules_without_values(size: SetSize) -> Iterator[tuple[str, nn.Module, Sizes]]:
     """Yield each network in float32 as it is exported, on the meta device: name, module, sizes."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder)
@@ -124,7 +124,7 @@ def modules_without_values(size: Size) -> Iterator[tuple[str, nn.Module, Sizes]]
             yield name, fold(loaded.requires_grad_(False).to("meta")), Sizes() if size == "full" else MiniSet.sizes
 
 
-def _as_on_gpu(name: str, module: nn.Module, size: Size) -> nn.Module:
+def _as_on_gpu(name: str, module: nn.Module, size: SetSize) -> nn.Module:
     """Return a network as a GPU runs it; the mini set's stay in float32."""
     if name == "sam_encoder":
         move_positions_into_keys(module)
@@ -147,11 +147,11 @@ def _hollow(layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for name, tensor in layout.items()}
 
 
-def compute(size: Size, builder: Mapping[str, float]) -> dict[str, Any]:
+def compute(size: SetSize, builder: Mapping[str, float]) -> dict[str, Any]:
     """Return the figures of one size, as `respin.gpu_memory` reads them.
 
     Args:
-        size: of the networks.
+        size: size of the networks.
         builder: TensorRT's scratch memory by network, MiB, at the largest batch; where one is missing, PyTorch's is
             taken.
     """

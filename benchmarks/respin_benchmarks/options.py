@@ -16,7 +16,7 @@ from typer import Option
 
 PAGE = "docs/benchmarks.md"
 
-Repeats = Annotated[int, Option(min=1, help="Of each measurement, interleaved.")]
+Repeats = Annotated[int, Option(min=1, help="Repeats of each measurement, interleaved.")]
 Url = Annotated[
     str, Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: an embedded one.")
 ]
@@ -49,7 +49,7 @@ def command_from(kind: type[Any], run: Callable[[Any], None]) -> Callable[..., N
 
 @dataclass(kw_only=True)
 class ReportOptions:
-    """Where rows and report go."""
+    """Files of rows and report."""
 
     results: Annotated[Path, Option(help="Folder of the CSV files.")] = Path("benchmarks/results")
     page: Annotated[Path | None, Option(help=f"Markdown file whose section is written again, e.g. {PAGE}.")] = None
@@ -72,13 +72,13 @@ class InProcessOptions(ReportOptions):
         Path | None, Option(envvar="RESPIN_TRITONSERVER", help="As of respin serve, for what is served.")
     ] = None
     runtime: Annotated[list[str], Option(help="Default: that of the files, and torch.")] = many()
-    network: Annotated[list[str], Option(help="Of single networks, only these.")] = many()
+    network: Annotated[list[str], Option(help="Measure only these single networks.")] = many()
     calls: Annotated[int, Option(min=1, help="Timed calls of each network.")] = 30
-    repeats: Annotated[int, Option(min=1, help="Of every job, interleaved.")] = 3
-    steps: Annotated[int, Option(help="Of the novel view.")] = 75
-    background_steps: Annotated[int, Option(help="Of the background.")] = 50
-    few_steps: Annotated[int, Option(help="Of both, with UniPC.")] = 20
-    views: Annotated[int, Option(min=1, help="Of a job with many.")] = 12
+    repeats: Annotated[int, Option(min=1, help="Repeats of every job, interleaved.")] = 3
+    steps: Annotated[int, Option(help="Denoising steps of the novel view.")] = 75
+    background_steps: Annotated[int, Option(help="Denoising steps of the background.")] = 50
+    few_steps: Annotated[int, Option(help="Denoising steps of both with UniPC.")] = 20
+    views: Annotated[int, Option(min=1, help="Views of a job with many.")] = 12
     most_jobs: Annotated[int, Option(min=1, help="At the same time.")] = 8
     budget_s: Annotated[float, Option(help="After which nothing new begins.")] = float("inf")
     work: Annotated[Path, Option(help="Folder for random weights and the baseline's pictures.")] = Path(
@@ -90,20 +90,20 @@ class InProcessOptions(ReportOptions):
 class ServedOptions(ReportOptions):
     """Whole jobs on a server."""
 
-    profile: Annotated[list[str], Option(help="Of the embedded servers.")] = many("cpu", "local")
+    profile: Annotated[list[str], Option(help="Profiles of the embedded servers.")] = many("cpu", "local")
     url: Url = ""
     metrics_url: Annotated[
         str, Option(metavar="HOST:PORT", help="Metrics of that server. Default: the same host, port 8002.")
     ] = ""
-    sampler: Annotated[str, Option(help="Of both UNets.")] = "ddim"
-    steps: Annotated[int, Option(help="Of the novel view.")] = 75
-    background_steps: Annotated[int, Option(help="Of the background.")] = 50
+    sampler: Annotated[str, Option(help="Sampler of both UNets.")] = "ddim"
+    steps: Annotated[int, Option(help="Denoising steps of the novel view.")] = 75
+    background_steps: Annotated[int, Option(help="Denoising steps of the background.")] = 50
     repeats: Repeats = 4
 
 
 @dataclass(kw_only=True)
 class StagesOptions(ServedOptions):
-    """Where one job's time goes on the server, stage by stage."""
+    """Time of one job on the server, stage by stage."""
 
     repeats: Repeats = 25
 
@@ -112,11 +112,11 @@ class StagesOptions(ServedOptions):
 class LoadOptions(ServedOptions):
     """Many jobs at once on the server: latency, images/s, batches, memory."""
 
-    sampler: Annotated[str, Option(help="Of both UNets.")] = "unipc_karras"
-    steps: Annotated[int, Option(help="Of the novel view.")] = 20
-    background_steps: Annotated[int, Option(help="Of the background.")] = 20
+    sampler: Annotated[str, Option(help="Sampler of both UNets.")] = "unipc_karras"
+    steps: Annotated[int, Option(help="Denoising steps of the novel view.")] = 20
+    background_steps: Annotated[int, Option(help="Denoising steps of the background.")] = 20
     concurrency: Annotated[list[int], Option(min=1, help="Closed loops.")] = many(1, 2, 4, 8, 16)
-    jobs: Annotated[int, Option(min=1, help="Of each closed loop, or twice its concurrency if that is more.")] = 8
+    jobs: Annotated[int, Option(min=1, help="Jobs of each closed loop, or twice its concurrency if that is more.")] = 8
     repeats: Repeats = 2
 
 
@@ -124,7 +124,7 @@ class LoadOptions(ServedOptions):
 class SpinOptions(ServedOptions):
     """Many views in one request, against one view."""
 
-    views: Annotated[list[int], Option(min=1, help="Of one request.")] = many(1, 2, 4, 8, 12)
+    views: Annotated[list[int], Option(min=1, help="Views of one request.")] = many(1, 2, 4, 8, 12)
 
 
 @dataclass(kw_only=True)
@@ -161,7 +161,7 @@ class PerfOptions(ReportOptions):
     """perf_analyzer on every job and every network."""
 
     url: Url = ""
-    profile: Annotated[str, Option(help="Of the embedded server: cpu or local.")] = "cpu"
+    profile: Annotated[str, Option(help="Profile of the embedded server: cpu or local.")] = "cpu"
     models: Annotated[Path | None, Option(help="Folder of the set. Default: the mini one.")] = None
     only: Annotated[list[str], Option(help="Only these jobs and networks.")] = many()
     requests: Annotated[int, Option(min=1, help="Jobs in each window.")] = 10
@@ -180,8 +180,10 @@ class QualityOptions:
         "benchmarks/results"
     )
     page: Annotated[Path | None, Option(help="Markdown file to update or create, e.g. docs/quality.md.")] = None
-    steps: Annotated[int | None, Option(help="Of the novel view. Default: the request's.")] = None
-    background_steps: Annotated[int | None, Option(help="Of the background. Default: the request's.")] = None
+    steps: Annotated[int | None, Option(help="Denoising steps of the novel view. Default: the request's.")] = None
+    background_steps: Annotated[
+        int | None, Option(help="Denoising steps of the background. Default: the request's.")
+    ] = None
     with_box: Annotated[
         bool, Option("--with-box", help="Send each object's true box: judges a set without its detector.")
     ] = False

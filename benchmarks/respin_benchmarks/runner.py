@@ -54,7 +54,7 @@ def collect(path: Path, kind: type[Measured], rows: Iterable[Measured], total: i
     """Write rows to a CSV file as they come, and return them.
 
     Args:
-        path: of the file.
+        path: path of the file.
         kind: dataclass of the rows.
         rows: measured one after another.
         total: how many are expected.

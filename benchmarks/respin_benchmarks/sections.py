@@ -21,7 +21,7 @@ SECTIONS: dict[str, tuple[PageReport, ...]] = {
     "docs/gpu.md": (GPU_MEMORY,),
     "README.md": (STARTUP,),
 }
-"""By page."""
+"""Sections by page."""
 
 
 def write_sections(results: Path, root: Path) -> None:

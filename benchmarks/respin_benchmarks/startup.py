@@ -15,8 +15,8 @@ from respin.limits import DEFAULT_LIMITS
 from respin.report.circumstances import Circumstances
 from respin.report.rows import read_rows
 from respin.request import RotationRequest
-from respin_benchmarks.circumstances import SERVER_PACKAGES, recorded
-from respin_benchmarks.embedded import SERVED_HERE, embedded, memory_of
+from respin_benchmarks.circumstances import SERVER_PACKAGES, record_circumstances
+from respin_benchmarks.embedded import SERVED_HERE, embedded_server, memory_of
 from respin_benchmarks.options import StartupOptions
 from respin_benchmarks.runner import PageReport, collect, run_benchmark
 from respin_benchmarks.tables import cell_table, cells_of
@@ -53,7 +53,7 @@ def measure_startup(profile: str) -> StartupRun:
     """Start a server, ask twice, and stop it."""
     photo = (bundled_path("examples") / "coffee.png").read_bytes()
     request = RotationRequest(photo, "coffee cup", azimuth=(40.0,), polar=(-10.0,), box=CUP)
-    with embedded(profile, limits=DEFAULT_LIMITS) as server, Client(str(server.endpoints["gRPC"])) as client:
+    with embedded_server(profile, limits=DEFAULT_LIMITS) as server, Client(str(server.endpoints["gRPC"])) as client:
         times_s = [time.perf_counter()]
         for _ in range(2):
             client.rotate_object(request)
@@ -90,7 +90,7 @@ def run(options: StartupOptions) -> None:
 
     def measure() -> None:
         turns = [profile for _ in range(options.runs) for profile in SERVED_HERE]
-        with recorded("startup", [options.results / FILE], anew=True):
+        with record_circumstances("startup", [options.results / FILE], anew=True):
             collect(options.results / FILE, StartupRun, map(measure_startup, turns), len(turns))
 
     run_benchmark(STARTUP, measure, options)

@@ -19,7 +19,7 @@ class Repeats(float):
     """The median of several values, in a format such as ".2f"; "-" if none of them is a number.
 
     Args:
-        values: of the repeats; those that are NaN are left out.
+        values: values of the repeats; those that are NaN are left out.
     """
 
     def __new__(cls, values: Iterable[float]) -> Repeats:

@@ -95,7 +95,7 @@ def _help(name: str) -> str:
 def connection(
     *,
     url: Annotated[
-        str, typer.Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="Of the server's gRPC port")
+        str, typer.Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="Address of the server's gRPC port")
     ] = DEFAULT_URL,
     timeout_s: Annotated[float, typer.Option(metavar="SECONDS", help="Deadline of the whole")] = DEFAULT_TIMEOUT_S,
     tls: Annotated[bool, typer.Option("--tls", help="Encrypt; trust the authorities that gRPC comes with")] = False,

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from respin.errors import InvalidInput
-from respin_benchmarks.circumstances import FILE, read_circumstances, recorded
+from respin_benchmarks.circumstances import FILE, read_circumstances, record_circumstances
 
 
 def run_of(folder, benchmark="served: load", *, anew=True, rows="rows\n"):
     file = folder / "load.csv"
-    with recorded(benchmark, [file, folder / "none.csv"], anew=anew):
+    with record_circumstances(benchmark, [file, folder / "none.csv"], anew=anew):
         file.write_text(rows)
 
 
@@ -36,7 +36,7 @@ def test_limits_of_threads_are_recorded(tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_is_noted_too(tmp_path):
-    with pytest.raises(RuntimeError), recorded("overhead", [tmp_path / "overhead.csv"], anew=True):
+    with pytest.raises(RuntimeError), record_circumstances("overhead", [tmp_path / "overhead.csv"], anew=True):
         raise RuntimeError
     (run,) = read_circumstances(tmp_path / FILE)
     assert (run["benchmark"], run["results"]) == ("overhead", [])

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import psutil
 import pytest
 
-from respin_benchmarks.circumstances import FILE, read_circumstances, recorded
+from respin_benchmarks.circumstances import FILE, read_circumstances, record_circumstances
 from respin_benchmarks.gpu import MIB, open_gpu
 from respin_benchmarks.in_process.machine import GpuMemory, Machine
 from respin_benchmarks.in_process.server import Served
@@ -60,7 +60,7 @@ def test_what_a_gpu_does_not_tell_is_left_out(nvml):
 
 
 def test_what_a_gpu_is_is_noted_with_a_benchmark(nvml, tmp_path):
-    with recorded("in process, cuda", [tmp_path / "jobs_cuda.csv"], anew=False):
+    with record_circumstances("in process, cuda", [tmp_path / "jobs_cuda.csv"], anew=False):
         pass
     (run,) = read_circumstances(tmp_path / FILE)
     assert run["gpu"] == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000, "power_limit_w": 700}

@@ -170,14 +170,13 @@ def test_a_server_that_is_not_ready_in_time_is_stopped_and_told(tmp_path):
 
 def test_a_server_that_does_not_start_is_a_sentence_and_the_rest_goes_on(tmp_path):
     where = {"results": tmp_path, "work": tmp_path / "work", "views": 1, "most_jobs": 1}
-    arguments = flags(**where, tritonserver=tmp_path / "nothing", network="clip_text")
-    told = measure("in-process", *arguments)
+    arguments = flags(**where, tritonserver=tmp_path / "nothing", network="clip_text", measure="served")
+    told = measure("in-process", *arguments, "--measure", "networks")
     sentence = f"--tritonserver is '{tmp_path / 'nothing'}', which has no pytriton/tritonserver/bin/tritonserver"
     assert f"1 views x 1: not measured: respin serve ended with code 1: respin_server: {sentence}" in told
     (failed,) = jobs_of(tmp_path, "served")
     assert sentence in failed.note
-    assert len(jobs_of(tmp_path, "engine")) == 2
-    assert len(read_rows(networks_file(tmp_path, "cpu"), NetworkRun)) == 1
+    assert [row.network for row in read_rows(networks_file(tmp_path, "cpu"), NetworkRun)] == ["clip_text"]
 
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(('grpc', 'tritonclient', 'pytriton')))"

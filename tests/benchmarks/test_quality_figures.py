@@ -22,7 +22,7 @@ from respin_benchmarks.quality.broken import (
 )
 from respin_benchmarks.quality.jobs import JobOutputs, request_for
 from respin_benchmarks.quality.judge import DILATE_PX, composite_ceiling, judge_outputs, stray_pixels
-from respin_benchmarks.quality.measures import BY_NAME, missed
+from respin_benchmarks.quality.measures import BY_NAME, missed_targets
 from respin_benchmarks.quality.page import ensure_page, quality_text
 from respin_benchmarks.quality.pictures import draw_figures, draw_gallery
 from respin_benchmarks.quality.rows import SceneRow, azimuth_bin, mean_of, read_scene_rows, write_scene_rows
@@ -207,8 +207,8 @@ def test_means_leave_out_what_was_not_measured():
 
 
 def test_targets_are_met_from_the_side_that_is_better():
-    assert missed([row(mask_iou=0.9, false_box=0.05, closer=0.9)]) == []
-    assert missed([row(mask_iou=0.89, false_box=0.06)]) == [BY_NAME["false_box"], BY_NAME["mask_iou"]]
+    assert missed_targets([row(mask_iou=0.9, false_box=0.05, closer=0.9)]) == []
+    assert missed_targets([row(mask_iou=0.89, false_box=0.06)]) == [BY_NAME["false_box"], BY_NAME["mask_iou"]]
     assert BY_NAME["mask_iou"].met([row()]) is None
 
 

@@ -9,7 +9,7 @@ from respin.limits import DEFAULT_LIMITS, EngineLimits
 from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
-from respin_benchmarks.embedded import embedded
+from respin_benchmarks.embedded import embedded_server
 from respin_benchmarks.served.page import LOAD, SERVED, SPIN, STAGES
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 
@@ -97,7 +97,7 @@ def test_the_page_is_written_from_the_files(measured):
 
 @pytest.mark.triton
 def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_counted(tmp_path):
-    with embedded("local", limits=EngineLimits(cache_mib=0, max_jobs=1)) as server:
+    with embedded_server("local", limits=EngineLimits(cache_mib=0, max_jobs=1)) as server:
         where = ["--url", server.endpoints["gRPC"], "--metrics-url", server.endpoints["metrics"]]
         measure("load", *LOADED, *where, "--results", tmp_path)
     (row,) = read_rows(tmp_path / LOAD, LoadRun)
@@ -110,7 +110,7 @@ def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_
 
 @pytest.mark.triton
 def test_a_running_server_that_keeps_results_is_refused(tmp_path):
-    with embedded("local", limits=DEFAULT_LIMITS) as server:
+    with embedded_server("local", limits=DEFAULT_LIMITS) as server:
         where = ["--url", server.endpoints["gRPC"], "--metrics-url", server.endpoints["metrics"]]
         error = bench("spin", *SMALL, *where, "--results", tmp_path).exception
     assert "respin serve --limit cache_mib=0" in str(error)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from respin.errors import Busy, DeadlineExceeded, InternalError
-from respin_benchmarks.embedded import ServerMemory, memory_of, polled
+from respin_benchmarks.embedded import ServerMemory, memory_of, poll_in_background
 from respin_benchmarks.served.measuring import send_closed_loop
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_benchmarks.served.servers import MeasuredServer
@@ -104,11 +104,11 @@ def test_readings_go_on_while_the_work_does_and_there_are_two_at_least():
             third.set()
         return value
 
-    with polled(read) as readings:
+    with poll_in_background(read) as readings:
         assert third.wait(30)
     assert readings == list(range(len(readings)))
     assert len(readings) >= 4
-    with polled(lambda: 7.0) as readings:
+    with poll_in_background(lambda: 7.0) as readings:
         pass
     assert readings == [7, 7]
 
@@ -124,7 +124,7 @@ def test_a_reading_that_fails_is_no_reading_less():
             failing.set()
             raise ZeroDivisionError from None
 
-    with pytest.raises(ZeroDivisionError), polled(read):
+    with pytest.raises(ZeroDivisionError), poll_in_background(read):
         assert failing.wait(30)
 
 

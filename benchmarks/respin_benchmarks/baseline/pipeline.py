@@ -34,7 +34,7 @@ from respin_export.inference_modules import halve
 
 SCALE = 0.18215
 VIEW_STREAM, BACKGROUND_STREAM = 0, 1
-"""Of the random numbers of one seed: those of `respin_ensemble`."""
+"""Streams of the random numbers of one seed, the same as in `respin_ensemble`."""
 
 PLAIN_HALVES = ("zero123_unet", "inpaint_unet", "vae_encoder", "vae_decoder")
 """Networks that the libraries' own pipeline casts as a whole."""
@@ -59,7 +59,7 @@ class Baseline:
     """One photo after the other, the first view of each.
 
     Args:
-        weights: of the ten networks.
+        weights: weights of the ten networks.
         device: "cpu" or "cuda".
         half: compute in float16, which the CPU cannot.
         watch: sees the latents of every step.

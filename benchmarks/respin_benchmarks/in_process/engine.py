@@ -33,7 +33,7 @@ from respin_server.assemble import assemble
 from respin_server.choice import Choice
 
 SQUARE = (97, 0, 497, 400)
-"""Of examples/coffee.png, px: enlarged to the photo of 512 x 512 px that is measured, the size of the
+"""Square of examples/coffee.png, px: enlarged to the photo of 512 x 512 px that is measured, the size of the
 published figures of the inpainting."""
 
 PHOTO = "512 x 512 px"

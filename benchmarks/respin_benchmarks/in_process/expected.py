@@ -30,7 +30,7 @@ from respin_ensemble.sampling.noise_schedules import zero123_schedule
 
 FILE = "call_counts.csv"
 STEPS = ((75, 50), (20, 20))
-"""Of both UNets, by DDIM."""
+"""Denoising steps of both UNets, by DDIM."""
 
 TWICE = ("sam_encoder", "sam_decoder")
 """Networks that a job with one view and a given box calls for the photo and for the view."""

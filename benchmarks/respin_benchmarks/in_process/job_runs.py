@@ -24,7 +24,7 @@ from respin_benchmarks.in_process.rows import JobKey, JobRun
 from respin_benchmarks.quality.metrics import psnr_db
 
 EAGER = "torch eager"
-"""In the column of runtimes: of the baseline."""
+"""Entry of the baseline in the column of runtimes."""
 
 COMPARED = {"psnr_view_db": "novel_view", "psnr_background_db": "background"}
 """Columns, and the pictures whose PSNR against the baseline's they hold."""
@@ -77,8 +77,8 @@ class JobBench:
         """Run one burst.
 
         Args:
-            way: of doing the jobs.
-            runtime: of its networks.
+            way: way of doing the jobs.
+            runtime: runtime of its networks.
             cell: what is asked for.
             repeat: number of the run.
             **known: further columns.
@@ -140,8 +140,8 @@ def compare(way: Way, cell: JobCell, reference: Mapping[str, bytes]) -> dict[str
     """Return the PSNR of a way's pictures against the baseline's, dB, by column.
 
     Args:
-        way: of doing the job.
-        cell: of one job.
+        way: way of doing the job.
+        cell: cell of one job.
         reference: the baseline's pictures, PNG files by name.
     """
     made = way.run_job(cell.request, tuple(COMPARED.values()))

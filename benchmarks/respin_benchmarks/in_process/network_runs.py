@@ -32,7 +32,7 @@ from respin_export.networks.folding import fold
 from respin_export.parity import outputs_by_name
 
 BATCHES = {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 4), "clip_text": (2,)}
-"""Of each network that is not called with one sample at a time."""
+"""Batches of each network that is not called with one sample at a time."""
 
 WARM_UPS = {"cpu": 2, "cuda": 3}
 """Calls before any is timed: the first chooses kernels, on a GPU the second captures a graph."""
@@ -63,9 +63,9 @@ class NetworkBench:
         """Time one network with each of its batches, and compare its answers with those of its float32 module.
 
         Args:
-            runtime: that runs the networks.
-            networks: of that runtime.
-            name: of the network.
+            runtime: name of what runs the networks.
+            networks: networks of that runtime.
+            name: name of the network.
         """
         # As it is exported: arithmetic that is not done counts in no limit.
         module = fold(self.weights.load(name).eval().requires_grad_(False)).to(self.machine.kind)

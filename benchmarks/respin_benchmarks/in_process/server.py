@@ -83,7 +83,7 @@ def serve(options: Mapping[str, object], taken: GpuMemory, time_is_up: Callable[
     """Run `respin serve` on free ports without caches, for as long as the `with` lasts.
 
     Args:
-        options: of the command, such as device and runtime; those that are None are left out.
+        options: options of the command, such as device and runtime; those that are None are left out.
         taken: memory of the GPU in use before.
         time_is_up: asked while it starts; it is stopped then.
 
@@ -121,7 +121,8 @@ def _facts_when_ready(process: subprocess.Popen[bytes], output: Path, time_is_up
         if "log" in facts:
             return facts
         if ended:
-            raise InternalError(f"respin serve ended with code {process.returncode}: {' '.join(lines) or 'no output'}")
+            said = " ".join(line for line in lines if not line.startswith("runtime: ")) or "no output"
+            raise InternalError(f"respin serve ended with code {process.returncode}: {said}")
         if time_is_up():
             raise InternalError("the time was up before the server was ready")
         time.sleep(POLL_S)

@@ -20,7 +20,7 @@ from respin.errors import RespinError
 from respin.report.rows import read_rows, write_rows
 from respin.runtimes import RUNTIMES
 from respin_benchmarks.baseline.pipeline import Baseline
-from respin_benchmarks.circumstances import recorded
+from respin_benchmarks.circumstances import record_circumstances
 from respin_benchmarks.in_process.engine import InProcessEngine, Way, open_engine, png
 from respin_benchmarks.in_process.job_runs import COMPARED, JobBench, JobCell, compare, run_baseline
 from respin_benchmarks.in_process.machine import GpuMemory, Machine
@@ -36,10 +36,10 @@ from respin_server.choice import AUTO, Choice, Installed, Wanted, choose
 MEASURES = ("served", "jobs", "networks")
 
 WARM_UP_STEPS = 4
-"""Of the jobs that come before those that are measured."""
+"""Steps of the warm-up jobs, which are not measured."""
 
 START_SHARE = 0.5
-"""Of the time that is left, which a server's start may take: a start that hangs leaves some for the rest."""
+"""Share of the remaining time that a server's start may take: a start that hangs leaves some for the rest."""
 
 
 Start = Callable[[GpuMemory], AbstractContextManager[Way]]
@@ -68,7 +68,7 @@ def run(options: InProcessOptions) -> None:
         files = [file(options.results, options.device) for file in (jobs_file, networks_file)]
         measurement = Measurement(options)
         # Rows of earlier runs stay: a run that was ended goes on.
-        with recorded(report.section, files, anew=False):
+        with record_circumstances(report.section, files, anew=False):
             measurement.run()
 
     run_benchmark(report, measure, options)
@@ -78,7 +78,7 @@ class Measurement:
     """One measurement, begun or gone on with.
 
     Args:
-        options: of the command, with device and weights filled in.
+        options: options of the command, with device and weights filled in.
     """
 
     def __init__(self, options: InProcessOptions) -> None:
@@ -207,8 +207,8 @@ class Measurement:
         """Bring every shape, then run every cell once, then all again; the baseline beside the engine's usual job.
 
         Args:
-            way: of doing the jobs.
-            runtime: of its networks.
+            way: way of doing the jobs.
+            runtime: runtime of its networks.
             turns: cells of each repeat.
             reference: see `compare`.
         """

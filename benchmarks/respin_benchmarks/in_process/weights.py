@@ -16,7 +16,7 @@ from respin_export.weights.catalogue import CATALOGUE, choose
 from respin_export.weights.synthesize import Synthesizer
 
 SEED = 0
-"""Of synthesized weights: speed and memory do not depend on the values."""
+"""Seed of synthesized weights: speed and memory do not depend on the values."""
 
 WRITTEN = ".written"
 """A file beside a checkpoint that is complete."""

@@ -22,13 +22,13 @@ from respin_benchmarks.startup import CUP
 from respin_export.example import example_inputs
 
 QUALITY = 90
-"""Of the photo's JPEG file, small enough to be kept beside the code."""
+"""Quality of the photo's JPEG file, which is small enough to be kept beside the code."""
 
 SEEDS = range(4)
 
 
 def job_input(job: str) -> dict[str, Any]:
-    """What perf_analyzer sends to a job: the same photo, in turn with one of `SEEDS`."""
+    """Return what perf_analyzer sends to a job: the same photo, in turn with one of `SEEDS`."""
     with Image.open(bundled_path("examples") / "coffee.png") as picture:
         file = BytesIO()
         picture.convert("RGB").save(file, "JPEG", quality=QUALITY)
@@ -42,11 +42,11 @@ def job_input(job: str) -> dict[str, Any]:
 
 
 def network_input(network: str, sizes: Sizes) -> dict[str, Any]:
-    """What perf_analyzer sends to a network: one example, at the usual lengths within the set's picture sizes.
+    """Return what perf_analyzer sends to a network: one example, at the usual lengths within the set's picture sizes.
 
     Args:
         network: by name.
-        sizes: of the set that is served.
+        sizes: sizes of the set that is served.
     """
     spec = NETWORKS[network]
     arrays = example_inputs(spec, sizes, batch=1, lengths=usual_lengths(spec, sizes), seed=1)

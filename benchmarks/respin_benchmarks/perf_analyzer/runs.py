@@ -18,7 +18,7 @@ UNSTABLE_PERCENT = 50
 """How far windows may differ before perf_analyzer measures on: a job takes seconds, and there are few of them."""
 
 TIMEOUT_S = 600.0
-"""Of one run."""
+"""Timeout of one run, seconds."""
 
 
 @dataclass(frozen=True)

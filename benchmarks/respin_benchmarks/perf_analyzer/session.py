@@ -17,8 +17,8 @@ from respin.contracts import JOBS, NETWORKS
 from respin.model_set import ModelSet
 from respin.report.circumstances import Circumstances
 from respin.report.rows import read_rows
-from respin_benchmarks.circumstances import SERVER_PACKAGES, recorded
-from respin_benchmarks.embedded import SERVED_HERE, embedded
+from respin_benchmarks.circumstances import SERVER_PACKAGES, record_circumstances
+from respin_benchmarks.embedded import SERVED_HERE, embedded_server
 from respin_benchmarks.options import PerfOptions
 from respin_benchmarks.perf_analyzer.inputs import job_input, network_input, write_input
 from respin_benchmarks.perf_analyzer.runs import PerfLoad, PerfRun, find_program, measure_perf
@@ -52,11 +52,11 @@ def loads_of(options: PerfOptions) -> list[PerfLoad]:
 
 @contextmanager
 def _served_url(options: PerfOptions) -> Iterator[str]:
-    """The gRPC of the server that is measured."""
+    """Yield the gRPC address of the server that is measured."""
     if options.url:
         yield options.url
         return
-    with embedded(options.profile, models=options.models) as server:
+    with embedded_server(options.profile, models=options.models) as server:
         yield str(server.endpoints["gRPC"])
 
 
@@ -83,7 +83,7 @@ def run(options: PerfOptions) -> None:
 
     def measure() -> None:
         program, loads, file = find_program(), loads_of(options), options.results / FILE
-        with recorded("perf_analyzer", [file], anew=True):
+        with record_circumstances("perf_analyzer", [file], anew=True):
             collect(file, PerfRun, measure_all(program, loads, options), len(loads))
 
     run_benchmark(PERF_ANALYZER, measure, options)

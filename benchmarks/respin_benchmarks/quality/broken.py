@@ -23,7 +23,7 @@ from respin_benchmarks.quality.judge import judge_outputs
 from respin_benchmarks.quality.measures import BY_NAME, Measure
 from respin_benchmarks.quality.page import BROKEN_SECTION, ensure_page
 from respin_benchmarks.quality.rows import SceneRow, mean_of
-from respin_benchmarks.quality.session import Job, outputs_or_failure, row_of
+from respin_benchmarks.quality.session import RunJob, outputs_or_failure, row_of
 from respin_benchmarks.quality.tolerances import REQUEST, SEEDS, TOLERANCES
 from respin_ensemble.networks import Networks
 from respin_ensemble.networks.onnx import OnnxNetworks
@@ -41,8 +41,8 @@ class AlteredNetworks:
     """Networks of which one gets another input than its stage sends.
 
     Args:
-        networks: that answer.
-        alteration: of one of them.
+        networks: the networks that answer.
+        alteration: alteration of one of them.
     """
 
     def __init__(self, networks: Networks, alteration: Alteration) -> None:
@@ -70,9 +70,9 @@ class BrokenStage:
     """One mistake.
 
     Args:
-        title: in words.
-        measure: that has to fail.
-        alteration: of a network's input; None if the request is what is wrong.
+        title: the mistake in words.
+        measure: name of the measure that has to fail.
+        alteration: alteration of a network's input; None if the request is what is wrong.
         options: fields of the request that are wrong.
     """
 
@@ -116,7 +116,7 @@ BROKEN_STAGES = (
     ),
     BrokenStage("mask not grown for inpainting", "ghost", options={"dilate_px": 0}),
 )
-"""The measure of each is one of `TOLERANCES`."""
+"""All mistakes; the measure of each is one of `TOLERANCES`."""
 
 AS_BUILT = BrokenStage("as built", "")
 
@@ -126,12 +126,12 @@ def rows_in_process(networks: Networks, stage: BrokenStage) -> list[SceneRow]:
     return rows_of(partial(outputs_in_process, stage.networks(networks)), networks.sizes, stage.options)
 
 
-def rows_of(job: Job, sizes: Sizes, options: Mapping[str, Any] = MappingProxyType({})) -> list[SceneRow]:
+def rows_of(job: RunJob, sizes: Sizes, options: Mapping[str, Any] = MappingProxyType({})) -> list[SceneRow]:
     """Run the regression tests' jobs: `REQUEST` on the scenes of `SEEDS`.
 
     Args:
         job: runs one.
-        sizes: of the set.
+        sizes: sizes of the set.
         options: further fields of the request.
     """
     rows = []
@@ -156,7 +156,7 @@ def report(folder: Path, *, page: Path | None, device: str) -> str:
     """Measure every broken stage, update the page's section, and return the table.
 
     Args:
-        folder: of the set.
+        folder: folder of the set.
         page: Markdown file to update or create; None = none.
         device: "cpu" or "cuda".
     """

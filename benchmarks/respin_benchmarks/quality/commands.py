@@ -39,7 +39,7 @@ def _run(given: QualityOptions) -> None:
     asked: dict[str, Any] = {"steps": given.steps, "background_steps": given.background_steps}
     options = {name: value for name, value in asked.items() if value is not None}
     flags = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()] + ["--with-box"] * given.with_box
-    measurement = session.Measurement(
+    measurement = session.QualityMeasurement(
         folder=folder,
         output=given.output,
         page=given.page,
@@ -52,7 +52,7 @@ def _run(given: QualityOptions) -> None:
     )
     rows = measurement.earlier_rows() if given.report_only else measurement.measure()
     typer.echo(measurement.report(rows))
-    if given.check and (missed := measures.missed(rows)):
+    if given.check and (missed := measures.missed_targets(rows)):
         typer.echo(f"{len(missed)} targets missed: {'; '.join(each.title for each in missed)}", err=True)
         raise typer.Exit(1)
 

@@ -33,8 +33,8 @@ class JobOutputs:
 
     Args:
         mask: (H, W) bool, the object in the photo.
-        box: of the object, px of the photo.
-        score: of the detection, 0..1.
+        box: box of the object, px of the photo.
+        score: score of the detection, 0..1.
         view: (4 side, 4 side, 3) uint8, the object from its new side on white.
         background: (H, W, 3) uint8, the photo without the object.
         image: (H, W, 3) uint8, the composite.
@@ -90,7 +90,7 @@ def outputs_in_process(networks: Networks, request: RotationRequest) -> JobOutpu
 
     Args:
         networks: to run; they may be altered ones.
-        request: of one view.
+        request: request of one view.
 
     Raises:
         RespinError: the job failed.

@@ -15,10 +15,10 @@ from respin_benchmarks.quality.jobs import JobOutputs
 from respin_benchmarks.quality.metrics import (
     boundary_error_px,
     box_iou,
+    downscale,
     ghost,
     mask_iou,
     psnr_db,
-    reduced,
     view_figures,
 )
 from respin_ensemble.imaging.masks import dilate
@@ -26,7 +26,7 @@ from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.stages.composition import EDGE_PX, paste
 
 DILATE_PX = int(DEFAULTS["dilate_px"])
-"""By which masks are grown to the region that is judged, whatever the request asked for."""
+"""Growth of a mask to the region that is judged, whatever the request asked for."""
 
 GHOST_REACH_PX = 3
 """How far outside the object's mask a background is searched for what is left of it."""
@@ -35,7 +35,7 @@ NOT_FOUND = {"found": 0.0, "box_iou": 0.0, "box_close": 0.0, "closer": 0.0}
 """The figures of a job that returned no picture."""
 
 CLOSE_IOU = 0.8
-"""Of a box that counts as found closely."""
+"""Least IoU of a box that counts as found closely."""
 
 CV2_RADIUS_PX = 3
 """`inpaintRadius` of OpenCV's samples."""
@@ -43,7 +43,7 @@ CV2_RADIUS_PX = 3
 CV2_METHODS = {"telea": cv2.INPAINT_TELEA, "ns": cv2.INPAINT_NS}
 
 ENLARGEMENT = 4
-"""Of EDSR, each way."""
+"""Enlargement of EDSR in each direction."""
 
 
 def judge_outputs(
@@ -52,11 +52,11 @@ def judge_outputs(
     """Return the figures that a job's outputs decide.
 
     Args:
-        scene: that was sent.
-        outputs: of the job; None if it found no object, or failed.
+        scene: the scene whose photo was sent.
+        outputs: outputs of the job; None if it found no object, or failed.
         pair: `scene.views` at the sizes of the set.
-        baselines: of the novel view, (side, side, 3) uint8 by the suffix of their figures.
-        sizes: of the set.
+        baselines: baselines of the novel view, (side, side, 3) uint8 by the suffix of their figures.
+        sizes: sizes of the set.
     """
     figures = {
         f"{figure}_{name}": value
@@ -65,7 +65,7 @@ def judge_outputs(
     }
     if outputs is None:
         return {**NOT_FOUND, **figures}
-    view = reduced(outputs.view, sizes.view_side, sizes.view_side)
+    view = downscale(outputs.view, sizes.view_side, sizes.view_side)
     figures |= view_figures(view, pair.after, pair.after_mask)
     figures |= {f"over_{name}": figures["view_psnr"] - figures[f"view_psnr_{name}"] for name in baselines}
     return {
@@ -95,7 +95,7 @@ def _outline_figures(scene: Scene, outputs: JobOutputs) -> dict[str, float]:
 
 
 def _background_figures(scene: Scene, outputs: JobOutputs) -> dict[str, float]:
-    """The background beside `cv2.inpaint` on the same photo and hole."""
+    """Return the figures of the background beside `cv2.inpaint` on the same photo and hole."""
     hole = dilate(outputs.mask, DILATE_PX)
     figures = {
         "hole_psnr": psnr_db(outputs.background, scene.background, hole),
@@ -119,7 +119,7 @@ def composite_ceiling(scene: Scene, large: ViewPair, sizes: Sizes) -> dict[str, 
     Args:
         scene: to compose.
         large: `scene.views` at the size of the enlarged view.
-        sizes: of the set.
+        sizes: sizes of the set.
     """
     square = square_around(bounding_box(scene.target.mask), sizes.object_share)
     ideal = paste(
@@ -142,8 +142,8 @@ def stray_pixels(photo: Picture, outputs: JobOutputs, sizes: Sizes) -> int:
 
     Args:
         photo: (H, W, 3) uint8.
-        outputs: of the job on it, with `fit` "view" and the default `dilate_px`.
-        sizes: of the set.
+        outputs: outputs of the job on it, with `fit` "view" and the default `dilate_px`.
+        sizes: sizes of the set.
     """
     repainted = (outputs.background != photo).any(axis=2) & ~dilate(outputs.mask, DILATE_PX)
     pasted = (outputs.image != outputs.background).any(axis=2) & ~_reach_of_view(outputs, sizes)

@@ -16,11 +16,11 @@ class Measure:
     """The mean of one figure over scenes.
 
     Args:
-        name: of the figure in `SceneRow.figures`.
-        stage: that it judges.
-        title: in words.
+        name: name of the figure in `SceneRow.figures`.
+        stage: the stage that it judges.
+        title: the measure in words.
         unit: one of `FORMATS`.
-        target: that the mean has to reach; None if there is none.
+        target: value that the mean has to reach; None if there is none.
         baselines: what else is measured the same way: the figure by its title.
         less_is_better: whether the target is an upper limit.
     """
@@ -95,7 +95,7 @@ MEASURES = (
     Measure("closer", "whole job", "scenes closer to the truth than the photo", "%", 0.9, _CLOSER),
     Measure("stray_px", "whole job", "pixels changed elsewhere, per scene", "px", 0.0, less_is_better=True),
 )
-"""In the order of the report."""
+"""All measures, in the order of the report."""
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
 
@@ -104,6 +104,6 @@ BY_GROUP = (*_OF_VIEWS, "composite_psnr", "closer")
 """Measures that are reported by kind and by angle."""
 
 
-def missed(rows: Sequence[SceneRow]) -> list[Measure]:
+def missed_targets(rows: Sequence[SceneRow]) -> list[Measure]:
     """Return the measures whose target is not reached."""
     return [measure for measure in MEASURES if measure.met(rows) is False]

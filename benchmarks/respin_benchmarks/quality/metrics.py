@@ -68,7 +68,7 @@ def boundary_error_px(mask: Mask, truth: Mask) -> float:
 
 
 def _edge(mask: Mask) -> Mask:
-    """Pixels of a mask with a neighbour outside it; the border of the picture is no edge."""
+    """Return the pixels of a mask with a neighbour outside it; the border of the picture is no edge."""
     return mask & ~cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
 
 
@@ -109,7 +109,7 @@ def silhouette(view: Picture) -> Mask:
     return np.asarray(view.min(axis=2) < NEAR_WHITE)
 
 
-def reduced(picture: Picture, width: int, height: int) -> Picture:
+def downscale(picture: Picture, width: int, height: int) -> Picture:
     """Return a picture at a smaller size, each pixel the mean of the area that it covers."""
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

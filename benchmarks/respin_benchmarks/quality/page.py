@@ -60,8 +60,8 @@ def quality_text(rows: Sequence[SceneRow], notes: Sequence[str], images: str) ->
     """Return the report: summary, table of measures, tables by kind and angle, pictures.
 
     Args:
-        rows: of at least one scene.
-        notes: of the set (`ModelSet.notes`): which networks are not trained, for example.
+        rows: rows of at least one scene.
+        notes: notes of the set (`ModelSet.notes`): which networks are not trained, for example.
         images: folder of the pictures, as links name it.
     """
     name = rows[0].set_name

@@ -30,8 +30,8 @@ def draw_figures(rows: Sequence[SceneRow], path: Path) -> None:
     """Draw every scene as a point, the job over its best baseline: points above the line are better.
 
     Args:
-        rows: of at least one scene.
-        path: of the PNG.
+        rows: rows of at least one scene.
+        path: path of the PNG.
     """
     panels = (
         ("novel view, dB", "view_psnr", ("view_psnr_copy", "view_psnr_class_mean"), "copy or class mean"),
@@ -62,7 +62,7 @@ def draw_gallery(examples: Sequence[tuple[Scene, JobOutputs | None]], path: Path
 
     Args:
         examples: scenes and what the job made of them, if anything.
-        path: of the PNG; its folder is made.
+        path: path of the PNG; its folder is made.
     """
     width, height = TILE
     sheet = Image.new("RGB", (len(COLUMNS) * width, CAPTION_PX + len(examples) * (height + CAPTION_PX)), "white")
@@ -89,7 +89,7 @@ def _pictures(scene: Scene, outputs: JobOutputs | None) -> list[Picture | None]:
 
 
 def _tile(picture: Picture) -> Image.Image:
-    """A picture fitted into a tile, its proportions kept, grey beside it."""
+    """Return a picture fitted into a tile, its proportions kept, grey beside it."""
     tile = Image.new("RGB", TILE, (200, 200, 200))
     fitted = Image.fromarray(picture)
     fitted.thumbnail((TILE[0] - 2, TILE[1] - 2), Image.Resampling.LANCZOS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from respin.report.rows import read_records, write_records
 
 BIN_EDGES = (15, 30, 60, 90)
-"""Of |azimuth|, degrees."""
+"""Limits of the bins of |azimuth|, degrees."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class SceneRow:
     """The figures of one scene.
 
     Args:
-        seed: of the scene.
-        kind: of the object to turn.
-        objects: in the scene.
+        seed: seed of the scene.
+        kind: kind of the object to turn.
+        objects: number of objects in the scene.
         azimuth: degrees.
-        set_name: of the set.
-        command: that measured it.
-        commit: of the checkout.
-        date: of the measurement.
+        set_name: name of the set.
+        command: command line that measured it.
+        commit: commit of the checkout.
+        date: date of the measurement.
         failure: why the job returned no picture; empty if it did.
         figures: by the names of `measures.MEASURES` and their baselines; one that could not be measured is left out.
     """

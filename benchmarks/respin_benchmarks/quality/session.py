@@ -19,7 +19,7 @@ from respin.report.circumstances import commit_here, today
 from respin.report.markdown import write_section
 from respin.request import RotationRequest
 from respin.scenes import HELD_OUT_SEEDS, Scene, render_scene
-from respin_benchmarks.embedded import embedded
+from respin_benchmarks.embedded import embedded_server
 from respin_benchmarks.quality.jobs import JobOutputs, request_for, served_outputs
 from respin_benchmarks.quality.judge import ENLARGEMENT, composite_ceiling, judge_outputs
 from respin_benchmarks.quality.metrics import psnr_db
@@ -43,23 +43,23 @@ JOB_TIMEOUT_S = 600.0
 OF_THE_BOX = ("found", "score", "box_iou", "box_close", "box_mask_iou")
 """Figures that mean nothing if the request carries the true box."""
 
-Job = Callable[[RotationRequest], JobOutputs]
+RunJob = Callable[[RotationRequest], JobOutputs]
 Example = tuple[Scene, JobOutputs | None]
 
 
 @dataclass(frozen=True)
-class Measurement:
+class QualityMeasurement:
     """What is measured, and where the report goes.
 
     Args:
-        folder: of the set.
+        folder: folder of the set.
         output: folder of the CSV file, and of the pictures if there is no page.
         page: Markdown file to update; None prints the report only.
-        command: that was given, for the report.
-        scenes: how many; the first held-out seeds.
+        command: command line that was given, for the report.
+        scenes: number of scenes, with the first held-out seeds.
         with_box: send the true box instead of having the object detected.
         url: HOST:PORT of a running server; None starts the embedded one.
-        device: of the networks in this process, "cpu" or "cuda".
+        device: device of the networks in this process, "cpu" or "cuda".
         options: fields of the request that differ from their defaults.
     """
 
@@ -85,7 +85,7 @@ class Measurement:
         examples: list[Example] = []
         networks = OnnxNetworks.from_set(self.folder, device=self.device)
         with ExitStack() as stack:
-            url = self.url or str(stack.enter_context(embedded("local", models=self.folder)).endpoints["gRPC"])
+            url = self.url or str(stack.enter_context(embedded_server("local", models=self.folder)).endpoints["gRPC"])
             client = stack.enter_context(Client(url, timeout_s=JOB_TIMEOUT_S))
             judged = self._judged(networks, lambda request: served_outputs(client, request))
             for row, example in track(judged, "scenes", self.scenes, console=Console(stderr=True)):
@@ -129,7 +129,7 @@ class Measurement:
     def _images(self) -> Path:
         return self.page.parent / "images" if self.page else self.output
 
-    def _judged(self, networks: Networks, job: Job) -> Iterator[tuple[SceneRow, Example]]:
+    def _judged(self, networks: Networks, job: RunJob) -> Iterator[tuple[SceneRow, Example]]:
         judge = SceneJudge(networks)
         known = {
             "set_name": self._set.name,
@@ -183,7 +183,7 @@ def row_of(scene: Scene, figures: dict[str, float], **facts: str) -> SceneRow:
     )
 
 
-def outputs_or_failure(job: Job, request: RotationRequest) -> tuple[JobOutputs | None, str]:
+def outputs_or_failure(job: RunJob, request: RotationRequest) -> tuple[JobOutputs | None, str]:
     """Run a job; where a network's answer leaves no picture, return the error's text instead."""
     try:
         return job(request), ""

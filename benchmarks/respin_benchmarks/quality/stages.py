@@ -14,7 +14,7 @@ from respin.request import DEFAULTS
 from respin.scenes import KINDS, TRAINING_SEEDS, Scene, ViewPair, render_pair
 from respin.scenes.furniture import make_object
 from respin_benchmarks.quality.judge import ENLARGEMENT
-from respin_benchmarks.quality.metrics import box_iou, psnr_db, reduced
+from respin_benchmarks.quality.metrics import box_iou, downscale, psnr_db
 from respin_ensemble.imaging.tensors import Picture, channels_last, from_signed, to_signed
 from respin_ensemble.networks import Networks
 from respin_ensemble.stages.detection import find_object
@@ -25,7 +25,7 @@ CLASS_MEAN_OBJECTS = 16
 """Training objects in a class mean."""
 
 SAME_PLACE_IOU = 0.3
-"""From which on a detection in the background is taken for the object that was there, not for another one."""
+"""Least IoU at which a detection in the background is taken for the object that was there."""
 
 
 def detected_box(networks: Networks, photo: Picture, name: str) -> Box | None:
@@ -78,7 +78,7 @@ def super_resolution_figures(networks: Networks, view: Picture, photo: Picture) 
     """Enlarge the reduced truth.
 
     Args:
-        networks: of the set.
+        networks: networks of the set.
         view: (H, W, 3) uint8, at the size that is served.
         photo: (H, W, 3) uint8.
     """
@@ -87,7 +87,7 @@ def super_resolution_figures(networks: Networks, view: Picture, photo: Picture) 
     for name, truth in truths.items():
         height, width = (min(SMALL_HEIGHT.largest, length // ENLARGEMENT) for length in truth.shape[:2])
         large = truth[: ENLARGEMENT * height, : ENLARGEMENT * width]
-        small = reduced(large, width, height)
+        small = downscale(large, width, height)
         bicubic = Image.fromarray(small).resize((large.shape[1], large.shape[0]), Image.Resampling.BICUBIC)
         figures[f"{name}_bicubic"] = psnr_db(np.asarray(bicubic), large)
         figures[f"{name}_gain"] = psnr_db(enlarge(networks, small), large) - figures[f"{name}_bicubic"]
@@ -98,7 +98,7 @@ def round_trip(networks: Networks, picture: Picture) -> tuple[Picture, Picture]:
     """Encode a picture and decode the mean of its latents.
 
     Args:
-        networks: of the set.
+        networks: networks of the set.
         picture: (H, W, 3) uint8; it is fitted into the size of the inpainting.
 
     Returns:
@@ -117,8 +117,8 @@ class ClassMeans:
     """The mean view of training objects of a kind from the true new side: the best guess without seeing the object.
 
     Args:
-        side: of the views, px.
-        object_share: of the side that the object's longer side fills before the move.
+        side: side of the views, px.
+        object_share: share of the side that the object's longer side fills before the move.
         seeds: one object of each kind is made from each.
     """
 

@@ -11,12 +11,12 @@ from typing import Any
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
 from respin.errors import Busy, InternalError, RespinError
 from respin.report.statistics import percentile
-from respin_benchmarks.embedded import polled
+from respin_benchmarks.embedded import poll_in_background
 from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
 from respin_benchmarks.served.servers import MeasuredServer
 
 JOBS_EACH = 2
-"""Of each worker of a closed loop, at least."""
+"""Least number of jobs of each worker of a closed loop."""
 
 STAGES = {
     "decoding_s": "decoding",
@@ -31,7 +31,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class SentBurst:
-    """What became of jobs that were sent together."""
+    """Outcome of jobs that were sent together."""
 
     latencies_s: Sequence[float]  # of those that were answered, in the order of sending
     refused: int  # for lack of room
@@ -82,7 +82,7 @@ def measure_load(server: MeasuredServer, concurrency: int, repeat: int, *, jobs:
         jobs: at least so many in all.
     """
     columns, jobs = server.columns(repeat), max(jobs, JOBS_EACH * concurrency)
-    with polled(server.pss_mib) as pss_mib:
+    with poll_in_background(server.pss_mib) as pss_mib:
         burst = send_closed_loop(
             lambda: server.client.rotate_object(server.request()), concurrency=concurrency, jobs=jobs
         )
@@ -143,12 +143,12 @@ def measure_stages(server: MeasuredServer, views: int, repeat: int) -> StagesRun
     latency_s = time.perf_counter() - began_s
     added = server.read_added(1)
     stages: dict[str, Any] = {
-        column: round(added.of("respin_stage_seconds_sum", stage=stage), 4) for column, stage in STAGES.items()
+        column: round(added.value("respin_stage_seconds_sum", stage=stage), 4) for column, stage in STAGES.items()
     }
     return StagesRun(
         **columns,
         latency_s=round(latency_s, 4),
-        server_s=round(added.of("respin_job_seconds_sum"), 4),
+        server_s=round(added.value("respin_job_seconds_sum"), 4),
         inpaint_unet_s=round(added.busy_s(INPAINT_UNET.name), 4),
         zero123_unet_s=round(added.busy_s(ZERO123_UNET.name), 4),
         **stages,

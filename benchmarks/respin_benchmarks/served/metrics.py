@@ -25,24 +25,24 @@ class MetricsReading(dict[str, float]):
         """Return what was added; of gauges the change."""
         return MetricsReading({series: value - before.get(series, 0.0) for series, value in self.items()})
 
-    def of(self, name: str, **labels: str) -> float:
+    def value(self, name: str, **labels: str) -> float:
         """Return one series' value; 0 if it has not counted yet."""
         inside = ",".join(f'{label}="{value}"' for label, value in labels.items())
         return self.get(f"{name}{{{inside}}}" if inside else name, 0.0)
 
     def samples_per_call(self, unet: str) -> float:
         """Return the samples per call of a UNet, mean; 0 if there was none."""
-        calls = self.of("respin_batch_size_count", unet=unet)
-        return self.of("respin_batch_size_sum", unet=unet) / calls if calls else 0.0
+        calls = self.value("respin_batch_size_count", unet=unet)
+        return self.value("respin_batch_size_sum", unet=unet) / calls if calls else 0.0
 
     def busy_s(self, unet: str) -> float:
         """Return how long a UNet was called."""
-        return self.of("respin_unet_busy_seconds_total", unet=unet)
+        return self.value("respin_unet_busy_seconds_total", unet=unet)
 
     @property
     def answered(self) -> int:
         """Jobs that were answered."""
-        return round(min(self.of("respin_jobs_ended_total", status="OK"), self.of("respin_job_seconds_count")))
+        return round(min(self.value("respin_jobs_ended_total", status="OK"), self.value("respin_job_seconds_count")))
 
     @property
     def cache_hits(self) -> int:
@@ -87,12 +87,12 @@ class MetricsPort:
             InternalError: the metrics keep changing, or do not count the jobs.
         """
         began_s, last, now = time.monotonic(), None, self.read()
-        while now != last or now.since(before).answered < answered or now.of("respin_jobs"):
+        while now != last or now.since(before).answered < answered or now.value("respin_jobs"):
             if time.monotonic() - began_s > self._timeout_s:
                 raise InternalError(
                     f"the metrics at {self.url} count {now.since(before).answered} answered jobs, not {answered}, "
-                    f"and {now.of('respin_jobs'):g} under way, {self._timeout_s:g} s later; measure a server that no "
-                    "one else uses, and name its own metrics port with --metrics-url"
+                    f"and {now.value('respin_jobs'):g} under way, {self._timeout_s:g} s later; measure a server that "
+                    "no one else uses, and name its own metrics port with --metrics-url"
                 )
             time.sleep(STILL_S)
             last, now = now, self.read()

@@ -59,9 +59,9 @@ def page_of(loads: Sequence[LoadRun], spins: Sequence[SpinRun], stages: Sequence
     """Return the section; what has not been measured is left out.
 
     Args:
-        loads: of many jobs at once.
-        spins: of many views.
-        stages: of one job's parts.
+        loads: runs of many jobs at once.
+        spins: runs of many views.
+        stages: runs of one job, stage by stage.
     """
     parts = (
         _part("Where one job's time goes", stages, _stages),

@@ -12,17 +12,17 @@ from typing import Any
 from respin.errors import InvalidInput
 from respin.request import RotationRequest
 from respin_benchmarks.circumstances import repeat_columns
-from respin_benchmarks.embedded import embedded, memory_of
+from respin_benchmarks.embedded import embedded_server, memory_of
 from respin_benchmarks.in_process.engine import request_for_cup
 from respin_benchmarks.options import ServedOptions
 from respin_benchmarks.served.metrics import MetricsPort, MetricsReading
 from respin_client import Client
 
 RUNNING = "running"
-"""In place of a profile: a server that was there already, which does not report its own."""
+"""Entry in place of a profile for a server that was running already, which does not report its own."""
 
 METRICS_PORT = 8002
-"""Triton's own."""
+"""Triton's default port for metrics."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ def measured_servers(options: ServedOptions) -> Iterator[list[MeasuredServer]]:
             return
         servers = []
         for profile in options.profile:
-            server = stack.enter_context(embedded(profile))
+            server = stack.enter_context(embedded_server(profile))
             client = stack.enter_context(Client(str(server.endpoints["gRPC"]), retries=0))
             port = MetricsPort(str(server.endpoints["metrics"]))
             servers.append(MeasuredServer(profile, client, port, job, server.pid))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from respin.request import SAMPLERS
-from respin_benchmarks.circumstances import recorded
+from respin_benchmarks.circumstances import record_circumstances
 from respin_benchmarks.embedded import SERVED_HERE
 from respin_benchmarks.options import LoadOptions, ServedOptions, SpinOptions, StagesOptions
 from respin_benchmarks.runner import check_choices, collect, run_benchmark
@@ -19,7 +19,7 @@ from respin_benchmarks.served.page import LOAD, SERVED, SPIN, STAGES
 from respin_benchmarks.served.rows import LoadRun, ServedRun, SpinRun, StagesRun
 from respin_benchmarks.served.servers import MeasuredServer, measured_servers
 
-Measure = Callable[[MeasuredServer, int, int], ServedRun]
+MeasureCell = Callable[[MeasuredServer, int, int], ServedRun]
 """Measures a server in one cell, given its number of jobs or views and that of the repeat."""
 
 
@@ -38,14 +38,17 @@ def run_spin(options: SpinOptions) -> None:
     _run(options, SPIN, SpinRun, measure_spin, options.views)
 
 
-def _run(options: ServedOptions, file: str, kind: type[ServedRun], measure: Measure, cells: Sequence[int]) -> None:
+def _run(options: ServedOptions, file: str, kind: type[ServedRun], measure: MeasureCell, cells: Sequence[int]) -> None:
     """Measure every cell on every server once, neighbours in time, then all again; and write the report."""
     check_choices("sampler", [options.sampler], SAMPLERS)
     check_choices("profile", options.profile, SERVED_HERE)
 
     def measure_all() -> None:
         path = options.results / file
-        with measured_servers(options) as servers, recorded(path.stem.replace("_", ": "), [path], anew=True):
+        with (
+            measured_servers(options) as servers,
+            record_circumstances(path.stem.replace("_", ": "), [path], anew=True),
+        ):
             turns = [
                 (server, cell, repeat) for repeat in range(options.repeats) for cell in cells for server in servers
             ]

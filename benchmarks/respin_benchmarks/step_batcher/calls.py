@@ -30,7 +30,7 @@ class CallLog:
     """A file that a UNet writes its calls to, each before its answer is sent.
 
     Args:
-        path: of the file; made by the first call.
+        path: path of the file; made by the first call.
     """
 
     def __init__(self, path: Path) -> None:

@@ -44,7 +44,7 @@ def sample_for(unet: ModelSpec, steps: int, seed: int) -> Sample:
     Args:
         unet: a UNet's contract.
         steps: asked of the sampler, which may run another number (`zero123_schedule`).
-        seed: of noise and conditions.
+        seed: seed of noise and conditions.
     """
     sizes = ModelSet.load(bundled_path("models/mini")).sizes
     inputs = example_inputs(unet, sizes, batch=1, lengths=usual_lengths(unet, sizes), seed=seed)

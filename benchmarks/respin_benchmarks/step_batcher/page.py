@@ -56,7 +56,7 @@ def page_of(steppings: Sequence[SteppingRun], views: Sequence[ManyViewsRun]) -> 
         "",
         "First figure of a pair: simultaneous arrivals; second: staggered ones.",
         "",
-        *cell_table(COMPARED_COLUMNS, cells_of(compared(steppings), "concurrency", "way"), _by_arrival),
+        *cell_table(COMPARED_COLUMNS, cells_of(zero123_runs(steppings), "concurrency", "way"), _by_arrival),
         "",
         "### What a step costs beside the network",
         "",
@@ -73,7 +73,7 @@ def _repeats(runs: Sequence[SteppingRun] | Sequence[ManyViewsRun]) -> str:
     return f"{1 + max(run.repeat for run in runs)} repeats"
 
 
-def compared(runs: Sequence[SteppingRun]) -> list[SteppingRun]:
+def zero123_runs(runs: Sequence[SteppingRun]) -> list[SteppingRun]:
     """Return the runs of Zero123's UNet, in which the ways were measured beside one another."""
     return [run for run in runs if run.unet == "zero123_unet"]
 
@@ -101,7 +101,7 @@ def _overhead(runs: Sequence[SteppingRun]) -> list[str]:
 
 def stepping_targets(runs: Sequence[SteppingRun]) -> Iterator[Target]:
     """Return the targets of the step batcher."""
-    mine = [run for run in compared(runs) if run.way == BATCHER]
+    mine = [run for run in zero123_runs(runs) if run.way == BATCHER]
     for arrival in ARRIVALS:
         cells = {cell[0].concurrency: _by_arrival(cell)[arrival] for cell in cells_of(mine, "concurrency")}
         yield Target(

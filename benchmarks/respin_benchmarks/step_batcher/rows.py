@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from respin_benchmarks.circumstances import RepeatRun
 
 STAGGER_S = 0.053
-"""Between two arrivals: no multiple of a step, so that loops meet at no particular phase."""
+"""Time between two arrivals, seconds: no multiple of a step, so that loops meet at no particular phase."""
 
 ARRIVALS = {"simultaneous": 0.0, "staggered": STAGGER_S}
 CONCURRENCY = (1, 2, 4, 8, 16)
 COST_MS = 10.0
-"""Of a call of either UNet, whatever the batch."""
+"""Duration of a call of either UNet, whatever the batch."""
 
 BATCHER, LOOPS = "step batcher", "loops"
 WAYS = (BATCHER, LOOPS)

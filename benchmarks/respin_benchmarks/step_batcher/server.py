@@ -12,7 +12,7 @@ from respin.bundled import bundled_path
 from respin.contracts.networks import UNETS
 from respin.pbtxt import render
 from respin.profiles import PROFILES
-from respin_benchmarks.embedded import NO_CACHES, started
+from respin_benchmarks.embedded import NO_CACHES, repository_server
 from respin_benchmarks.step_batcher.calls import CallLog
 from respin_benchmarks.step_batcher.rows import BATCHER, LOOPS
 from respin_server.assemble import assemble
@@ -63,7 +63,7 @@ def batcher_server() -> Iterator[BatcherServer]:
             _write_model(repository / unet, config, "FixedCostUNet")
         for driver in DRIVERS.values():
             _write_model(repository / driver, DRIVER_CONFIG.format(name=driver), driver)
-        with started(repository, PROFILE) as server:
+        with repository_server(repository, PROFILE) as server:
             yield BatcherServer(str(server.endpoints["gRPC"]), {unet: CallLog(log) for unet, log in logs.items()})
 
 

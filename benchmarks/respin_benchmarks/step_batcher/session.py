@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from respin_benchmarks.circumstances import recorded
+from respin_benchmarks.circumstances import record_circumstances
 from respin_benchmarks.options import BatcherOptions
 from respin_benchmarks.runner import collect, run_benchmark
 from respin_benchmarks.step_batcher.page import STEP_BATCHER, STEPPING, VIEWS
@@ -19,10 +19,10 @@ def run(options: BatcherOptions) -> None:
 
     def measure() -> None:
         with batcher_server() as server:
-            with recorded("step batcher: stepping", [stepping], anew=True):
+            with record_circumstances("step batcher: stepping", [stepping], anew=True):
                 runs = measure_stepping(server, repeats=repeats, steps=steps)
                 collect(stepping, SteppingRun, runs, len(stepping_cells()) * repeats)
-            with recorded("step batcher: views", [views], anew=True):
+            with record_circumstances("step batcher: views", [views], anew=True):
                 bursts = measure_many_views(server, repeats=repeats, steps=steps)
                 collect(views, ManyViewsRun, bursts, len(VIEW_WAYS) * repeats)
 

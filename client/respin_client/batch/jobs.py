@@ -69,7 +69,7 @@ def collect_jobs(arguments: Sequence[str], flags: Mapping[str, Any], folder: Pat
     Args:
         arguments: photos, folders, patterns, and lists by their suffix.
         flags: fields of the request that hold for every photo whose row has no other.
-        folder: of the outputs; photos within it are taken only if they are named one by one.
+        folder: folder of the outputs; photos within it are taken only if they are named one by one.
 
     Raises:
         InvalidInput: an argument names no photo, or a request cannot be made as it stands.
@@ -146,7 +146,7 @@ def assign_outputs(jobs: Sequence[BatchJob], recorded: Mapping[Key, Sequence[str
     A job that is recorded keeps its files. Another takes its photo's name, or, where that is taken, NAME_2, NAME_3, ...
 
     Args:
-        jobs: of this run.
+        jobs: jobs of this run.
         recorded: files of the jobs that earlier runs finished, by the jobs' keys.
 
     Returns:

@@ -26,9 +26,9 @@ class Record:
         photo: absolute path.
         request: the fields of the request that differ from their defaults.
         status: "done" or "failed".
-        sha256: of the photo's content; None = it could not be read.
+        sha256: SHA-256 of the photo's content; None = it could not be read.
         outputs: files, relative to the manifest's folder; none of a failed job.
-        seconds: that the job took, waits included.
+        seconds: duration of the job, waits included.
         code: gRPC's name of the error; None = no error.
         error: the sentence; None = no error.
         notes: what the server has to say about its choices.
@@ -56,7 +56,7 @@ class Manifest:
     A last line that was cut short, e.g. by a power failure, is removed: its job counts as not done.
 
     Args:
-        folder: of the batch's outputs; it exists.
+        folder: folder of the batch's outputs; it exists.
 
     Attributes:
         done: records of the jobs that are done, by the jobs' keys.

@@ -43,13 +43,13 @@ class BatchRunner:
     """Runs jobs in several threads; the thread that ran a job records it.
 
     Args:
-        client: of the server; `run` closes it.
-        manifest: of earlier runs, and for this one's records.
+        client: client of the server; `run` closes it.
+        manifest: records of earlier runs, to which this run adds its own.
         concurrency: requests in flight at once.
         wait_s: how long to ask a server again that is unreachable or full, in seconds.
 
     Attributes:
-        folder: of the outputs.
+        folder: folder of the outputs.
         counts: how many jobs are "done", "failed" and "kept": done by an earlier run.
     """
 

@@ -112,7 +112,7 @@ class Residency:
         """Have a network in memory for the `with` body, which is one call; it must not use another one.
 
         Args:
-            name: of the network.
+            name: name of the network.
             check: raises if the wait for memory is to end; called now and then while it lasts.
 
         Raises:

@@ -36,7 +36,7 @@ class TensorRtNetworks(ModuleNetworks):
         Args:
             folder: folder of the set, as `respin engines` makes it.
             device: "cuda".
-            names: of the networks.
+            names: names of the networks.
 
         Raises:
             ContractMismatch: the folder is not a set of engine plans, or lacks a network.
@@ -64,7 +64,7 @@ class TensorRtNetworks(ModuleNetworks):
 
         Args:
             files: path of each network's engine plan, by name.
-            manifest: of their set, which records the flavour of TensorRT.
+            manifest: manifest of their set, which records the flavour of TensorRT.
             report: receives the name of each network before it is loaded.
             paged: names of those that share memory: they are loaded later.
             roomy: see `torch_lanes.has_room`.
@@ -139,7 +139,7 @@ class EnginePlan(nn.Module):
 
     Args:
         trt: the module of the flavour that built it.
-        path: of the engine plan.
+        path: path of the engine plan.
         spec: the network's contract.
         device: where tensors lie.
         loaded: whether it is loaded now; else by `load`.

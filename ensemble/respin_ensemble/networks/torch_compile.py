@@ -54,7 +54,7 @@ class Compilation:
         """Compile the calls of the warm-up that are worth it, so that no job waits for a compiler.
 
         Args:
-            sizes: of the set.
+            sizes: sizes of the set.
             gpu_batch: samples of the largest call of a UNet on a GPU; None = the networks run on a CPU.
             report: see the class.
         """

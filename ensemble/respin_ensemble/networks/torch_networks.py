@@ -39,7 +39,7 @@ class ModuleNetworks(BatchedNetworks):
 
     Args:
         modules: by name, on the device.
-        sizes: of their set.
+        sizes: sizes of their set.
         device: "cpu" or "cuda".
         execution: "eager"; "graphs" = a CUDA graph for each shape that comes again.
         pageables: what loads and unloads some of the modules, by name; those are called without graphs and as they are.
@@ -138,10 +138,10 @@ class TorchNetworks(ModuleNetworks):
 
         Args:
             load_module: see `ModuleLoader`.
-            sizes: of their set.
+            sizes: sizes of their set.
             device: "cpu" or "cuda".
             execution: see `ModuleNetworks`.
-            names: of the networks.
+            names: names of the networks.
             paged: names of those that share memory: they stay off the device until they are loaded.
             compilation: see `ModuleNetworks`.
             roomy: see `torch_lanes.has_room`.
@@ -210,7 +210,7 @@ def check_precision(name: str, module: nn.Module, precision: str) -> None:
     """Check that a network computes in the precision of its set's manifest, by the type of most of its weights.
 
     Args:
-        name: of the network.
+        name: name of the network.
         module: the network.
         precision: "fp16" or "fp32".
 
@@ -258,7 +258,7 @@ def module_for_device(name: str, load_module: ModuleLoader, device: str) -> nn.M
     """Load the module of one network as it runs on a device, onto the CPU.
 
     Args:
-        name: of the network.
+        name: name of the network.
         load_module: see `ModuleLoader`.
         device: "cpu" or "cuda".
     """

@@ -54,7 +54,7 @@ class JobContext:
         meter: receives the duration of each stage.
         finishing: measures how long views take to be finished.
         cancellation: stops this job.
-        priority: of this job's samples; lower numbers go first.
+        priority: priority of this job's samples; lower numbers go first.
         notes: sentences about the set for every caller (`ModelSet.notes`).
     """
 

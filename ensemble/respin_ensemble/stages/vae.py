@@ -16,7 +16,7 @@ def encode_mean(networks: Networks, image: NDArray[np.float32]) -> NDArray[np.fl
     """Encode an image as the mean of the VAE's posterior, not scaled.
 
     Args:
-        networks: of the set.
+        networks: networks of the set.
         image: (3, h, w) float32 in -1..1.
 
     Returns:
@@ -30,9 +30,9 @@ def encode(networks: Networks, image: NDArray[np.float32], generator: np.random.
     """Encode an image as scaled latents, sampled from the VAE's posterior.
 
     Args:
-        networks: of the set.
+        networks: networks of the set.
         image: (3, h, w) float32 in -1..1.
-        generator: of the unit noise that the sample is drawn with.
+        generator: generator of the unit noise that the sample is drawn with.
 
     Returns:
         (4, h / 8, w / 8) float32, times `LATENT_SCALE`.
@@ -48,7 +48,7 @@ def decode(networks: Networks, latents: NDArray[np.float32]) -> NDArray[np.float
     """Decode scaled latents.
 
     Args:
-        networks: of the set.
+        networks: networks of the set.
         latents: (n, 4, h, w) float32, times `LATENT_SCALE`.
 
     Returns:

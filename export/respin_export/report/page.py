@@ -13,7 +13,7 @@ def parity_text(rows: Sequence[ParityRow]) -> str:
     """The table of the greatest error of each network and link.
 
     Args:
-        rows: of the report, of at least one network.
+        rows: rows of the report, of at least one network.
     """
     names = list(dict.fromkeys(row.network for row in rows))
     lines = [
@@ -58,7 +58,7 @@ def full_size_text(costs: Sequence[Cost]) -> str:
     """The table of what exports and engines of the published sizes took.
 
     Args:
-        costs: of all steps that were measured.
+        costs: costs of all steps that were measured.
     """
     where = _spread(f"{cost.cores} cores of {cost.cpu}" for cost in costs)
     lines = [

@@ -17,8 +17,8 @@ def plot_parity(rows: Sequence[ParityRow], path: Path) -> None:
     """Draw one panel a link, one line a network, one dot an error; a bar marks the gate.
 
     Args:
-        rows: of the report.
-        path: of the PNG; its folder is made.
+        rows: rows of the report.
+        path: path of the PNG; its folder is made.
     """
     # Not pyplot, which looks for a display and keeps every figure.
     from matplotlib.figure import Figure  # noqa: PLC0415 (an extra of its own)

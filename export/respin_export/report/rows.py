@@ -21,15 +21,15 @@ class ParityRow:
 
     Args:
         network: its name.
-        link: of `LINKS`.
+        link: one of `LINKS`.
         case: which inputs.
-        output: of the network.
+        output: output of the network.
         error: as `measure` says; NaN where there is no number.
         allowed: the greatest error that passes.
         measure: what the error is.
         failure: why there is no number; empty where there is one.
-        date: of the measurement, year-month-day.
-        versions: of the tools.
+        date: date of the measurement, year-month-day.
+        versions: versions of the tools.
     """
 
     network: str
@@ -68,16 +68,16 @@ class Cost:
 
     Args:
         network: its name.
-        step: of `STEPS`.
-        wall_s: of the step's process, in seconds; of an engine, from parsing to the written file.
+        step: one of `STEPS`.
+        wall_s: duration of the step's process, in seconds; of an engine, from parsing to the written file.
         peak_rss_mib: most memory that the process held.
-        file_mib: of what it wrote.
+        file_mib: size of what it wrote.
         errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty of an engine.
         scratch_mib: of an engine, what it takes of a GPU beside its weights, as TensorRT's builder says; else NaN.
-        date: of the file; then the machine and the versions.
+        date: date of the file; then the machine and the versions.
         cpu: the processor.
         cores: of it.
-        versions: of the tools.
+        versions: versions of the tools.
     """
 
     network: str

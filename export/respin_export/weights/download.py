@@ -38,20 +38,20 @@ ReportBytes = Callable[[int, int | None], None]
 """Callback with the bytes downloaded so far, and the size of the file or None."""
 
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 120.0
+"""Waits after the first failure, doubled after each, and at most."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The number of tries of a download, and the waits between them.
+    """The tries of a download.
 
     Args:
         tries: number of tries in a row without progress before giving up.
-        first_wait_s: seconds to wait after the first failure; doubled after each.
-        longest_wait_s: longest wait, seconds.
-        sleep: called with the seconds to wait.
+        sleep: called with the seconds to wait before the next try.
     """
 
     tries: int = 6
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 120.0
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -120,7 +120,7 @@ class Download:
                     f"{self.source} could not be downloaded ({reason}; tries without progress: {failures}); "
                     "run the same command again later, or name another source with --mirror"
                 )
-            self.retry.sleep(min(self.retry.first_wait_s * 2 ** (failures - 1), self.retry.longest_wait_s))
+            self.retry.sleep(min(FIRST_WAIT_S * 2 ** (failures - 1), LONGEST_WAIT_S))
 
     def _attempt(self) -> str | None:
         if isinstance(self.source, HubFile):

@@ -21,10 +21,10 @@ class Circumstances:
     """The columns that rows of all benchmarks share.
 
     Args:
-        commit: of the code that was measured.
-        date: of the measurement, year-month-day.
+        commit: commit of the code that was measured.
+        date: date of the measurement, year-month-day.
         machine: its processor, in words.
-        versions: of the packages that matter, "name 1.2.3, ...".
+        versions: versions of the packages that matter, "name 1.2.3, ...".
     """
 
     commit: str

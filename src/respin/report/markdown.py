@@ -18,7 +18,7 @@ def write_section(page: Path, name: str, text: str) -> None:
 
     Args:
         page: a Markdown file with `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
-        name: of the section.
+        name: name of the section.
         text: whole lines.
 
     Raises:

@@ -23,9 +23,9 @@ def write_rows(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
     """Write a CSV file, whole or not at all.
 
     Args:
-        path: of the file; its folder is made.
+        path: path of the file; its folder is made.
         kind: the dataclass of the rows.
-        rows: of that class.
+        rows: rows of that class.
     """
     write_records(path, columns_of(kind), (asdict(row) for row in rows))
 
@@ -34,7 +34,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Read a CSV file.
 
     Args:
-        path: of the file; if there is none, there are no rows.
+        path: path of the file; if there is none, there are no rows.
         kind: the dataclass of the rows, with fields of type str, int or float.
     """
     readers = get_type_hints(kind)
