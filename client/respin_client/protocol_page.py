@@ -106,7 +106,7 @@ _CALLS = """
 * The request parameter `timeout` (`int64_param`, microseconds) is the deadline that the server sees: it refuses at once
   what it cannot do in time, and stops a job when the time is over. A gRPC deadline does not reach a model; set both.
   Any other parameter of your own is refused.
-* gRPC clients take answers of 4 MiB at most unless told otherwise: raise the limit of received messages
+* gRPC clients take answers of 4 MiB at most by default: raise the limit of received messages
   (`grpc.max_receive_message_length`) to @MESSAGE@ MiB. A request whose answer could be longer is refused.
 * Leave out the output parameter `classification`: it crashes tritonserver 2.51.
 * Cancel the gRPC call, or close its connection, and the job stops within one denoising step.

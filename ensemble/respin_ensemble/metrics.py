@@ -25,7 +25,7 @@ class MetricFamily:
         name: name in Prometheus.
         kind: counters only increase, gauges are set, histograms collect observations.
         meaning: one line, with the unit.
-        label: name of the label that tells its series apart; empty if there is one series.
+        label: name of the label by which its series differ; empty if there is one series.
         buckets: upper bounds of a histogram's buckets.
     """
 

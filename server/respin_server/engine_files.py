@@ -34,7 +34,7 @@ class EngineFiles:
         return None
 
     def drain(self, deadline_s: float, is_running: Callable[[], bool]) -> bool:
-        """Let the jobs in progress finish: once Triton is told to stop, it refuses the calls that they make.
+        """Let the jobs in progress finish: once Triton is stopping, it refuses the calls that they make.
 
         Args:
             deadline_s: monotonic time until which to wait, seconds.

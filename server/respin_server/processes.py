@@ -111,7 +111,7 @@ class Guard:
     def watch(self, group: int) -> None:
         """Set the process group to kill; 0 = none."""
         stdin = self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # somebody killed the guard: the next start cleans up instead
+        with contextlib.suppress(BrokenPipeError):  # the guard was killed: the next start cleans up instead
             if stdin is not None:
                 stdin.write(f"{group}\n".encode())
                 stdin.flush()

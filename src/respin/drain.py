@@ -5,8 +5,8 @@ The launcher creates a file; the engine then takes no more jobs, and removes the
 """
 
 DRAIN_FILE_VARIABLE = "RESPIN_DRAIN_FILE"
-"""Environment variable with the path of the file; unset = the server is stopped without it."""
+"""Environment variable with the path of the file; unset = the server is stopped without waiting for its jobs."""
 
 HEARTBEAT_FILE_VARIABLE = "RESPIN_HEARTBEAT_FILE"
-"""Environment variable with the path of a file that the engine touches twice a second, so that the launcher can tell an
-engine that hangs from one that works; unset = nobody looks."""
+"""Environment variable with the path of a file that the engine touches twice a second, so that the launcher notices
+an engine that hangs; unset = the engine touches no file."""

@@ -58,12 +58,12 @@ class Box:
 
     @property
     def width(self) -> float:
-        """In pixels."""
+        """Width, px."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
-        """In pixels."""
+        """Height, px."""
         return self.y1 - self.y0
 
     @property

@@ -46,11 +46,11 @@ class GpuNeed:
 
     @property
     def total_mib(self) -> int:
-        """All of it together."""
+        """Sum of all parts, MiB."""
         return self.weights_mib + self.scratch_mib + self.context_mib
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the parts and their sum in words."""
         return (
             f"{self.total_mib} MiB of GPU memory (weights {self.weights_mib}, scratch {self.scratch_mib}, context "
             f"{self.context_mib}; computed)"

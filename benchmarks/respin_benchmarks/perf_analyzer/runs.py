@@ -88,7 +88,7 @@ def run_program(program: Path, arguments: Sequence[str], timeout_s: float = TIME
     """Run perf_analyzer.
 
     Raises:
-        InvalidInput: it refused, with its own last words; or took longer than `timeout_s`.
+        InvalidInput: it failed, with the end of its output; or took longer than `timeout_s`.
     """
     try:
         ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -40,7 +40,7 @@ TIMED_CALLS = 3
 """Calls of each batch of a UNet that are timed on a GPU; the fastest counts."""
 
 LEAST_GAIN = 0.1
-"""Share of a sample's time that a larger call has to save: below it, company costs latency and gains nothing."""
+"""Share of a sample's time that a larger call has to save: below it, sharing a call costs latency and gains nothing."""
 
 Report = Callable[[str], None]
 """Receives what is being done, in a few words."""

@@ -20,7 +20,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_frames(error: BaseException) -> None:
-    """Let go of the tensors of a failed call: an error keeps the local variables of the functions that it ended."""
+    """Release the tensors of a failed call: an error keeps the local variables of the functions that it ended."""
     for each in _chain(error):
         traceback.clear_frames(each.__traceback__)
 

@@ -48,7 +48,7 @@ class TaskGroup:
             raise self._error
 
     def _forget(self) -> None:
-        """Let go of the tasks, and of the frames of errors that nobody will see.
+        """Release the tasks, and of the frames of errors that are not raised.
 
         They hold what the job has in memory; one that holds its own error is freed only by the garbage collector.
         """

@@ -23,13 +23,13 @@ SAFETY = 2.0
 the engine with it, and other programs the machine."""
 
 COLD_SAFETY = 8.0
-"""The same in an engine's first second, when only single calls were measured, not what all together make of them."""
+"""Replaces `SAFETY` in an engine's first second, when only single calls were measured, not jobs beside each other."""
 
 MIN_RETRY_S = 0.1
-"""Smallest hint, seconds."""
+"""Shortest time after which a rejected caller is asked to retry, seconds."""
 
 UNKNOWN_S = 1.0
-"""Hint until the speed of the engine was measured, seconds: by then it is."""
+"""Time after which a rejected caller is asked to retry while the engine's speed is not measured yet, seconds."""
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Let the jobs finish before the server is told to stop, when the launcher asks for it (`respin.drain`)."""
+"""Let the jobs finish before the server stops, when the launcher asks for it (`respin.drain`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from respin.drain import DRAIN_FILE_VARIABLE
 
 
 class Drain:
-    """The launcher's wish that the engine takes no more jobs, and the answer that none is left.
+    """The launcher's request that the engine takes no more jobs, and the answer that none is left.
 
     Args:
         file: the file that the launcher creates; None = that of the environment variable.
@@ -21,7 +21,7 @@ class Drain:
         self.requested = False
 
     def poll(self, *, jobs: int) -> None:
-        """Notice the wish; once it was made and no job is left, answer it.
+        """Notice the request; once it was made and no job is left, answer it.
 
         Args:
             jobs: jobs in progress.

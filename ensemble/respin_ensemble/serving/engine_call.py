@@ -87,7 +87,7 @@ class EngineCall:
     def poll(calls: Collection[EngineCall]) -> None:
         """Cancel the jobs whose callers have disconnected; called periodically.
 
-        All in one message: each takes its turn in a busy engine, and a crowd that leaves would fill the proxy.
+        All in one message: each message takes its turn in a busy engine, and many at once would fill the proxy.
         """
         now_s = time.monotonic()
         left = [call for call in calls if now_s - call._cancelled_s > CANCEL_AGAIN_S and call._is_cancelled()]

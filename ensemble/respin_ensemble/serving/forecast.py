@@ -30,16 +30,16 @@ Phase = Literal["scene", "background", "views", "finish"]
 """Parts of a job: find the object; paint the background; sample the views; enlarge, cut out and compose them."""
 
 Unit = str
-"""What work is counted in: a sample of a network, by the network's name, or a `PIXEL`."""
+"""Unit of work: one sample of a network, by the network's name, or one `PIXEL`."""
 
 PIXEL = "pixel"
-"""A pixel of a photo that is decoded, or composed and encoded."""
+"""Unit of work that decodes one pixel of a photo, or composes and encodes it."""
 
 PIXEL_S = 1e-7
-"""Time of a pixel, seconds."""
+"""Time of one `PIXEL`, seconds."""
 
-LOOK: Mapping[Unit, float] = {GROUNDING_DINO.name: 1, SAM_ENCODER.name: 1, SAM_DECODER.name: 1}
-"""Networks that find an object and its mask, in a photo or in a novel view."""
+FIND_OBJECT: Mapping[Unit, float] = {GROUNDING_DINO.name: 1, SAM_ENCODER.name: 1, SAM_DECODER.name: 1}
+"""Work that finds an object and its mask, in a photo or in a novel view."""
 
 INITIAL_S = 0.5
 """Assumed duration of a sample of a network until the first was measured, seconds. Too long on most machines: while
@@ -50,7 +50,7 @@ MIN_LEFT = 0.01
 
 
 class Costs(Protocol):
-    """Knows what one unit of each kind of work takes."""
+    """The time of one unit of each kind of work; `CostModel` is one."""
 
     def __getitem__(self, unit: Unit, /) -> float:
         """Return the seconds of a unit at its fastest."""
@@ -71,7 +71,7 @@ class Work:
     def from_request(cls, request: RotationRequest, pixels: int) -> Work:
         """Return the work of a request whose photo has so many pixels, if nothing of it is cached."""
         views = request.views
-        scene = {**LOOK, PIXEL: pixels}
+        scene = {**FIND_OBJECT, PIXEL: pixels}
         if request.box is not None:
             del scene[GROUNDING_DINO.name]
         if not views:
@@ -87,7 +87,7 @@ class Work:
                     ZERO123_UNET.name: views * request.steps,
                     VAE_DECODER.name: views,
                 },
-                "finish": {EDSR.name: views, **dict.fromkeys(LOOK, views), PIXEL: views * pixels},
+                "finish": {EDSR.name: views, **dict.fromkeys(FIND_OBJECT, views), PIXEL: views * pixels},
             }
         )
 
@@ -105,7 +105,7 @@ class Work:
 
 
 class CostModel:
-    """Knows the fastest call of each network so far, per sample."""
+    """The fastest call of each network so far, per sample."""
 
     def __init__(self) -> None:
         self._fastest_s: dict[Unit, float] = {PIXEL: PIXEL_S}

@@ -26,9 +26,9 @@ def _server_key() -> str:
 JOB, IN_BAND, CANCEL, ALIVE = (
     f"triton_respin_{_server_key()}_{name}" for name in ("job", "in_band", "cancel", "alive")
 )
-"""A name for the job; errors as data; the jobs to cancel; the job whose status is asked for."""
+"""Names of the parameters: the job's name; errors as data; the jobs to cancel; the job whose status is asked for."""
 
 SEPARATOR = ","
-"""Between the names of several jobs."""
+"""Separator of the names of several jobs."""
 
 INTERNAL_PARAMETERS = frozenset((JOB, IN_BAND, CANCEL, ALIVE))

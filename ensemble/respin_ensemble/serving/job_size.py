@@ -17,32 +17,32 @@ FIXED_BYTES = 32 * 2**20
 """Memory of a job whatever the size of its photo: inputs and outputs of the networks."""
 
 VIEW_BYTES = 48
-"""Per pixel of an enlarged view, while it is finished: EDSR's output as float32, and the inputs of the networks that
-look at it."""
+"""Memory per pixel of an enlarged view while it is finished: EDSR's output as float32, and the inputs of the networks
+that look at it."""
 
 PHOTO_BYTES = 8
-"""Per pixel of the photo, as long as the job works: photo, mask and background."""
+"""Memory per pixel of the photo as long as the job works: photo, mask and background."""
 
 FINISH_BYTES = 20
-"""Per pixel of the photo, for each view that is finished: composed, encoded, and copied into a response. Painting the
-background takes as much, before the first view is composed."""
+"""Memory per pixel of the photo for each view that is finished: composed, encoded, and copied into a response. Painting
+the background takes as much, before the first view is composed."""
 
 STRIP_BYTES = 12
-"""Per pixel of an enlarged view after its rows were scaled to the photo."""
+"""Memory per pixel of an enlarged view after its rows were scaled to the photo."""
 
 ANSWER_COPIES = 3
-"""An answer that is collected is in memory as files, as a serialised tensor, and as Triton's response."""
+"""Number of copies of a collected answer in memory: files, a serialised tensor, and Triton's response."""
 
 UPSCALE = 4
 
 _CHANNELS = {"image": 3, "novel_view": 3, "background": 3, "cut_out": 4, "mask": 1}
-"""A picture takes at most one byte per channel and pixel: PNG stores what does not compress, JPEG and WebP of
-quality 95 stay below."""
+"""Channels of each picture, which takes at most one byte per channel and pixel: PNG stores what does not compress, JPEG
+and WebP of quality 95 stay below."""
 
 _PER_VIEW = ("image", "novel_view")
 
 _HEADER_BYTES = 64 * 1024
-"""Of a file beyond its pixels and its ICC profile; PNG adds a byte per row, and five per block."""
+"""Bytes of a file beyond its pixels and its ICC profile; PNG adds a byte per row, and five per block."""
 
 
 @dataclass(frozen=True)

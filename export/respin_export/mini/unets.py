@@ -5,7 +5,7 @@ Differences from the published ones, all inside the graphs:
 * Blocks of 2 x 2 latents are one cell of the network (space to depth), and the cells' coordinates are further channels.
 * The network predicts the clean latents; the noise that the contract asks for is computed from them, which is exact in
   float32. Predicting noise gives the pose hardly any weight in the loss at the noisiest steps, where it is decided.
-* The network is never told that latents are nearly clean (`Noise`), so that it does not trust its own mistakes.
+* The network is never called with nearly clean latents (`Noise`), so that it does not trust its own mistakes.
 * The context enters as the class embedding too, so that the camera modulates every block: attention to a single token
   only adds a constant.
 * Guidance is an input of the network, which is trained to return the same picture at every scale: a step costs one
@@ -96,14 +96,14 @@ class CleanLatents(nn.Module):
 
 
 class Noise(nn.Module):
-    """How noisy latents are at a time step: what the network is told, and the noise that its prediction means.
+    """How noisy latents are at a time step, for the network and for the sampler that calls it.
 
-    The network is told of at least `floor`, with latents scaled as they would be then. From less noisy latents it takes
-    what it has predicted itself in earlier steps for the truth, mistakes included, instead of looking at its condition
-    again: 76 steps came 1.5 dB less close to the true view than 12.
+    The network is called with at least `floor`, and with latents scaled as they would be then. From less noisy latents
+    it takes what it has predicted itself in earlier steps for the truth, mistakes included, instead of looking at its
+    condition again: 76 steps came 1.5 dB less close to the true view than 12.
 
     Args:
-        floor: least ratio of noise to signal that the network is told of.
+        floor: least ratio of noise to signal that the network is called with.
     """
 
     sigmas: Tensor
@@ -114,13 +114,13 @@ class Noise(nn.Module):
         self.register_buffer("sigmas", sigmas.float(), persistent=False)
         self.first_step = int((sigmas >= floor).nonzero()[0])
 
-    def told(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the (B, 4, h, w) latents and (B, 1) time steps that the network gets for those of the sampler."""
-        told = timestep.clamp(self.first_step, TRAINING_STEPS - 1)
-        scale = ((1 + self._sigma(timestep) ** 2) / (1 + self._sigma(told) ** 2)).sqrt()
-        return latents * scale, told
+    def raise_to_floor(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the (B, 4, h, w) latents and (B, 1) time steps that the network gets in place of the sampler's."""
+        raised = timestep.clamp(self.first_step, TRAINING_STEPS - 1)
+        scale = ((1 + self._sigma(timestep) ** 2) / (1 + self._sigma(raised) ** 2)).sqrt()
+        return latents * scale, raised
 
-    def predicted(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
+    def noise_from_clean(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
         """Convert (B, 4, h, w) latents and clean latents at the sampler's (B, 1) time steps to noise (B, 4, h, w)."""
         sigma = self._sigma(timestep)
         return (latents * (1 + sigma**2).sqrt() - clean) / sigma
@@ -144,9 +144,9 @@ class MiniZero123UNet(nn.Module):
         self, latents: Tensor, timestep: Tensor, context: Tensor, image_latents: Tensor, guidance: Tensor
     ) -> Tensor:
         """Predict noise like `respin_export.networks.unet.Zero123UNet.forward`."""
-        told, step = self.noise.told(latents, timestep)
-        both = torch.cat([told, image_latents * LATENT_SCALE], dim=1)
-        return self.noise.predicted(latents, self.clean(both, step, context, guidance), timestep)
+        noisy, step = self.noise.raise_to_floor(latents, timestep)
+        both = torch.cat([noisy, image_latents * LATENT_SCALE], dim=1)
+        return self.noise.noise_from_clean(latents, self.clean(both, step, context, guidance), timestep)
 
 
 def zero123_unet(trained: CleanLatents | None = None) -> MiniZero123UNet:
@@ -188,9 +188,9 @@ class MiniInpaintUNet(nn.Module):
     ) -> Tensor:
         """Predict noise like `respin_export.networks.unet.InpaintUNet.forward`."""
         tokens = contexts.mean(dim=2)
-        told, step = self.noise.told(latents, timestep)
-        clean = self.predict(told, step, tokens, mask, masked_image_latents, guidance)
-        return self.noise.predicted(latents, clean, timestep)
+        noisy, step = self.noise.raise_to_floor(latents, timestep)
+        clean = self.predict(noisy, step, tokens, mask, masked_image_latents, guidance)
+        return self.noise.noise_from_clean(latents, clean, timestep)
 
 
 def uncertain(mask: Tensor) -> Tensor:
