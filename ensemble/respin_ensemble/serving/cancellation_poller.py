@@ -26,10 +26,21 @@ class CancellationPoller:
     Args:
         name: name of the thread.
         polls: returns the functions to call now, none if there is no caller; each must return quickly.
+        idle_s: time between two polls while there is no caller, seconds.
+        sleep: called with the seconds until the next poll while there are callers.
+        thread_time: returns the processor's time that the calling thread has used, seconds.
     """
 
-    def __init__(self, name: str, polls: Callable[[], Collection[Callable[[], None]]]) -> None:
-        self._polls = polls
+    def __init__(
+        self,
+        name: str,
+        polls: Callable[[], Collection[Callable[[], None]]],
+        *,
+        idle_s: float = IDLE_S,
+        sleep: Callable[[float], None] = time.sleep,
+        thread_time: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._polls, self._idle_s, self._sleep, self._thread_time = polls, idle_s, sleep, thread_time
         self._closing = False
         self._changed = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -49,16 +60,16 @@ class CancellationPoller:
         idle, pause_s = True, POLL_S
         while True:
             if idle:
-                self._changed.wait(IDLE_S)
+                self._changed.wait(self._idle_s)
             else:
                 # Not interrupted by new callers, which would make a poll of all for each.
-                time.sleep(pause_s)
+                self._sleep(pause_s)
             self._changed.clear()
             if self._closing:
                 return
-            began_s = time.thread_time()
+            began_s = self._thread_time()
             idle = not self._poll_all()
-            pause_s = max(POLL_S, (time.thread_time() - began_s) / MAX_SHARE)
+            pause_s = max(POLL_S, (self._thread_time() - began_s) / MAX_SHARE)
 
     def _poll_all(self) -> int:
         """Call all functions, and return how many; the loop's variables would keep the last caller's photo for good."""

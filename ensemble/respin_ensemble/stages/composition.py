@@ -91,7 +91,7 @@ def paste_place(mask: Mask, scale: float, centre: tuple[float, float]) -> Placem
     )
 
 
-def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) -> Picture:
+def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement, *, strip_px: int = STRIP_PX) -> Picture:
     """Paste a view into the background.
 
     Args:
@@ -99,6 +99,7 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
         view: (h, w, 3) uint8.
         alpha: (h, w) float32, 0..1.
         place: where the view goes; parts outside the photo are cropped.
+        strip_px: pixels that are resized and blended at a time.
 
     Returns:
         (H, W, 3) uint8.
@@ -108,7 +109,7 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
     rows, _ = place.within(size)
     inner_rows, inner_columns = place.inner(size)
     rgba = np.asarray(cv2.merge([*cv2.split(view), np.rint(alpha * 255).astype(np.uint8)]), np.uint8)
-    for strip, scaled in resize_in_strips(rgba, place.size, inner_rows, inner_columns):
+    for strip, scaled in resize_in_strips(rgba, place.size, inner_rows, inner_columns, strip_px):
         target = rows, slice(strip.start + place.left, strip.stop + place.left)
         opacity: Alpha = scaled[..., 3].astype(np.float32) / np.float32(255)
         composed[target] = blend(composed[target], scaled[..., :3], opacity)
@@ -116,7 +117,7 @@ def compose(background: Picture, view: Picture, alpha: Alpha, place: Placement) 
 
 
 def resize_in_strips(
-    rgba: NDArray[np.uint8], size: Size, rows: slice, columns: slice
+    rgba: NDArray[np.uint8], size: Size, rows: slice, columns: slice, strip_px: int
 ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
     """Resize colours and opacity together with LANCZOS, one strip of columns after another.
 
@@ -131,6 +132,7 @@ def resize_in_strips(
         size: size to which it is resized.
         rows: rows of the resized picture to return.
         columns: its columns to return.
+        strip_px: pixels of a strip at most, unless a single column has more.
 
     Yields:
         The columns of a strip, and its pixels, (rows, columns, 4) uint8.
@@ -143,7 +145,7 @@ def resize_in_strips(
         yield columns, whole[rows, columns]
         return
     wide = image.convert("RGBa").resize((size.width, height), LANCZOS)
-    width = max(1, STRIP_PX // size.height)
+    width = max(1, strip_px // size.height)
     for left in range(columns.start, columns.stop, width):
         right = min(columns.stop, left + width)
         strip = wide.crop((left, 0, right, height)).resize((right - left, size.height), LANCZOS)

@@ -41,13 +41,15 @@ CAMERA_NUMBERS = 4
 """Length of the encoding of a camera move (`camera_shift`)."""
 
 BAND_PX = 2**20
-"""Pixels that are cut and resized at a time."""
+"""Pixels that are cut and resized at a time, at most, unless a single row has more."""
 
 CUBIC = -0.75
 """The parameter of PyTorch's bicubic kernel (Keys 1981)."""
 
 
-def object_on_white(photo: Picture, mask: Mask, *, side: int, object_share: float) -> tuple[Picture, Placement]:
+def object_on_white(
+    photo: Picture, mask: Mask, *, side: int, object_share: float, band_px: int = BAND_PX
+) -> tuple[Picture, Placement]:
     """Cut the object out as Zero123 expects it: centred on a white square.
 
     Everything else becomes white at the photo's own size, before resizing, so that no fringe of the room remains.
@@ -57,6 +59,7 @@ def object_on_white(photo: Picture, mask: Mask, *, side: int, object_share: floa
         mask: (H, W) bool with at least one true pixel.
         side: side of the returned square, px.
         object_share: length of the object's longer side, as a share of the square's side.
+        band_px: pixels that are cut and resized at a time.
 
     Returns:
         (side, side, 3) uint8, and the square of the photo that it shows.
@@ -66,16 +69,16 @@ def object_on_white(photo: Picture, mask: Mask, *, side: int, object_share: floa
     part = inner.within(Size.from_array(mask))
     alone = np.where(mask[part][..., None], photo[part], np.uint8(255))
     moved = Placement(square.left - inner.left, square.top - inner.top, square.width, square.height)
-    return _resize_cut(alone, moved, Size(side, side)), square
+    return _resize_cut(alone, moved, Size(side, side), band_px), square
 
 
-def _resize_cut(picture: Picture, place: Placement, size: Size) -> Picture:
+def _resize_cut(picture: Picture, place: Placement, size: Size, band_px: int) -> Picture:
     """Return a rectangle, white where it leaves the picture, resized with LANCZOS.
 
     The rectangle may be far larger than the picture, so it is cut in bands of rows. The pixels are those of one resize:
     Pillow resizes the rows first, which do not depend on each other, then the columns, each with 8 bits.
     """
-    rows = max(1, BAND_PX // place.width)
+    rows = max(1, band_px // place.width)
     bands = []
     for top in range(0, place.height, rows):
         band = Placement(place.left, place.top + top, place.width, min(rows, place.height - top))

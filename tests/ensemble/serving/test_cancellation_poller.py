@@ -6,21 +6,19 @@ import weakref
 import pytest
 from serve_command import eventually
 
-from respin_ensemble.serving import cancellation_poller
 from respin_ensemble.serving.cancellation_poller import POLL_S, CancellationPoller
 
 PATIENCE_S = 20
 
 
-def test_without_callers_nothing_is_polled_until_one_comes(monkeypatch):
-    monkeypatch.setattr(cancellation_poller, "IDLE_S", 3600)
+def test_without_callers_nothing_is_polled_until_one_comes():
     asked, polled, callers = [], threading.Event(), []
 
     def polls():
         asked.append(len(callers))
         return callers
 
-    poller = CancellationPoller("test", polls)
+    poller = CancellationPoller("test", polls, idle_s=3600)
     assert asked == []
     callers.append(polled.set)
     poller.wake()
@@ -30,7 +28,7 @@ def test_without_callers_nothing_is_polled_until_one_comes(monkeypatch):
 
 
 @pytest.mark.parametrize("callers", [1, 64])
-def test_a_busy_machine_does_not_delay_the_polls(monkeypatch, callers):
+def test_a_busy_machine_does_not_delay_the_polls(callers):
     """What a poll waits for is not what it costs: only the processor's time counts."""
     pauses, enough = [], threading.Event()
 
@@ -40,10 +38,9 @@ def test_a_busy_machine_does_not_delay_the_polls(monkeypatch, callers):
             enough.set()
 
     waiting = threading.Event()
-    monkeypatch.setattr(cancellation_poller.time, "sleep", sleep)
+    polls = [lambda: waiting.wait(0.001)] * callers
     # No time passes on this thread's clock, however long a poll takes.
-    monkeypatch.setattr(cancellation_poller.time, "thread_time", lambda: 1.0)
-    poller = CancellationPoller("test", lambda: [lambda: waiting.wait(0.001)] * callers)
+    poller = CancellationPoller("test", lambda: polls, sleep=sleep, thread_time=lambda: 1.0)
     poller.wake()
     assert enough.wait(PATIENCE_S)
     poller.close()

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from respin.geometry import Box, Placement, cut, lay
-from respin_ensemble.stages import composition
-from respin_ensemble.stages.composition import compose, paste
+from respin_ensemble.stages.composition import STRIP_PX, compose, paste
 
 
 def photo_of(height=120, width=160):
@@ -112,13 +111,12 @@ class TestPastingInStrips:
         ],
         ids=["inside", "larger than the photo", "same height", "same width", "unchanged", "past two edges", "smaller"],
     )
-    def test_gives_the_same_pixels(self, monkeypatch, place):
-        monkeypatch.setattr(composition, "STRIP_PX", 3000)
+    def test_gives_the_same_pixels(self, place):
         random = np.random.default_rng(1)
         view = random.integers(0, 256, (64, 72, 3), np.uint8)
         alpha = random.random((64, 72), np.float32) * (random.random((64, 72)) > 0.3)
         expected = self.compose_at_once(photo_of(), view, alpha, place)
-        np.testing.assert_array_equal(compose(photo_of(), view, alpha, place), expected)
+        np.testing.assert_array_equal(compose(photo_of(), view, alpha, place, strip_px=3000), expected)
 
     def test_the_enlarged_view_is_never_whole_in_memory(self, monkeypatch):
         areas = []
@@ -132,4 +130,4 @@ class TestPastingInStrips:
         view, place = np.zeros((64, 64, 3), np.uint8), Placement(-5000, -5000, 10000, 10000)
         compose(photo_of(), view, np.ones((64, 64), np.float32), place)
         assert sum(areas) > 0
-        assert max(areas) <= composition.STRIP_PX
+        assert max(areas) <= STRIP_PX

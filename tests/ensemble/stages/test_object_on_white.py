@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from respin.geometry import Placement, cut
-from respin_ensemble.stages import novel_view
 from respin_ensemble.stages.novel_view import object_on_white
 
 
@@ -29,12 +28,11 @@ def test_an_object_at_the_border_gets_white_where_the_photo_ends():
     assert (picture[12:20, 12:20] < 5).all()
 
 
-def test_a_square_larger_than_the_photo_gives_the_same_pixels_in_bands(monkeypatch):
-    monkeypatch.setattr(novel_view, "BAND_PX", 1000)
+def test_a_square_larger_than_the_photo_gives_the_same_pixels_in_bands():
     photo = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     mask = np.zeros((120, 160), np.bool_)
     mask[3:117, 5:156] = photo[3:117, 5:156, 0] > 60
-    picture, square = object_on_white(photo, mask, side=64, object_share=0.65)
+    picture, square = object_on_white(photo, mask, side=64, object_share=0.65, band_px=1000)
     alone = np.where(mask[..., None], photo, np.uint8(255))
     at_once = Image.fromarray(cut(alone, square, fill=255)).resize((64, 64), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(picture, at_once)
