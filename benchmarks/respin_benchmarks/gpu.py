@@ -1,9 +1,8 @@
-"""The first NVIDIA GPU of this machine, as NVML reports it: memory in all and by process, energy."""
+"""The first NVIDIA GPU of this machine, as NVML reports it: memory in all and by process."""
 
 from __future__ import annotations
 
 import importlib
-import math
 from contextlib import suppress
 from typing import Any
 
@@ -40,22 +39,11 @@ class Gpu:
         """Return name, driver, memory in MiB and power limit in W, as far as NVML reports them."""
         found: dict[str, str | float] = {}
         with suppress(self._nvml.NVMLError):
-            found["name"] = _text(self._nvml.nvmlDeviceGetName(self._handle))
-            found["driver"] = _text(self._nvml.nvmlSystemGetDriverVersion())
+            found["name"] = str(self._nvml.nvmlDeviceGetName(self._handle))
+            found["driver"] = str(self._nvml.nvmlSystemGetDriverVersion())
             found["memory_mib"] = self._nvml.nvmlDeviceGetMemoryInfo(self._handle).total // MIB
             found["power_limit_w"] = self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
         return found
-
-    def joules(self) -> float:
-        """Return the energy used since the driver was loaded, J; NaN if the GPU does not count it."""
-        with suppress(self._nvml.NVMLError):
-            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
-        return math.nan
-
-
-def _text(answer: str | bytes) -> str:
-    """Return text; older versions of the module answer in bytes."""
-    return answer.decode() if isinstance(answer, bytes) else answer
 
 
 def open_gpu() -> Gpu | None:

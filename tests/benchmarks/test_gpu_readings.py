@@ -28,10 +28,9 @@ def nvml(monkeypatch):
     module.nvmlInit = lambda: None
     module.nvmlDeviceGetHandleByIndex = lambda index: index
     module.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(used=9000 * MIB, total=143000 * MIB)
-    module.nvmlDeviceGetName = lambda handle: b"NVIDIA H200"
+    module.nvmlDeviceGetName = lambda handle: "NVIDIA H200"
     module.nvmlSystemGetDriverVersion = lambda: "580.1"
     module.nvmlDeviceGetEnforcedPowerLimit = lambda handle: 700000
-    module.nvmlDeviceGetTotalEnergyConsumption = lambda handle: 2500
     module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [
         SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in module.held.items()
     ]
@@ -46,17 +45,16 @@ def refuse(*_):
 def test_memory_is_told_in_all_and_of_each_process_that_nvml_knows(nvml):
     nvml.held = {11: 700 * MIB, 12: None}
     gpu = open_gpu()
-    assert (gpu.used_mib(), gpu.by_process_mib(), gpu.joules()) == (9000, {11: 700}, 2.5)
+    assert (gpu.used_mib(), gpu.by_process_mib()) == (9000, {11: 700})
 
 
 def test_what_a_gpu_does_not_tell_is_left_out(nvml):
-    nvml.nvmlDeviceGetComputeRunningProcesses = nvml.nvmlDeviceGetTotalEnergyConsumption = refuse
+    nvml.nvmlDeviceGetComputeRunningProcesses = refuse
     nvml.nvmlDeviceGetEnforcedPowerLimit = refuse
     gpu = open_gpu()
     assert gpu.about() == {"name": "NVIDIA H200", "driver": "580.1", "memory_mib": 143000}
     assert gpu.used_mib() == 9000
     assert gpu.by_process_mib() == {}
-    assert math.isnan(gpu.joules())
 
 
 def test_what_a_gpu_is_is_noted_with_a_benchmark(nvml, tmp_path):

@@ -83,24 +83,21 @@ class JobBench:
             repeat: number of the run.
             **known: further columns.
         """
-        busy, joules = way.busy_s(), self.machine.joules()
+        busy = way.busy_s()
         latencies_s, wall_s = self.run_burst(way, cell)
-        joules = self.machine.joules() - joules
         shares = [round((after - before) / wall_s, 3) for before, after in zip(busy, way.busy_s(), strict=True)]
         columns = {
             **dict(zip(("zero123_busy", "inpaint_busy"), shares, strict=True)),
             "latency_s": round(median(latencies_s), 4),
-            "joules": round(joules / (cell.jobs * cell.views), 1),
             "ready_s": round(way.ready_s, 1),
         }
         return self.row(way.name, runtime, cell, repeat, wall_s, **columns, **known)
 
     def measure_baseline(self, script: Baseline, cell: JobCell, repeat: int, memory: GpuMemory) -> JobRun:
         """Run one job by the script; the encoding of its answer counts."""
-        joules, began_s = self.machine.joules(), time.perf_counter()
+        began_s = time.perf_counter()
         png(Image.fromarray(run_baseline(script, cell)["image"]))
-        wall_s, joules = time.perf_counter() - began_s, self.machine.joules() - joules
-        return self.row("baseline", EAGER, cell, repeat, wall_s, **memory.columns(), joules=round(joules, 1))
+        return self.row("baseline", EAGER, cell, repeat, time.perf_counter() - began_s, **memory.columns())
 
     def row(self, way: str, runtime: str, cell: JobCell, repeat: int, wall_s: float, **others: Any) -> JobRun:
         """Return a row; its latency is that of the whole burst unless it is among the others."""

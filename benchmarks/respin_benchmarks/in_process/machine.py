@@ -92,10 +92,6 @@ class Machine:
         if self.kind == "cuda":
             torch.cuda.empty_cache()
 
-    def joules(self) -> float:
-        """Return the GPU's energy counter; NaN if there is none."""
-        return self._gpu.joules() if self._gpu else math.nan
-
     def measure_ceilings(self) -> Ceilings:
         """Measure both ceilings."""
         dtype = torch.float16 if self.precision == "fp16" else torch.float32

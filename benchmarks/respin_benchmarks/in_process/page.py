@@ -27,7 +27,6 @@ JOB_COLUMNS = {
     "UNets busy, Zero123 / inpainting": "{zero123_busy:.0%} / {inpaint_busy:.0%}",
     "PSNR view / background, dB": "{psnr_view_db:.1f} / {psnr_background_db:.1f}",
     "memory, MiB: in all / its processes": "{memory:.0f} / {process_memory_mib:.0f}",
-    "J/image": "{joules:.0f}",
 }
 NETWORK_COLUMNS = {
     "network": "`{network}`",

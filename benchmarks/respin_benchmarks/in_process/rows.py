@@ -67,7 +67,6 @@ class JobRun(Circumstances):
     memory_mib: int = 0  # of the GPU with this way alone, warm; on a CPU of the server's processes; 0 = not known
     process_memory_mib: float = math.nan  # of that GPU memory, what NVML reports for the way's processes
     memory_by_process: str = ""  # "rotate_object_stream:9000 tritonserver:400"; empty = one process
-    joules: float = math.nan  # per image
     photo: str = ""  # its size
     weights: str  # which ones, in words
     note: str = ""  # why nothing was measured
