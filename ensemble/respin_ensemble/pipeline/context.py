@@ -69,7 +69,7 @@ class JobContext:
     priority: int = 0
     notes: tuple[str, ...] = ()
 
-    def stopped_by(self, cancellation: Cancellation) -> JobContext:
+    def with_cancellation(self, cancellation: Cancellation) -> JobContext:
         """Return this context for a job, or a part of one, that a cancellation stops."""
         return replace(self, cancellation=cancellation, networks=self.networks.for_job(cancellation.check))
 
@@ -80,7 +80,7 @@ class JobContext:
 
     @property
     def view_stepper(self) -> Stepper:
-        """The same, for views, which end about as far apart as they are finished."""
+        """The batchers for views of this job, whose samples end about as far apart as their views are finished."""
         return partial(
             self.batchers.run,
             priority=self.priority,

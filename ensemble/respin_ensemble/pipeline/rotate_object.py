@@ -68,7 +68,7 @@ def _turn_object(context: JobContext, scene: SegmentedPhoto, request: RotationRe
     )
     # The threads are the job's own, because they wait for the background, another part of the same job.
     with finishing, TaskGroup(context.cancellation) as group:
-        context = context.stopped_by(group.cancellation)
+        context = context.with_cancellation(group.cancellation)
         background = group.start(context.executor, partial(paint_background, context, scene, request, report))
         report(JobEvent("novel_view"))
         picture, square = object_on_white(

@@ -179,7 +179,7 @@ class Engine:
             # The caller may have disconnected while the job waited for a worker.
             job.poll()
             job.cancellation.check()
-            context = replace(self._context, priority=PRIORITIES[request.priority]).stopped_by(job.cancellation)
+            context = replace(self._context, priority=PRIORITIES[request.priority]).with_cancellation(job.cancellation)
             rotate_object(context, request, partial(self._report, job, reservation))
             job.finish()
         except Exception as error:  # a bug becomes a logged reference for the caller, and the engine keeps serving

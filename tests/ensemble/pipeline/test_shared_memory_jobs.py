@@ -81,7 +81,7 @@ def start_job(context, request):
 def test_a_job_that_is_cancelled_while_it_waits_for_memory_ends_and_the_next_one_runs(shared_context, residency):
     cancellation = Cancellation()
     with residency.use("zero123_unet"):
-        ended = start_job(shared_context.stopped_by(cancellation), request_for())
+        ended = start_job(shared_context.with_cancellation(cancellation), request_for())
         await_true(lambda: residency.waiting == 1, "the wait of the detection")
         cancellation.cancel("the deadline of 2 s passed; the job was stopped")
         await_true(lambda: ended, "the end of the job")
@@ -104,7 +104,7 @@ def test_a_wait_for_memory_ends_with_the_part_of_the_job_that_failed(context, ne
     networks.before_run = fail
     shared = replace(context, networks=SharedNetworks(networks, residency))
     with residency.use("other"):
-        ended = start_job(shared.stopped_by(Cancellation()), request_for(azimuth=(20.0,)))
+        ended = start_job(shared.with_cancellation(Cancellation()), request_for(azimuth=(20.0,)))
         await_true(lambda: ended, "the end of the job while the memory is taken")
     with pytest.raises(InternalError, match="inpaint_unet failed"):
         raise ended[0]
