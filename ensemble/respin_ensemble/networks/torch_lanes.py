@@ -27,7 +27,7 @@ def has_room(choice: InProcess, free_bytes: Callable[[], int] = lambda: torch.cu
     return choice.device == "cuda" and not choice.gpu_memory_mib and free_bytes() >= ROOM_MIB * MIB
 
 
-def sharing(*, roomy: bool) -> list[list[str]]:
+def group_by_lane(*, roomy: bool) -> list[list[str]]:
     """Return the networks by lane: the UNets alone, GroundingDINO as well if there is room, and the rest together.
 
     Args:
@@ -46,7 +46,7 @@ def make_lanes(device: str, *, roomy: bool) -> dict[str, Lane]:
     """
     return {
         name: lane
-        for names in sharing(roomy=roomy)
+        for names in group_by_lane(roomy=roomy)
         for lane in [Lane(device, urgent=names != [INPAINT_UNET.name])]
         for name in names
     }

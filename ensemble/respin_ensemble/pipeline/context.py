@@ -16,7 +16,7 @@ from respin_ensemble.metrics import Meter, NullMeter
 from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.cache import Cache
 from respin_ensemble.pipeline.cancellation import Cancellation
-from respin_ensemble.pipeline.finishing import FinishingPace
+from respin_ensemble.pipeline.finishing import FinishingTime
 from respin_ensemble.pipeline.outline import Outline
 from respin_ensemble.stages.inpainting import Patch
 from respin_ensemble.stages.novel_view import CameraProjection, Condition
@@ -64,7 +64,7 @@ class JobContext:
     projection: CameraProjection
     caches: Caches = field(default_factory=Caches)
     meter: Meter = field(default_factory=NullMeter)
-    finishing: FinishingPace = field(default_factory=FinishingPace)
+    finishing: FinishingTime = field(default_factory=FinishingTime)
     cancellation: Cancellation = field(default_factory=Cancellation)
     priority: int = 0
     notes: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ SMOOTHING = 0.3
 """Weight of the newest busy period in the running mean."""
 
 
-class FinishingPace:
+class FinishingTime:
     """A running mean of the seconds that a view takes of what finishes views, over periods in which it is busy.
 
     Several views are finished at the same time, so this is less than the time from a view's beginning to its end.
@@ -34,7 +34,7 @@ class FinishingPace:
             return self._mean_s or 0.0
 
     @contextmanager
-    def view(self) -> Iterator[None]:
+    def time_view(self) -> Iterator[None]:
         """Count a view that is finished in the `with` body; one that fails is not counted."""
         with self._lock:
             if not self._in_progress:

@@ -185,7 +185,7 @@ class _FinishView:
     def __call__(self, index: int, small: Picture) -> list[str]:
         """Finish and report one view, (side, side, 3) uint8, and return notes for the caller."""
         context, scene, request = self.context, self.scene, self.request
-        with context.finishing.view():
+        with context.finishing.time_view():
             self.report(JobEvent("super_resolution", view=index))
             with context.stage("super_resolution"):
                 view = enlarge(context.networks, small)

@@ -5,12 +5,12 @@ import pytest
 from respin.contracts import NETWORKS
 from respin.gpu_memory import MIB
 from respin.runtimes import InProcess
-from respin_ensemble.networks.torch_lanes import ROOM_MIB, has_room, make_lanes, sharing
+from respin_ensemble.networks.torch_lanes import ROOM_MIB, group_by_lane, has_room, make_lanes
 
 
 @pytest.mark.parametrize("roomy", [False, True])
 def test_every_network_has_one_lane_and_the_unets_share_none(roomy):
-    lanes = sharing(roomy=roomy)
+    lanes = group_by_lane(roomy=roomy)
     assert sorted(name for names in lanes for name in names) == sorted(NETWORKS)
     assert ["zero123_unet"] in lanes
     assert ["inpaint_unet"] in lanes

@@ -3,7 +3,7 @@
 import pytest
 from small_jobs import request_for
 
-from respin_ensemble.pipeline.finishing import SMOOTHING, FinishingPace
+from respin_ensemble.pipeline.finishing import SMOOTHING, FinishingTime
 
 
 class Clock:
@@ -15,28 +15,28 @@ class Clock:
 
 def test_views_that_are_finished_at_the_same_time_share_it():
     clock = Clock()
-    pace = FinishingPace(clock)
-    assert pace.view_s == 0
-    with pace.view(), pace.view(), pace.view():
+    finishing = FinishingTime(clock)
+    assert finishing.view_s == 0
+    with finishing.time_view(), finishing.time_view(), finishing.time_view():
         clock.now += 6
-    assert pace.view_s == 2
+    assert finishing.view_s == 2
 
 
 def test_the_time_between_two_periods_does_not_count_and_the_newest_has_some_weight():
     clock = Clock()
-    pace = FinishingPace(clock)
+    finishing = FinishingTime(clock)
     for seconds in (2, 4):
-        with pace.view():
+        with finishing.time_view():
             clock.now += seconds
         clock.now += 1000
-    assert pace.view_s == pytest.approx(2 + SMOOTHING * 2)
+    assert finishing.view_s == pytest.approx(2 + SMOOTHING * 2)
 
 
 def test_a_view_that_fails_is_not_counted():
-    pace = FinishingPace(Clock())
-    with pytest.raises(ZeroDivisionError), pace.view():
+    finishing = FinishingTime(Clock())
+    with pytest.raises(ZeroDivisionError), finishing.time_view():
         _ = 1 / 0
-    assert pace.view_s == 0
+    assert finishing.view_s == 0
 
 
 def test_a_job_measures_it_and_passes_it_on_with_its_views(context, run_job, batchers, monkeypatch):

@@ -26,9 +26,9 @@ from conftest import FakeNetworks
 from small_jobs import request_for
 
 from respin_ensemble.batching.batchers import StepBatchers
-from respin_ensemble.networks.torch_lanes import sharing
+from respin_ensemble.networks.torch_lanes import group_by_lane
 from respin_ensemble.pipeline.context import JobContext
-from respin_ensemble.pipeline.finishing import FinishingPace
+from respin_ensemble.pipeline.finishing import FinishingTime
 from respin_ensemble.pipeline.rotate_object import rotate_object
 from respin_ensemble.stages.novel_view import CameraProjection
 
@@ -57,7 +57,7 @@ def call_ms(name, samples):
 
 def timed(networks, *, roomy, slower):
     """Let the networks take their time; return a list of (name, samples, begin, end) of their calls, seconds."""
-    lanes = {name: lock for names in sharing(roomy=roomy) for lock in [threading.Lock()] for name in names}
+    lanes = {name: lock for names in group_by_lane(roomy=roomy) for lock in [threading.Lock()] for name in names}
     calls, answer = [], networks._run
 
     def run(spec, arrays):
@@ -81,8 +81,8 @@ def main():
     networks = FakeNetworks()
     calls = timed(networks, roomy=given.roomy, slower=given.slower)
     with StepBatchers(networks) as batchers, ThreadPoolExecutor(2) as executor:
-        pace = FinishingPace(lambda: 0.0) if given.together else FinishingPace()
-        context = JobContext(networks, batchers, executor, CameraProjection(networks), finishing=pace)
+        finishing = FinishingTime(lambda: 0.0) if given.together else FinishingTime()
+        context = JobContext(networks, batchers, executor, CameraProjection(networks), finishing=finishing)
         for views in VIEWS:
             calls.clear()
             began_s, done = time.perf_counter(), []
