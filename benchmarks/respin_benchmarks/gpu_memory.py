@@ -48,7 +48,7 @@ SetSize = Literal["full", "mini"]
 
 FILE, PARITY = Path("src/respin/gpu_memory.json"), "parity_full.csv"
 
-AIMS_MIB = 9 * 1024, 6 * 1024
+TARGETS_MIB = 9 * 1024, 6 * 1024
 """Targets for all networks at once, and for networks that make room for each other."""
 
 TITLES = ("runtime", "samples a call", "weights", "scratch", "context")
@@ -193,7 +193,7 @@ def page_of(results: Path) -> str:
         need = gpu_need(runtime, model_set, batch)
         stay, least = (shared_need(runtime, model_set, batch, unets_stay=each) for each in (True, False))
         numbers = (batch, need.weights_mib, need.scratch_mib, CONTEXT_MIB, need.total_mib, stay.total_mib)
-        under = ["yes" if each <= aim else "no" for each, aim in zip(numbers[-2:], AIMS_MIB, strict=True)]
+        under = ["yes" if each <= target else "no" for each, target in zip(numbers[-2:], TARGETS_MIB, strict=True)]
         rows.append([f"`{runtime}`", *map(str, numbers), str(least.total_mib), *under])
     lines = [
         "Computed by `respin bench gpu-memory`, not measured: MiB, the published set in float16, at its usual sizes.",

@@ -1,4 +1,4 @@
-"""The page: ratios of jobs that were measured in turn, with their spread, and aims."""
+"""The page: ratios of jobs that were measured in turn, with their spread, and targets."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -96,7 +96,7 @@ def test_aims_that_are_reached_are_said_to_be_met():
 )
 def test_an_aim_that_is_not_reached_is_said_to_be_missed(poor, missed):
     failed = [target for target in stepping_targets(stepping_rows(**poor)) if not target.met]
-    assert {target.aim.split(",")[0] for target in failed} == {missed}
+    assert {target.title.split(",")[0] for target in failed} == {missed}
     assert all(line.endswith("| **missed** |") for line in target_table(failed)[2:])
 
 

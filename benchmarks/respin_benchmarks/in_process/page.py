@@ -112,16 +112,16 @@ def ratio_text(found: Repeats) -> str:
 
 
 def targets_of(jobs: Sequence[JobRun], device: str) -> list[Target]:
-    """Return the aims that these runs can speak to, by way and runtime."""
+    """Return the targets that these runs can be compared with, by way and runtime."""
     usual, found = usual_job(jobs), []
     for way, runtime in dict.fromkeys((run.way, run.runtime) for run in jobs if run.way != "baseline"):
         mine = [run for run in jobs if (run.way, run.runtime) == (way, runtime)]
         one = [run for run in mine if run.key == usual[0].key]
-        aims = (_gpu_targets if device == "cuda" else _cpu_targets)(usual, one, mine)
+        targets = (_gpu_targets if device == "cuda" else _cpu_targets)(usual, one, mine)
         view, background = (Repeats(getattr(run, f"psnr_{name}_db") for run in one) for name in ("view", "background"))
         least_db, text = 30 if device == "cuda" else 40, f"{view:.1f} dB the view, {background:.1f} dB the background"
         same = Target(f"the baseline's picture, at least {least_db} dB", text, min(view, background) >= least_db)
-        found += [Target(f"{way}, `{runtime}`: {each.aim}", each.measured, each.met) for each in (*aims, same)]
+        found += [Target(f"{way}, `{runtime}`: {each.title}", each.measured, each.met) for each in (*targets, same)]
     return [target for target in found if not target.measured.startswith("-")]
 
 

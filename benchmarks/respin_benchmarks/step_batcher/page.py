@@ -15,9 +15,9 @@ from respin_benchmarks.targets import Target, target_table, verdict
 
 STEPPING, VIEWS = "step_batcher.csv", "many_views.csv"
 SLOTS = 8
-RATIO_AIM, LATENCY_AIM = 0.95, 1.3
-OVERHEAD_AIMS_MS = {1: 1.0, 8: 3.0}
-CALLS_AIM, TIME_AIM = 3.0, 2.0
+RATIO_TARGET, LATENCY_TARGET = 0.95, 1.3
+OVERHEAD_TARGETS_MS = {1: 1.0, 8: 3.0}
+CALLS_TARGET, TIME_TARGET = 3.0, 2.0
 COMPARED_COLUMNS = {
     "requests": "{concurrency:g}",
     "way": "{way}",
@@ -32,15 +32,15 @@ OVERHEAD_COLUMNS = {
     "call to call, ms": "{period_ms:.2f}",
     "the call itself": "{unet_ms:.2f}",
     "overhead": "{overhead_ms:.2f}",
-    "aim: at most": "{aim_ms:g}",
+    "target: at most": "{target_ms:g}",
     "": "{verdict}",
 }
 VIEW_COLUMNS = {
     "way": "{way}",
     "wall, s": "{wall_s:.2f}",
     "UNet calls": "{unet_calls:g}",
-    f"calls, to one request's (aim: {CALLS_AIM:g} x)": "{calls:.1f} x",
-    f"wall, to one request's (aim: {TIME_AIM:g} x)": "{slower:.1f} x",
+    f"calls, to one request's (target: {CALLS_TARGET:g} x)": "{calls:.1f} x",
+    f"wall, to one request's (target: {TIME_TARGET:g} x)": "{slower:.1f} x",
     "": "{verdict}",
 }
 
@@ -91,11 +91,11 @@ def _overhead(runs: Sequence[SteppingRun]) -> list[str]:
 
     def more(cell: Sequence[SteppingRun]) -> dict[str, Any]:
         overhead_ms = Repeats(run.period_ms - run.unet_ms for run in cell)
-        aim_ms = OVERHEAD_AIMS_MS[cell[0].concurrency]
-        return {"overhead_ms": overhead_ms, "aim_ms": aim_ms, "verdict": verdict(overhead_ms <= aim_ms)}
+        target_ms = OVERHEAD_TARGETS_MS[cell[0].concurrency]
+        return {"overhead_ms": overhead_ms, "target_ms": target_ms, "verdict": verdict(overhead_ms <= target_ms)}
 
     mine = [run for run in runs if (run.way, run.arrival) == (BATCHER, "simultaneous")]
-    cells = cells_of((run for run in mine if run.concurrency in OVERHEAD_AIMS_MS), "unet", "concurrency")
+    cells = cells_of((run for run in mine if run.concurrency in OVERHEAD_TARGETS_MS), "unet", "concurrency")
     return cell_table(OVERHEAD_COLUMNS, cells, more)
 
 
@@ -105,15 +105,15 @@ def stepping_targets(runs: Sequence[SteppingRun]) -> Iterator[Target]:
     for arrival in ARRIVALS:
         cells = {cell[0].concurrency: _by_arrival(cell)[arrival] for cell in cells_of(mine, "concurrency")}
         yield Target(
-            f"samples a call once ramped up, {arrival}: {RATIO_AIM:g} x min(requests, {SLOTS})",
+            f"samples a call once ramped up, {arrival}: {RATIO_TARGET:g} x min(requests, {SLOTS})",
             ", ".join(f"{cell.ramped_ratio:.2f} at {count}" for count, cell in cells.items()),
-            all(cell.ramped_ratio >= RATIO_AIM * min(count, SLOTS) for count, cell in cells.items()),
+            all(cell.ramped_ratio >= RATIO_TARGET * min(count, SLOTS) for count, cell in cells.items()),
         )
         one_ms, many_ms = (cells[count].p50 for count in (1, SLOTS))
         yield Target(
-            f"latency p50 at {SLOTS} requests, {arrival}: at most {LATENCY_AIM:g} x that of one",
+            f"latency p50 at {SLOTS} requests, {arrival}: at most {LATENCY_TARGET:g} x that of one",
             f"{many_ms / one_ms:.2f} x",
-            many_ms <= LATENCY_AIM * one_ms,
+            many_ms <= LATENCY_TARGET * one_ms,
         )
 
 
@@ -122,7 +122,7 @@ def _views(runs: Sequence[ManyViewsRun]) -> list[str]:
 
     def more(cell: Sequence[ManyViewsRun]) -> dict[str, Any]:
         calls, slower = (medians_of(cell)[name] / together[name] for name in ("unet_calls", "wall_s"))
-        met = verdict(calls >= CALLS_AIM and slower >= TIME_AIM)
+        met = verdict(calls >= CALLS_TARGET and slower >= TIME_TARGET)
         return {"calls": calls, "slower": slower, "verdict": "" if cell[0].way == TOGETHER else met}
 
     return cell_table(VIEW_COLUMNS, cells_of(runs, "way"), more)
