@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,20 +79,20 @@ class Served:
 
 
 @contextmanager
-def serve(options: Mapping[str, object], taken: GpuMemory, time_is_up: Callable[[], bool]) -> Iterator[Served]:
+def serve(options: Sequence[tuple[str, str]], taken: GpuMemory, time_is_up: Callable[[], bool]) -> Iterator[Served]:
     """Run `respin serve` on free ports without caches, for as long as the `with` lasts.
 
     Args:
-        options: options of the command, such as device and runtime; those that are None are left out.
+        options: options of the command, names and values; the value of a flag is empty.
         taken: memory of the GPU in use before.
         time_is_up: asked while it starts; it is stopped then.
 
     Raises:
         InternalError: it ended before it was ready, or the time was up.
     """
-    flags = {"grpc-port": 0, "metrics-port": 0, "limit": "cache_mib=0", **options}
-    arguments = [text for name, value in flags.items() if value is not None for text in (f"--{name}", str(value))]
-    gpu = open_gpu() if options.get("device") == "cuda" else None
+    given = [("grpc-port", "0"), ("metrics-port", "0"), ("limit", "cache_mib=0"), *options]
+    arguments = [text for name, value in given for text in (f"--{name}", value) if text]
+    gpu = open_gpu() if ("device", "cuda") in options else None
     with TemporaryDirectory() as folder:
         output = Path(folder) / "output"
         with output.open("wb") as file:

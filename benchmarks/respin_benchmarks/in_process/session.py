@@ -35,6 +35,9 @@ from respin_server.choice import AUTO, Choice, Installed, Wanted, choose
 
 MEASURES = ("served", "jobs", "networks")
 
+COMPILED = "torch compiled"
+"""PyTorch with torch.compile's code where it pays: `respin serve --runtime torch --compile`."""
+
 WARM_UP_STEPS = 4
 """Steps of the warm-up jobs, which are not measured."""
 
@@ -60,7 +63,7 @@ def run(options: InProcessOptions) -> None:
     options.weights = options.weights or ("full" if options.device == "cuda" else "set")
     check_choices("measure", options.measure, MEASURES)
     check_choices("device", [options.device], ("cpu", "cuda"))
-    check_choices("runtime", options.runtime, list(RUNTIMES))
+    check_choices("runtime", options.runtime, [*RUNTIMES, COMPILED])
     check_choices("network", options.network, list(NETWORKS))
     report = in_process_report(options.device)
 
@@ -106,7 +109,7 @@ class Measurement:
         try:
             for runtime, choice in choices.items():
                 # What is served comes first.
-                self._measure("served", runtime, partial(self._server, runtime))
+                self._measure("served", runtime, partial(self._server, choice))
                 self._measure("engine", runtime, partial(open_engine, choice, self.machine, self.tell))
         except OutOfTime as error:
             self.tell(str(error))
@@ -115,10 +118,15 @@ class Measurement:
         """Return what `respin serve` would load by the runtime of the set, if there is one, and by PyTorch."""
         device, models = self.options.device, self.options.models or bundled_path("models/mini")
         of_files = [] if self.checkpoints and not self.options.models else [AUTO]
-        runtimes = self.options.runtime or [*of_files, "torch"]
-        wanted = {name: Wanted(device, name, self.checkpoints if name == "torch" else None) for name in runtimes}
-        choices = [choose(each, models, Installed.here()) for each in wanted.values()]
-        return {choice.in_process.runtime: choice for choice in choices}
+        # Without torch.compile's code first: with it, the first start on a machine takes minutes.
+        runtimes = self.options.runtime or [*of_files, "torch", *([COMPILED] if device == "cuda" else [])]
+        choices = {}
+        for name in runtimes:
+            is_torch, compiled = name in ("torch", COMPILED), {"torch": False, COMPILED: True}.get(name)
+            wanted = Wanted(device, name.split()[0], self.checkpoints if is_torch else None, compiled=compiled)
+            choice = choose(wanted, models, Installed.here())
+            choices[choice.in_process.runtime if name == AUTO else name] = choice
+        return choices
 
     def _measure(self, way: str, runtime: str, start: Start) -> None:
         """Measure what one way has left; a failure becomes a row, and the rest goes on."""
@@ -150,17 +158,21 @@ class Measurement:
                 self._measure_networks(runtime, started.networks, networks)
         self.machine.release_memory()
 
-    def _server(self, runtime: str, taken: GpuMemory) -> AbstractContextManager[Way]:
+    def _server(self, choice: Choice, taken: GpuMemory) -> AbstractContextManager[Way]:
         # tritonclient and grpc, which a machine that measures in process alone need not have
         from respin_benchmarks.in_process.server import serve  # noqa: PLC0415
 
-        source = ("weights", self.checkpoints)
-        if RUNTIMES[runtime].file is not None:
-            source = ("models", self.options.models)
-        options = {name: getattr(self.options, name) for name in ("device", "tritonserver")}
+        chosen, options = choice.in_process, [("device", self.options.device), ("runtime", choice.in_process.runtime)]
+        if self.options.tritonserver:
+            options.append(("tritonserver", str(self.options.tritonserver)))
+        if chosen.runtime == "torch":
+            options.append(("compile" if chosen.compiled else "no-compile", ""))
+        if chosen.runtime != "torch" and self.options.models:
+            options.append(("models", str(self.options.models)))
+        elif chosen.runtime == "torch" and self.checkpoints:
+            options.append(("weights", str(self.checkpoints)))
         began_s = self.budget.elapsed_s
         latest_s = began_s + START_SHARE * (self.budget.seconds - began_s)
-        options |= {"runtime": runtime, source[0]: source[1]}
         return serve(options, taken, lambda: self.budget.elapsed_s > latest_s)
 
     def _stop_if_time_is_up(self) -> None:
