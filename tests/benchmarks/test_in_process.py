@@ -161,6 +161,19 @@ def test_the_budget_ends_a_run_between_measurements_and_the_next_run_goes_on(tmp
     assert len(rows) == len(CELLS)
 
 
+def test_the_budget_ends_the_loading_of_the_engine_between_two_networks(tmp_path, capsys):
+    options = {**SMALL, "runtime": ["onnxruntime"], "results": tmp_path, "work": tmp_path / "work", "weights": "set"}
+    ended = Measurement(InProcessOptions(**{**options, "measure": ["networks"]}))
+    # Before the engine is loaded, then before each network.
+    ended.budget = EndsAfter(3)
+    ended.run()
+    told = capsys.readouterr().out
+    assert "loading sam_decoder (3 of 10)" in told
+    assert "(4 of 10)" not in told
+    assert "time is up; run the same command again" in told
+    assert not networks_file(tmp_path, "cpu").exists()
+
+
 def test_a_server_that_is_not_ready_in_time_is_stopped_and_told(tmp_path):
     told = measure("in-process", *flags(measure="served", budget_s=12, results=tmp_path, work=tmp_path / "work"))
     rows = jobs_of(tmp_path, "served")

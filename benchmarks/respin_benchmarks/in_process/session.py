@@ -110,7 +110,7 @@ class Measurement:
             for runtime, choice in choices.items():
                 # What is served comes first.
                 self._measure("served", runtime, partial(self._server, choice))
-                self._measure("engine", runtime, partial(open_engine, choice, self.machine, self.tell))
+                self._measure("engine", runtime, partial(open_engine, choice, self.machine, self._report))
         except OutOfTime as error:
             self.tell(str(error))
 
@@ -178,6 +178,11 @@ class Measurement:
     def _stop_if_time_is_up(self) -> None:
         if self.budget.is_over():
             raise OutOfTime("time is up; run the same command again, it goes on from here")
+
+    def _report(self, step: str) -> None:
+        """Print a step of loading, of which compiling takes minutes; raise OutOfTime if it may not begin any more."""
+        self.tell(step)
+        self._stop_if_time_is_up()
 
     def _add(self, row: JobRun) -> None:
         kept = self.subject.kept(read_rows(self.jobs_file, JobRun), row.way, row.runtime)
