@@ -16,7 +16,7 @@ from typer import Option
 
 PAGE = "docs/benchmarks.md"
 
-Repeats = Annotated[int, Option(min=1, help="Repeats of each measurement, interleaved.")]
+RepeatsOption = Annotated[int, Option(min=1, help="Repeats of each measurement, interleaved.")]
 Url = Annotated[
     str, Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="gRPC of a running server. Default: an embedded one.")
 ]
@@ -98,14 +98,14 @@ class ServedOptions(ReportOptions):
     sampler: Annotated[str, Option(help="Sampler of both UNets.")] = "ddim"
     steps: Annotated[int, Option(help="Denoising steps of the novel view.")] = 75
     background_steps: Annotated[int, Option(help="Denoising steps of the background.")] = 50
-    repeats: Repeats = 4
+    repeats: RepeatsOption = 4
 
 
 @dataclass(kw_only=True)
 class StagesOptions(ServedOptions):
     """Time of one job on the server, stage by stage."""
 
-    repeats: Repeats = 25
+    repeats: RepeatsOption = 25
 
 
 @dataclass(kw_only=True)
@@ -117,7 +117,7 @@ class LoadOptions(ServedOptions):
     background_steps: Annotated[int, Option(help="Denoising steps of the background.")] = 20
     concurrency: Annotated[list[int], Option(min=1, help="Closed loops.")] = many(1, 2, 4, 8, 16)
     jobs: Annotated[int, Option(min=1, help="Jobs of each closed loop, or twice its concurrency if that is more.")] = 8
-    repeats: Repeats = 2
+    repeats: RepeatsOption = 2
 
 
 @dataclass(kw_only=True)
@@ -131,7 +131,7 @@ class SpinOptions(ServedOptions):
 class BatcherOptions(ReportOptions):
     """Continuous batching on the server, against loops; many views in one request."""
 
-    repeats: Repeats = 5
+    repeats: RepeatsOption = 5
     steps: Annotated[int, Option(help="Asked of the sampler.")] = 75
 
 

@@ -36,14 +36,14 @@ from respin_server.restarts import DEFAULT_HELD_MIB, DEFAULT_RESTARTS
 from respin_server.shared_options import (
     PROFILES_HELP,
     Compile,
-    Device,
-    GpuMemory,
+    DeviceName,
+    GpuMemoryLimit,
     Limit,
     Models,
     Port,
     ProfileName,
     RuntimeName,
-    Weights,
+    WeightsFolder,
 )
 from respin_server.wheel import SERVE_EXTRA_MISSING
 
@@ -56,10 +56,10 @@ def serve(
     *,
     models: Models = None,
     profile: ProfileName = None,
-    device: Device = None,
+    device: DeviceName = None,
     runtime: RuntimeName = None,
-    weights: Weights = None,
-    gpu_memory_mib: GpuMemory = None,
+    weights: WeightsFolder = None,
+    gpu_memory_mib: GpuMemoryLimit = None,
     compiled: Compile = None,
     repository: Annotated[
         Path | None, typer.Option(help="A repository made by `respin assemble`, instead of --models.")
@@ -161,10 +161,10 @@ def assemble(
     profile: Annotated[
         str | None, typer.Option(help=f"{PROFILES_HELP}. Default: cpu, or local with a runtime.")
     ] = None,
-    device: Device = None,
+    device: DeviceName = None,
     runtime: RuntimeName = None,
-    weights: Weights = None,
-    gpu_memory_mib: GpuMemory = None,
+    weights: WeightsFolder = None,
+    gpu_memory_mib: GpuMemoryLimit = None,
     compiled: Compile = None,
     limit: Limit = None,
 ) -> None:

@@ -31,7 +31,7 @@ Limit = Annotated[
         + ".",
     ),
 ]
-Device = Annotated[
+DeviceName = Annotated[
     str | None,
     typer.Option(
         metavar="[cpu|cuda]",
@@ -48,11 +48,11 @@ RuntimeName = Annotated[
         + f"; {AUTO}: the fastest that the machine and the set have. Default: {AUTO} with --device, else onnxruntime.",
     ),
 ]
-Weights = Annotated[
+WeightsFolder = Annotated[
     Path | None,
     typer.Option(help="Folder of the checkpoints (respin weights fetch) for --runtime torch. Default: the mini set's."),
 ]
-GpuMemory = Annotated[
+GpuMemoryLimit = Annotated[
     int | None,
     typer.Option(
         "--gpu-memory-mib",

@@ -42,7 +42,7 @@ TIMED_CALLS = 3
 LEAST_GAIN = 0.1
 """Share of a sample's time that a larger call has to save: below it, sharing a call costs latency and gains nothing."""
 
-Report = Callable[[str], None]
+ReportLoading = Callable[[str], None]
 """Receives what is being done, in a few words."""
 
 
@@ -102,7 +102,7 @@ class Loaded:
 
 
 def load_networks(
-    source: Source, report: Report, meter: Meter | None = None, report_paging: Report = lambda line: None
+    source: Source, report: ReportLoading, meter: Meter | None = None, report_paging: ReportLoading = lambda line: None
 ) -> Loaded:
     """Load the ten networks, call each once in every shape that is worth it, and on a GPU time the UNets.
 
@@ -164,7 +164,7 @@ def useful_batch(seconds: Mapping[int, float]) -> int:
     return min(batch for batch, call_s in seconds.items() if call_s / batch * (1 - LEAST_GAIN) <= best_s)
 
 
-def warm_up(networks: BatchedNetworks, report: Report, gpu_batch: int | None) -> None:
+def warm_up(networks: BatchedNetworks, report: ReportLoading, gpu_batch: int | None) -> None:
     """Call every network on blank inputs: on a CPU once, on a GPU until every shape of usual jobs is captured.
 
     Args:

@@ -18,7 +18,7 @@ from respin.onnx_runtime import onnxruntime
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import BatchedNetworks, NetworkCall
 from respin_ensemble.networks.gate import GPU
-from respin_ensemble.networks.in_process import Report, Source
+from respin_ensemble.networks.in_process import ReportLoading, Source
 from respin_ensemble.networks.onnx_cuda import CudaSession
 from respin_ensemble.networks.unguided import takes_fewer_guidance, without_guidance
 
@@ -143,7 +143,7 @@ class OnnxNetworks(BatchedNetworks):
         sizes: Sizes,
         *,
         device: str = "cpu",
-        report: Report | None = None,
+        report: ReportLoading | None = None,
         paged: Collection[str] = (),
     ) -> OnnxNetworks:
         """Load each network from its file.
@@ -188,7 +188,7 @@ class OnnxNetworks(BatchedNetworks):
         return self._calls[spec.name](arrays)
 
 
-def load_in_process(source: Source, report: Report) -> OnnxNetworks:
+def load_in_process(source: Source, report: ReportLoading) -> OnnxNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
     sizes, device = source.model_set.sizes, source.choice.device
     return OnnxNetworks.from_files(source.files(), sizes, device=device, report=report, paged=source.paged)

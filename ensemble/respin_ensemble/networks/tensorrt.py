@@ -18,7 +18,7 @@ from respin.errors import ContractMismatch, InternalError, InvalidInput
 from respin.model_set import ModelSet
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks.gate import GPU
-from respin_ensemble.networks.in_process import Report, Source
+from respin_ensemble.networks.in_process import ReportLoading, Source
 from respin_ensemble.networks.torch_lanes import has_room
 from respin_ensemble.networks.torch_networks import ModuleNetworks, limit_gpu_memory, require_device
 from respin_ensemble.networks.unguided import without_guidance
@@ -55,7 +55,7 @@ class TensorRtNetworks(ModuleNetworks):
         cls,
         files: Mapping[str, Path],
         manifest: ModelSet,
-        report: Report | None = None,
+        report: ReportLoading | None = None,
         paged: Collection[str] = (),
         *,
         roomy: bool = False,
@@ -91,7 +91,7 @@ class TensorRtNetworks(ModuleNetworks):
         )
 
 
-def load_in_process(source: Source, report: Report) -> TensorRtNetworks:
+def load_in_process(source: Source, report: ReportLoading) -> TensorRtNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`."""
     require_device("cuda")
     limit_gpu_memory(source.choice.gpu_memory_mib)

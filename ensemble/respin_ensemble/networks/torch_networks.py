@@ -21,7 +21,7 @@ from respin.gpu_memory import CONTEXT_MIB, MIB
 from respin.model_set import ModelSet, Sizes
 from respin.specs import Array, ModelSpec
 from respin_ensemble.networks import NOT_PAGED, BatchedNetworks
-from respin_ensemble.networks.in_process import Report, Source
+from respin_ensemble.networks.in_process import ReportLoading, Source
 from respin_ensemble.networks.residency import Pageable
 from respin_ensemble.networks.torch_calls import EagerCall, GraphedCall, Unguided
 from respin_ensemble.networks.torch_compile import Compilation, CompiledCall, keep_compiled_code
@@ -166,7 +166,7 @@ class TorchNetworks(ModuleNetworks):
         )
 
 
-def load_in_process(source: Source, report: Report) -> TorchNetworks:
+def load_in_process(source: Source, report: ReportLoading) -> TorchNetworks:
     """Load the networks of the engine: see `respin_ensemble.networks.in_process`.
 
     Raises:

@@ -42,5 +42,5 @@ class JobEvent:
         return 0 < self.step < self.steps
 
 
-Report = Callable[[JobEvent], None]
+ReportEvent = Callable[[JobEvent], None]
 """Receives the events of a job as they happen, from any of its threads."""

@@ -18,7 +18,7 @@ from respin_ensemble.imaging.masks import dilate
 from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.pipeline.cache import digest
 from respin_ensemble.pipeline.context import Caches, JobContext
-from respin_ensemble.pipeline.events import JobEvent, Report
+from respin_ensemble.pipeline.events import JobEvent, ReportEvent
 from respin_ensemble.pipeline.scene import SegmentedPhoto, outline_key, segment_photo, segment_view
 from respin_ensemble.pipeline.task_group import TaskGroup
 from respin_ensemble.sampling import Guidance, SamplingParams
@@ -36,7 +36,7 @@ MAX_FINISHING_PX = 16 * 10**6
 """Limit on the pixels of these pictures together: each is as large as the photo, so a large photo has one at a time."""
 
 
-def rotate_object(context: JobContext, request: RotationRequest, report: Report) -> None:
+def rotate_object(context: JobContext, request: RotationRequest, report: ReportEvent) -> None:
     """Do what a request asks for, and report every result as soon as it is available.
 
     Without camera moves, the results are the mask and the cut-out.
@@ -55,7 +55,9 @@ def rotate_object(context: JobContext, request: RotationRequest, report: Report)
     report(JobEvent("done", results={"notes": lambda: np.array([note.encode() for note in notes], np.object_)}))
 
 
-def _turn_object(context: JobContext, scene: SegmentedPhoto, request: RotationRequest, report: Report) -> list[str]:
+def _turn_object(
+    context: JobContext, scene: SegmentedPhoto, request: RotationRequest, report: ReportEvent
+) -> list[str]:
     """Make the background and the views at the same time; each view is composed as soon as it is sampled.
 
     Returns:
@@ -85,7 +87,9 @@ def views_at_once(views: int, pixels: int) -> int:
     return max(1, min(views, MAX_FINISHING, MAX_FINISHING_PX // pixels))
 
 
-def paint_background(context: JobContext, scene: SegmentedPhoto, request: RotationRequest, report: Report) -> Picture:
+def paint_background(
+    context: JobContext, scene: SegmentedPhoto, request: RotationRequest, report: ReportEvent
+) -> Picture:
     """Return the photo without the object, (H, W, 3) uint8; from the cache if possible."""
     networks, caches, photo = context.networks, context.caches, scene.photo.pixels
     params = _inpaint_params(request)
@@ -141,7 +145,7 @@ def find_cached(caches: Caches, request: RotationRequest) -> tuple[Literal["scen
 
 
 def sample_views(
-    context: JobContext, picture: Picture, request: RotationRequest, report: Report
+    context: JobContext, picture: Picture, request: RotationRequest, report: ReportEvent
 ) -> Generator[tuple[int, Picture]]:
     """Sample the object from all requested sides in the same batches.
 
@@ -180,7 +184,7 @@ class _FinishView:
     request: RotationRequest
     square: Placement
     background: Future[Picture]
-    report: Report
+    report: ReportEvent
 
     def __call__(self, index: int, small: Picture) -> list[str]:
         """Finish and report one view, (side, side, 3) uint8, and return notes for the caller."""

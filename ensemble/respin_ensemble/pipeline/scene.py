@@ -16,7 +16,7 @@ from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.networks import Networks
 from respin_ensemble.pipeline.cache import digest
 from respin_ensemble.pipeline.context import JobContext
-from respin_ensemble.pipeline.events import JobEvent, Report, Results
+from respin_ensemble.pipeline.events import JobEvent, ReportEvent, Results
 from respin_ensemble.pipeline.outline import Outline
 from respin_ensemble.stages.detection import Detection, find_object
 from respin_ensemble.stages.segmentation import object_mask
@@ -40,7 +40,7 @@ class SegmentedPhoto:
     mask: Mask
 
 
-def segment_photo(context: JobContext, request: RotationRequest, report: Report) -> SegmentedPhoto:
+def segment_photo(context: JobContext, request: RotationRequest, report: ReportEvent) -> SegmentedPhoto:
     """Decode the photo, find the object and segment it; detection and mask come from the cache if possible.
 
     Raises:
@@ -70,7 +70,7 @@ def outline_key(request: RotationRequest) -> str:
     )
 
 
-def _outline_object(context: JobContext, photo: Picture, request: RotationRequest, report: Report) -> Outline:
+def _outline_object(context: JobContext, photo: Picture, request: RotationRequest, report: ReportEvent) -> Outline:
     networks = context.networks
     with context.stage("detection"):
         found = _detection_from_box(request, Size.from_array(photo)) or _find(networks, photo, request)

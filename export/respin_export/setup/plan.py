@@ -10,15 +10,15 @@ from typing import Literal
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import MANIFEST, ModelSet
+from respin.runtimes import Device
 from respin_export.weights.catalogue import CATALOGUE, Chosen
 from respin_export.weights.verify import SYNTHESIZED, bytes_left, found_variants
 
-Device = Literal["cpu", "cuda"]
-Runtime = Literal["onnxruntime", "tensorrt", "torch"]
+RuntimeName = Literal["onnxruntime", "tensorrt", "torch"]
 Precision = Literal["fp32", "fp16"]
 
-DEFAULT_RUNTIMES: dict[Device, Runtime] = {"cpu": "onnxruntime", "cuda": "torch"}
-"""What runs the networks unless told, by device: the fastest measured that needs no engines (docs/benchmarks.md)."""
+DEFAULT_RUNTIMES: dict[Device, RuntimeName] = {"cpu": "onnxruntime", "cuda": "torch"}
+"""What runs the networks by default, by device: the fastest measured that needs no engines (docs/benchmarks.md)."""
 
 GRAPHS_MIB = {"fp32": 10456, "fp16": 5238}
 """Size of the ONNX files of all published networks by precision, MiB (docs/parity.md, full size)."""
@@ -49,7 +49,7 @@ class SetupPlan:
     weights: Path
     models: Path
     device: Device
-    runtime: Runtime
+    runtime: RuntimeName
     precision: Precision | None = None
     flavour: str | None = None
 
@@ -122,7 +122,7 @@ class SetupPlan:
 
 
 def _left_bytes(folder: Path, complete_mib: int) -> int:
-    """Return the bytes that a set in the making still takes: 0 if it has all networks."""
+    """Return the bytes that an unfinished set still takes: 0 if it has all networks."""
     if not (folder / MANIFEST).is_file():
         return (complete_mib + DRAFT_MIB) * 2**20
     made = ModelSet.load(folder)

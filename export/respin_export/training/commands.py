@@ -6,7 +6,6 @@ training begins.
 
 from __future__ import annotations
 
-import enum
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from respin.errors import InvalidInput, RespinError
+from respin.runtimes import Device
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isolated
 
 NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "grounding_dino")
@@ -31,20 +31,13 @@ CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 """Files of a run, as `respin_export.training.loop` names them; it imports PyTorch."""
 
 
-class Device(str, enum.Enum):
-    """Device of the training."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
 def train(
     network: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}, or all.")],
     *,
     output: Annotated[
         Path, typer.Option(help="Folder of the runs: rendered data, checkpoints, curves. An existing run continues.")
     ] = Path("build/training"),
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = "cpu",
     jobs: Annotated[int, typer.Option(min=1, help="Processes, with one thread each; as many as there are cores.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and noise.")] = 0,
     minutes: Annotated[
@@ -68,7 +61,7 @@ def train(
     if init is not None:
         _take_weights(init, output)
     settings: dict[str, object] = {
-        "device": device.value,
+        "device": device,
         "seed": seed,
         "restart": restart,
         "stop_after_s": None if minutes is None else 60 * minutes,
