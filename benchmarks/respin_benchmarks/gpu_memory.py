@@ -97,14 +97,7 @@ class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def scratch_bytes(module: nn.Module, name: str, sizes: Sizes, batch: int) -> int:
-    """Return the most memory that a call's intermediate values and results take at the same time, bytes.
-
-    Args:
-        module: the network, on the meta device.
-        name: its name.
-        sizes: image sizes of its set; free axes have their usual lengths.
-        batch: number of samples.
-    """
+    """Return the most memory that intermediate values and results of a module on the meta device take, bytes."""
     arrays = blank_inputs(NETWORKS[name], sizes, batch, {})
     inputs = {key: torch.from_numpy(array).to("meta") for key, array in arrays.items()}
     memory = LiveMemory()
@@ -150,10 +143,7 @@ def _hollow(layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def compute(size: SetSize, builder: Mapping[str, float]) -> dict[str, Any]:
     """Return the figures of one size, as `respin.gpu_memory` reads them.
 
-    Args:
-        size: size of the networks.
-        builder: TensorRT's scratch memory by network, MiB, at the largest batch; where one is missing, PyTorch's is
-            taken.
+    The builder's scratch memory is in MiB, at the largest batch; where it is missing, PyTorch's is taken.
     """
     weights: dict[str, float] = {}
     scratch: dict[str, dict[str, tuple[float, float]]] = {"torch": {}, "tensorrt": {}}

@@ -13,7 +13,7 @@ from respin.contracts import NETWORKS
 from respin.report.rows import read_rows, write_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.in_process.machine import Ceilings
-from respin_benchmarks.in_process.network_runs import batches_of
+from respin_benchmarks.in_process.network_runs import BATCHES
 from respin_benchmarks.in_process.page import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobRun, NetworkRun
 from respin_benchmarks.in_process.session import Measurement
@@ -57,9 +57,7 @@ def measured(tmp_path_factory, unpacked):
 
 def test_every_network_is_measured_against_its_float32_module(measured):
     rows = read_rows(networks_file(measured, "cpu"), NetworkRun)
-    assert {(row.network, row.batch) for row in rows} == {
-        (name, each) for name in NETWORKS for each in batches_of(name)
-    }
+    assert {(row.network, row.batch) for row in rows} == {(name, each) for name in NETWORKS for each in BATCHES[name]}
     for row in rows:
         assert row.call_ms > 0
         assert row.floor_ms > 0

@@ -84,21 +84,14 @@ class Baseline:
     def __call__(
         self, request: RotationRequest, photo: Picture, *, view_mask: Mask | None = None
     ) -> dict[str, Picture]:
-        """Do the job.
+        """Do the job of a request with a box and a view; return image, novel_view and background, (H, W, 3) uint8.
 
         Args:
-            request: with a box and at least one view.
+            request: what is asked for.
             photo: (H, W, 3) uint8 RGB.
             view_mask: (1024, 1024) bool, the object in its view; None = it is looked for.
-
-        Returns:
-            image, novel_view and background, each (H, W, 3) uint8.
-
-        Raises:
-            ValueError: the request has no box.
         """
-        if request.box is None:
-            raise ValueError("the baseline takes the object's box from the request; send one")
+        assert request.box is not None
         mask = drop_specks(self.mask(photo, request.box))
         picture, square = object_on_white(photo, mask, side=self.sizes.view_side, object_share=self.sizes.object_share)
         view = self.enlarged(self.view(picture, request))

@@ -142,12 +142,11 @@ def _jobs(
         yield [*job, runtime, *(f"{each / 1e3:.2f}" for each in times_ms)]
 
 
-def text_of(results: Path) -> str:
-    """Return the section from the folder of results."""
+def _text_of(results: Path) -> str:
     return page_of(read_rows(results / FILE, CallCount), read_rows(networks_file(results, "cuda"), NetworkRun))
 
 
-EXPECTED = PageReport("expected times", text_of)
+EXPECTED = PageReport("expected times", _text_of)
 
 
 def run(options: ExpectedOptions) -> None:

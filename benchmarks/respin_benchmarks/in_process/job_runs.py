@@ -74,15 +74,7 @@ class JobBench:
             return latencies_s, time.perf_counter() - began_s
 
     def measure(self, way: Way, runtime: str, cell: JobCell, repeat: int, **known: Any) -> JobRun:
-        """Run one burst.
-
-        Args:
-            way: way of doing the jobs.
-            runtime: runtime of its networks.
-            cell: what is asked for.
-            repeat: number of the run.
-            **known: further columns.
-        """
+        """Run one burst by a way with networks of a runtime; `known` are further columns."""
         busy = way.busy_s()
         latencies_s, wall_s = self.run_burst(way, cell)
         shares = [round((after - before) / wall_s, 3) for before, after in zip(busy, way.busy_s(), strict=True)]

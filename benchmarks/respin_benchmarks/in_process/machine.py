@@ -17,7 +17,6 @@ from respin.report.circumstances import Circumstances
 from respin_benchmarks.gpu import MIB, open_gpu
 
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "onnxruntime-gpu", "numpy")
-GPU_PACKAGES = ("tensorrt", "tensorrt-rtx-cu13")
 TRIALS, WARM_UPS = 20, 3
 
 
@@ -63,11 +62,8 @@ class Machine:
         if kind == "cuda" and not torch.cuda.is_available():
             raise InvalidInput("device is 'cuda' and PyTorch sees no NVIDIA GPU here; use --device cpu")
         self.kind, self.precision = kind, "fp16" if kind == "cuda" else "fp32"
-        self.circumstances = (
-            Circumstances.now(PACKAGES + GPU_PACKAGES, torch.cuda.get_device_name())
-            if kind == "cuda"
-            else Circumstances.now(PACKAGES)
-        )
+        gpu = torch.cuda.get_device_name() if kind == "cuda" else ""
+        self.circumstances = Circumstances.now(PACKAGES + ("tensorrt", "tensorrt-rtx-cu13") * bool(gpu), gpu)
         # Shapes repeat, as in a server; for the baseline as well.
         torch.backends.cudnn.benchmark = kind == "cuda"
         self._gpu = open_gpu() if kind == "cuda" else None

@@ -31,8 +31,8 @@ from respin_export.half_parity import deviations_fp16, inputs_without_amplificat
 from respin_export.networks.folding import fold
 from respin_export.parity import outputs_by_name
 
-BATCHES = {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 4), "clip_text": (2,)}
-"""Batches of each network that is not called with one sample at a time."""
+BATCHES = dict.fromkeys(NETWORKS, (1,)) | {"zero123_unet": (1, 4, 8), "inpaint_unet": (1, 2, 4), "clip_text": (2,)}
+"""Numbers of samples that each network is measured with."""
 
 WARM_UPS = {"cpu": 2, "cuda": 3}
 """Calls before any is timed: the first chooses kernels, on a GPU the second captures a graph."""
@@ -42,11 +42,6 @@ def usual_inputs(spec: ModelSpec, sizes: Sizes, batch: int) -> dict[str, Array]:
     """Return example inputs at the lengths that a set fixes, and the usual ones of its pictures."""
     lengths = usual_lengths(spec, sizes)
     return inputs_without_amplification(example_inputs(spec, sizes, batch=batch, lengths=lengths, seed=1))
-
-
-def batches_of(name: str) -> tuple[int, ...]:
-    """Return the batches that a network is measured with."""
-    return BATCHES.get(name, (1,))
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class NetworkBench:
         module = fold(self.weights.load(name).eval().requires_grad_(False)).to(self.machine.kind)
         in_float32 = sum(tensor.nbytes for tensor in module.parameters())
         weights_bytes = in_float32 // 2 if self.machine.precision == "fp16" else in_float32
-        for batch in batches_of(name):
+        for batch in BATCHES[name]:
             inputs = usual_inputs(NETWORKS[name], self.weights.sizes, batch)
             wanted, flop = _compute(module, inputs, self.machine.kind)
             moved = weights_bytes + sum(array.nbytes for array in [*inputs.values(), *wanted])

@@ -24,7 +24,7 @@ from respin_benchmarks.circumstances import record_circumstances
 from respin_benchmarks.in_process.engine import InProcessEngine, Way, open_engine, png
 from respin_benchmarks.in_process.job_runs import COMPARED, JobBench, JobCell, compare, run_baseline
 from respin_benchmarks.in_process.machine import GpuMemory, Machine
-from respin_benchmarks.in_process.network_runs import NetworkBench, batches_of
+from respin_benchmarks.in_process.network_runs import BATCHES, NetworkBench
 from respin_benchmarks.in_process.page import in_process_report, jobs_file, networks_file
 from respin_benchmarks.in_process.rows import JobKey, JobRun, NetworkRun, Subject
 from respin_benchmarks.in_process.weights import load_weights
@@ -248,7 +248,7 @@ class Measurement:
         rows = self.subject.own(read_rows(self.networks_file, NetworkRun))
         measured = {(row.network, row.batch) for row in rows if row.runtime == runtime}
         wanted = self.options.network or NETWORKS
-        return [name for name in wanted if {(name, batch) for batch in batches_of(name)} - measured]
+        return [name for name in wanted if {(name, batch) for batch in BATCHES[name]} - measured]
 
     def _measure_networks(self, runtime: str, networks: BatchedNetworks, names: Sequence[str]) -> None:
         """Measure single networks."""
