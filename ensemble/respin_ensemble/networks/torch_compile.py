@@ -5,6 +5,8 @@ Code is compiled while the networks are warmed up, before the server is ready, a
 
 from __future__ import annotations
 
+import codecs
+import locale
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, MutableMapping
@@ -80,7 +82,7 @@ class CompiledCall(GraphedCall):
         device: "cpu" or "cuda".
         lane: see `EagerCall`.
         compilation: what to compile.
-        compiled: the module as torch.compile returns it; None = compiled here.
+        compiler: returns a module as torch.compile does; None = `torch_parts.compile_module`.
     """
 
     def __init__(
@@ -91,18 +93,17 @@ class CompiledCall(GraphedCall):
         lane: Lane | None,
         *,
         compilation: Compilation,
-        compiled: Forward | None = None,
+        compiler: Callable[[nn.Module], Forward] | None = None,
     ) -> None:
         super().__init__(module, spec, device, lane)
         self._shapes, self._report = compilation.shapes[spec.name], compilation.report
         self._reported: set[Shapes] = set()
         self.uncompiled = ""
-        if compiled is None:
-            # diffusers and transformers, which only compiled modules need
-            from respin_ensemble.networks.torch_parts import compile_module  # noqa: PLC0415
-
-            compiled = compile_module(module)
-        self._compiled = compiled
+        self._compiled: Forward = module
+        try:
+            self._compiled = (compiler or _compiler())(module)
+        except Exception as error:  # PyTorch imports its compiler here, which fails in many ways
+            self._run_plain(error)
 
     def forward_for(self, shapes: Shapes) -> Forward:
         """Return the compiled module for the shapes that are worth it, the plain one for others."""
@@ -110,7 +111,7 @@ class CompiledCall(GraphedCall):
 
     def forward(self, module: Forward, arrays: Mapping[str, Array]) -> list[Tensor]:
         """Call eagerly; the first call of a shape compiles it."""
-        if module is not self._compiled:
+        if module is self.module:
             return super().forward(module, arrays)
         shapes = tuple(array.shape for array in arrays.values())
         if shapes not in self._reported:
@@ -122,9 +123,25 @@ class CompiledCall(GraphedCall):
             if is_out_of_memory(error):
                 raise
             outputs = super().forward(self.module, arrays)
-            self.uncompiled = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            _log.warning("%s runs without torch.compile: %s", self.spec.name, self.uncompiled)
+            self._run_plain(error)
             return outputs
+
+    def _run_plain(self, error: Exception) -> None:
+        self.uncompiled = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        _log.warning("%s runs without torch.compile: %s", self.spec.name, self.uncompiled)
+
+
+def _compiler() -> Callable[[nn.Module], Forward]:
+    # diffusers and transformers, which only compiled modules need
+    from respin_ensemble.networks.torch_parts import compile_module  # noqa: PLC0415
+
+    return compile_module
+
+
+def read_text_as_utf8() -> None:
+    """Let this process read text files as UTF-8: PyTorch's compiler has some, and Triton starts models with ASCII."""
+    if codecs.lookup(locale.getpreferredencoding(False)).name == "ascii":
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
 
 
 def keep_compiled_code(environment: MutableMapping[str, str] = os.environ) -> None:

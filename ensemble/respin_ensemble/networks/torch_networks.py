@@ -24,7 +24,7 @@ from respin_ensemble.networks import NOT_PAGED, BatchedNetworks
 from respin_ensemble.networks.in_process import ReportLoading, Source
 from respin_ensemble.networks.residency import Pageable
 from respin_ensemble.networks.torch_calls import EagerCall, GraphedCall, Unguided
-from respin_ensemble.networks.torch_compile import Compilation, CompiledCall, keep_compiled_code
+from respin_ensemble.networks.torch_compile import Compilation, CompiledCall, keep_compiled_code, read_text_as_utf8
 from respin_ensemble.networks.torch_lanes import has_room, make_lanes
 from respin_ensemble.networks.torch_paged import WITHOUT_GRAPHS, PagedModule
 
@@ -193,6 +193,7 @@ def load_in_process(source: Source, report: ReportLoading) -> TorchNetworks:
     compilation = None
     if choice.compiled:
         keep_compiled_code()
+        read_text_as_utf8()
         gpu_batch = source.unet_batch if choice.device == "cuda" else None
         compilation = Compilation.of_warm_up(source.model_set.sizes, gpu_batch, report)
     return TorchNetworks.load(

@@ -1,7 +1,10 @@
 """Networks as PyTorch modules: the same answers as ONNX Runtime's, and what torch.compile's minutes are spent on."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -108,7 +111,7 @@ def test_on_a_cpu_the_one_call_of_the_warm_up_is_compiled():
 def test_other_shapes_than_those_of_the_warm_up_run_the_module_itself():
     module, compiled = Enlarged(), torch.nn.Identity()
     runner = CompiledCall(
-        module, VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiled=compiled
+        module, VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiler=lambda _: compiled
     )
     assert runner.forward_for(((1, 4, 8, 8),)) is compiled
     assert runner.forward_for(((1, 4, 16, 16),)) is module
@@ -127,7 +130,7 @@ def test_without_a_compiler_a_network_runs_as_it_is_and_the_log_says_why(caplog)
         "cpu",
         None,
         compilation=compilation_of("vae_decoder", 8, report=said.append),
-        compiled=fails,
+        compiler=lambda _: fails,
     )
     for _ in range(3):
         assert runner(latents(8))["image"].shape == (1, 3, 64, 64)
@@ -136,12 +139,52 @@ def test_without_a_compiler_a_network_runs_as_it_is_and_the_log_says_why(caplog)
     assert runner.forward_for(((1, 4, 8, 8),)) is runner.module
 
 
+def test_a_compiler_that_cannot_be_imported_costs_no_start(caplog):
+    def missing(module):
+        raise ImportError("no module named triton")
+
+    runner = CompiledCall(
+        Enlarged(), VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiler=missing
+    )
+    assert runner(latents(8))["image"].shape == (1, 3, 64, 64)
+    assert caplog.messages == ["vae_decoder runs without torch.compile: no module named triton"]
+
+
+ASCII_SCRIPT = """
+import locale
+from respin_ensemble.networks.torch_compile import read_text_as_utf8
+
+locale.setlocale(locale.LC_CTYPE, "C")
+with open("text") as file:
+    try:
+        file.read()
+    except UnicodeDecodeError:
+        print("ascii")
+read_text_as_utf8()
+with open("text") as file:
+    print(len(file.read()))
+"""
+
+
+def test_text_of_the_compiler_is_read_where_triton_starts_a_model_with_ascii(tmp_path):
+    (tmp_path / "text").write_text("\u2026", "utf-8")
+    answer = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", ASCII_SCRIPT],
+        cwd=tmp_path,
+        env=os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == ["ascii", "1"]
+
+
 def test_a_call_that_fails_either_way_is_not_taken_for_the_compilers_fault():
     def broken(latents):
         raise RuntimeError("shapes")
 
     runner = CompiledCall(
-        broken, VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiled=fails
+        broken, VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiler=lambda _: fails
     )
     with pytest.raises(RuntimeError, match="shapes"):
         runner(latents(8))
@@ -153,7 +196,7 @@ def test_a_compiled_call_that_runs_out_of_memory_fails_as_any_other():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     runner = CompiledCall(
-        Enlarged(), VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiled=full
+        Enlarged(), VAE_DECODER, "cpu", None, compilation=compilation_of("vae_decoder", 8), compiler=lambda _: full
     )
     with pytest.raises(torch.OutOfMemoryError):
         runner(latents(8))
