@@ -10,7 +10,7 @@ class ExportMismatch(RespinError):
 
 
 class BuildFailed(RespinError):
-    """TensorRT cannot parse a graph or build its engine."""
+    """TensorRT cannot parse a graph or build its engine plan."""
 
 
 class ProcessKilled(RespinError):

@@ -1,4 +1,4 @@
-"""The shapes that a TensorRT engine is built for, from the contract."""
+"""The shapes that a TensorRT engine plan is built for, from the contract."""
 
 from __future__ import annotations
 

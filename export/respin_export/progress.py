@@ -49,7 +49,7 @@ def bars(console: Console | None = None, *, disable: bool = False) -> Progress:
 
 
 def engine_bar(progress: Progress, network: str) -> ReportPhase:
-    """Add a bar for an engine, and return the callback that moves it."""
+    """Add a bar for an engine plan, and return the callback that moves it."""
     task = progress.add_task(network, total=None, unit="")
     return lambda phase, done, total: progress.update(
         task, description=f"{network}: {phase}", completed=done, total=total

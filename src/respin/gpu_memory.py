@@ -2,7 +2,7 @@
 
 `gpu_memory.json` beside this module has the figures of the published and of the mini set. `respin bench gpu-memory`
 writes them: for PyTorch it runs each network on tensors without values, and adds up those that exist at the same time;
-for TensorRT it takes what the builder said of the engines (docs/parity.md). ONNX Runtime is assumed to need what
+for TensorRT it takes what the builder said of the engine plans (docs/parity.md). ONNX Runtime is assumed to need what
 PyTorch needs. What cuDNN and cuBLAS take for themselves is in none of them.
 """
 

@@ -152,7 +152,7 @@ def test_the_full_size_table_is_read_from_the_manifests(sets):
     text = full_size_text(costs_of(sets))
     assert "30 steps took 20 min." in text
     assert "| `grounding_dino` | ONNX FP32 | 60 | 700 | 1 |  | masks 1.0e-06; iou 2.0e-06 |" in text
-    assert "One instance of each engine takes 30 MiB of a GPU: 10 for the weights, 20 for scratch." in text
+    assert "One instance of each engine plan takes 30 MiB of a GPU: 10 for the weights, 20 for scratch." in text
 
 
 def test_what_an_engine_does_not_say_is_not_added_up(sets):

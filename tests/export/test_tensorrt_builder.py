@@ -107,7 +107,7 @@ def test_inputs_that_are_not_the_contracts_are_refused(task):
 def test_what_tensorrt_complains_of_is_said_in_one_line(task):
     with pytest.raises(BuildFailed) as refused:
         build_engine(FakeTensorRT(complaint="no kernel\n  for node_7"), task(), nothing)
-    assert str(refused.value) == "tiny: TensorRT cannot build the engine: no kernel for node_7"
+    assert str(refused.value) == "tiny: TensorRT cannot build the plan: no kernel for node_7"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A set of engines: built, kept, refused."""
+"""A set of engine plans: built, kept, refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OTHER = EngineIdentity("clip_text", "b" * 64, "fp32", "image 1 2 8; box 1 1 1", 
 
 
 class Builds:
-    """Builds engines that hold their network's name, but for those that it cannot."""
+    """Builds engine plans that hold their network's name, but for those that it cannot."""
 
     def __init__(self, unable=()):
         self.unable, self.tasks = unable, []
@@ -231,7 +231,7 @@ def test_an_engine_whose_file_is_gone_is_built_again(source, output):
 def test_a_record_that_cannot_be_read_is_refused(source, output):
     build_engines(source, output, CONTAINER, networks=["edsr"], build=Builds())
     replace(ModelSet.load(output), origin={"engines": {"edsr": {"key": 1}}}).save(output)
-    with pytest.raises(ContractMismatch, match="does not say what its engines were built of"):
+    with pytest.raises(ContractMismatch, match="does not say what its plans were built of"):
         build_engines(source, output, CONTAINER, build=Builds())
 
 

@@ -1,4 +1,4 @@
-"""Report what exports and engines of all networks took, from the manifests of their sets.
+"""Report what exports and engine plans of all networks took, from the manifests of their sets.
 
 `make parity-full` makes the sets at the published sizes, by `respin weights synthesize --size full`, `respin export` in
 FP32 and in FP16, and `respin engines`; these commands go on where earlier ones stopped.

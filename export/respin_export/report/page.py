@@ -55,7 +55,7 @@ def _broken(row: ParityRow) -> str:
 
 
 def full_size_text(costs: Sequence[Cost]) -> str:
-    """The table of what exports and engines of the published sizes took.
+    """The table of what exports and engine plans of the published sizes took.
 
     Args:
         costs: costs of all steps that were measured.
@@ -82,11 +82,11 @@ def _cost_row(cost: Cost) -> list[str]:
 
 
 def _served_together(engines: Sequence[Cost]) -> str:
-    """What a server takes of a GPU that holds one instance of every engine."""
+    """Return what a server takes of a GPU that holds one instance of every engine plan."""
     weights, scratch = sum(cost.file_mib for cost in engines), sum(cost.scratch_mib for cost in engines)
     if math.isnan(scratch):
-        return "What all engines together take of a GPU is not known: not every one has said so."
+        return "What all engine plans together take of a GPU is not known: not every one has said so."
     return (
-        f"One instance of each engine takes {weights + scratch:.0f} MiB of a GPU: {weights:.0f} for the weights, "
+        f"One instance of each engine plan takes {weights + scratch:.0f} MiB of a GPU: {weights:.0f} for the weights, "
         f"{scratch:.0f} for scratch."
     )

@@ -56,7 +56,7 @@ class ParityRow:
 
 
 STEPS = ("fp32", "fp16", "engine")
-"""What is made of each network: two graphs, and an engine of the second."""
+"""Files that are made of each network: two graphs, and an engine plan of the second."""
 
 LIMIT_MIB = 8 * 1024
 """Most memory that a step may hold."""
@@ -69,11 +69,11 @@ class Cost:
     Args:
         network: its name.
         step: one of `STEPS`.
-        wall_s: duration of the step's process, in seconds; of an engine, from parsing to the written file.
+        wall_s: duration of the step's process, in seconds; of an engine plan, from parsing to the written file.
         peak_rss_mib: most memory that the process held.
         file_mib: size of what it wrote.
-        errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty of an engine.
-        scratch_mib: of an engine, what it takes of a GPU beside its weights, as TensorRT's builder says; else NaN.
+        errors: of each output, "name 1.2e-07; ...", as `respin export` gates them; empty of an engine plan.
+        scratch_mib: of an engine plan, what it takes of a GPU beside its weights, as TensorRT's builder says; else NaN.
         date: date of the file; then the machine and the versions.
         cpu: the processor.
         cores: of it.

@@ -42,7 +42,7 @@ def setup(
     runtime: Annotated[
         RuntimeName | None,
         typer.Option(
-            help="What will run them: torch loads the checkpoints, onnxruntime needs an export, tensorrt engines too. "
+            help="What will run them: torch loads the checkpoints, onnxruntime needs an export, tensorrt plans too. "
             "Default: torch for cuda, onnxruntime for cpu."
         ),
     ] = None,
@@ -64,7 +64,7 @@ def setup(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of networks to export at a time; each up to 8 GB.")] = 1,
 ) -> None:
-    """Fetch the published weights, export them and build engines where the runtime needs it, and check all of it.
+    """Fetch the published weights, export them and build engine plans where the runtime needs it, and check all of it.
 
     The licences of the checkpoints are printed first. What is complete and of the same inputs is kept, so the same
     command goes on after an interruption. Disks are checked for room before anything is fetched. The last line, on

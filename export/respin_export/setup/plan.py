@@ -18,13 +18,13 @@ RuntimeName = Literal["onnxruntime", "tensorrt", "torch"]
 Precision = Literal["fp32", "fp16"]
 
 DEFAULT_RUNTIMES: dict[Device, RuntimeName] = {"cpu": "onnxruntime", "cuda": "torch"}
-"""What runs the networks by default, by device: the fastest measured that needs no engines (docs/benchmarks.md)."""
+"""What runs the networks by default, by device: the fastest measured that needs no plans (docs/benchmarks.md)."""
 
 GRAPHS_MIB = {"fp32": 10456, "fp16": 5238}
 """Size of the ONNX files of all published networks by precision, MiB (docs/parity.md, full size)."""
 
 ENGINES_MIB = 5375
-"""Size of the FP16 engines of all published networks, MiB (docs/parity.md, full size)."""
+"""Size of the FP16 engine plans of all published networks, MiB (docs/parity.md, full size)."""
 
 DRAFT_MIB = 3300
 """Size of the largest file, which is written beside the files that are in place, MiB."""
@@ -40,7 +40,7 @@ class SetupPlan:
         device: where the networks will run.
         runtime: what will run them.
         precision: number format of the ONNX files; None = fp16 for CUDA, fp32 for the CPU.
-        flavour: the TensorRT that builds the engines, a key of `FLAVOURS`; None without engines.
+        flavour: the TensorRT that builds the engine plans, a key of `FLAVOURS`; None without plans.
 
     Raises:
         InvalidInput: the runtime does not run on the device, or has no use for the precision.
@@ -77,7 +77,7 @@ class SetupPlan:
 
     @property
     def engines(self) -> Path | None:
-        """Folder of the set of engines, as `respin engines` names it; None if the runtime needs none."""
+        """Folder of the set of engine plans, as `respin engines` names it; None if the runtime needs none."""
         return self.models / f"{self.set_name}-{self.flavour}" if self.runtime == "tensorrt" else None
 
     @property

@@ -61,11 +61,11 @@ class SetupTools:
 
     Args:
         fetch: fetches the checkpoints of the plan, and returns a sentence for each file.
-        engines: options of building engines, which replace stale ones; None if the plan has none.
+        engines: options of building engine plans, which replace stale ones; None if the plan has none.
         export_device: where the original modules run, "cpu" or "cuda".
         jobs: number of networks to export at a time.
         run: runs the exports.
-        build: builds one engine.
+        build: builds one engine plan.
     """
 
     fetch: Callable[[SetupPlan, SetupView], Iterable[str]]

@@ -1,1 +1,1 @@
-"""Build TensorRT engines from a set of ONNX networks, each keyed by its sources and options."""
+"""Build TensorRT engine plans from a set of ONNX networks, each keyed by its sources and options."""

@@ -1,7 +1,7 @@
-"""Build one engine, with either flavour of TensorRT, in a process of its own.
+"""Build one engine plan, with either flavour of TensorRT, in a process of its own.
 
 TensorRT keeps a pointer to the first logger for the life of the process, and its memory grows with each network; its
-leaks end with the process, and a crash affects one engine only.
+leaks end with the process, and a crash affects one engine plan only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EngineOptions:
         capabilities: compute capabilities, from `respin_export.tensorrt.flavours.target_capabilities`.
         timing_cache: file of measured kernel times; None = measure all. TensorRT-RTX has none.
         workspace_bytes: limit of scratch GPU memory for a layer; None = no limit.
-        rebuild: replace engines that are stale or damaged; else they are an error.
+        rebuild: replace engine plans that are stale or damaged; else they are an error.
     """
 
     library: Library
@@ -53,7 +53,7 @@ class EngineOptions:
     def __post_init__(self) -> None:
         """Check that the timing cache is used."""
         if self.timing_cache is not None and self.library.flavour == "tensorrt_rtx":
-            raise InvalidInput("tensorrt_rtx times no kernels before an engine is loaded; leave out the timing cache")
+            raise InvalidInput("tensorrt_rtx times no kernels before a plan is loaded; leave out the timing cache")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class EngineTask:
 
 @dataclass(frozen=True)
 class BuildCost:
-    """Time and memory that building an engine took.
+    """Time and memory that building an engine plan took.
 
     Args:
         build_s: seconds from parsing to the written file, without loading the library.
@@ -91,7 +91,7 @@ class BuildCost:
 
 
 def build_in_own_process(task: EngineTask, report: ReportPhase) -> BuildCost:
-    """Build an engine in a fresh process and wait for it.
+    """Build an engine plan in a fresh process and wait for it.
 
     Args:
         task: inputs and options of the build.
@@ -121,7 +121,7 @@ def _build(task: EngineTask, on_progress: Callable[[tuple[str, int, int]], None]
 
 
 def build_engine(trt: Any, task: EngineTask, report: ReportPhase) -> int | None:
-    """Parse a graph, build its engine strongly typed (precision is the graph's own), and write it.
+    """Parse a graph, build its engine plan strongly typed (precision is the graph's own), and write it.
 
     Args:
         trt: module of the task's flavour.
@@ -174,7 +174,7 @@ def _builder_refusal(task: EngineTask, complaints: Sequence[str]) -> str:
         if limit is None
         else f"; its workspace was limited to {limit // 2**20} MiB: where memory ran out, allow more"
     )
-    return f"{task.network}: TensorRT cannot build the engine: {_first(complaints)}{hint}"
+    return f"{task.network}: TensorRT cannot build the plan: {_first(complaints)}{hint}"
 
 
 def _first(complaints: Sequence[str]) -> str:
@@ -223,7 +223,7 @@ def _write_timing_cache(config: Any, file: Path) -> None:
 
 def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]  # TensorRT has no types
-        """A logger that collects TensorRT's errors and the scratch memory of the engine."""
+        """A logger that collects TensorRT's errors and the scratch memory of the engine plan."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)

@@ -31,7 +31,7 @@ def engines(
     *,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder of the set of engines to create or to complete. Default: <SET>-<flavour>."),
+        typer.Option(help="Folder of the set of engine plans to create or to complete. Default: <SET>-<flavour>."),
     ] = None,
     network: Annotated[list[str] | None, typer.Option(help="Build this one; may be repeated. Default: all.")] = None,
     flavour: Annotated[
@@ -53,12 +53,12 @@ def engines(
     workspace_mib: Annotated[
         int | None, typer.Option(min=1, help="Limit of scratch GPU memory for a layer. Default: none.")
     ] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace engines that are stale or damaged.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace engine plans that are stale or damaged.")] = False,
 ) -> None:
-    """Build TensorRT engines of a set's networks, in the precision of its ONNX files.
+    """Build TensorRT engine plans of a set's networks, in the precision of its ONNX files.
 
-    Each engine is built in a process of its own. An engine that is up to date is kept, so the same command continues
-    after an interruption. An engine for another graph, other shapes, another TensorRT or another GPU is an error unless
+    Each plan is built in a process of its own. A plan that is up to date is kept, so the same command continues after
+    an interruption. A plan for another graph, other shapes, another TensorRT or another GPU is an error unless
     --rebuild is given.
 
     For example:
@@ -82,7 +82,7 @@ def engines(
         report = build_engines(models, folder, options, networks=network or [], progress=partial(engine_bar, progress))
     _print(report, Console())
     report.check()
-    typer.echo(f"{folder}: set {ModelSet.load(folder).name}, engines of {library.flavour} {library.version}")
+    typer.echo(f"{folder}: set {ModelSet.load(folder).name}, engine plans of {library.flavour} {library.version}")
 
 
 def _print(report: EngineReport, console: Console) -> None:
@@ -98,7 +98,7 @@ def _print(report: EngineReport, console: Console) -> None:
     if engines and len(scratch) == len(engines):
         mib = (sum(record.size_bytes for record in engines) + sum(scratch)) / 2**20
         console.print(
-            f"One instance of each engine takes {mib:.0f} MiB of GPU memory in all: weights and scratch memory."
+            f"One instance of each engine plan takes {mib:.0f} MiB of GPU memory in all: weights and scratch memory."
         )
 
 

@@ -1,4 +1,4 @@
-"""Build the engines of a set, as a set for `respin assemble --profile tensorrt`."""
+"""Build the engine plans of a set, as a set for `respin assemble --profile tensorrt`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Build = Callable[[EngineTask, ReportPhase], BuildCost]
 
 @dataclass
 class EngineReport:
-    """The engines that were kept and built, and the errors, by network."""
+    """The engine plans that were kept and built, and the errors, by network."""
 
     kept: dict[str, EngineRecord] = field(default_factory=dict)
     built: dict[str, EngineRecord] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class EngineReport:
         """Check that nothing failed.
 
         Raises:
-            BuildFailed: some engines were not built.
+            BuildFailed: some engine plans were not built.
         """
         if self.failed:
             reasons = "\n  ".join(str(error) for error in self.failed.values())
@@ -43,7 +43,7 @@ class EngineReport:
 
 
 def engines_folder(source: Path, library: Library) -> Path:
-    """Return the folder of a set's engines, beside the set: its name and the flavour, as the engines' set is named."""
+    """Return the folder of a set's engine plans, beside the set, named after the set and the flavour."""
     named = source if source.name else source.resolve()
     return named.with_name(f"{named.name}-{library.flavour}")
 
@@ -57,9 +57,9 @@ def build_engines(
     progress: Callable[[str], ReportPhase] = lambda _network: lambda *_: None,
     build: Build = build_in_own_process,
 ) -> EngineReport:
-    """Build engines of a set's networks into a set of their own; those that are up to date are kept.
+    """Build engine plans of a set's networks into a set of their own; those that are up to date are kept.
 
-    A failed engine does not stop the others. The manifest is written after each.
+    A failed engine plan does not stop the others. The manifest is written after each.
 
     Args:
         source: folder of a set of ONNX files.
@@ -67,10 +67,10 @@ def build_engines(
         options: options of the build.
         networks: names of networks; empty = all of the set.
         progress: function from a network's name to the callback for its progress.
-        build: builds one engine.
+        build: builds one engine plan.
 
     Raises:
-        ContractMismatch: the set lacks a network, or `output` holds an engine that is not of this set, precision,
+        ContractMismatch: the set lacks a network, or `output` holds an engine plan that is not of this set, precision,
             shapes, TensorRT and compute capability; nothing is written then.
         InvalidInput: `output` holds another kind of set.
     """
@@ -121,7 +121,7 @@ def _identity(source: Path, source_set: ModelSet, name: str, options: EngineOpti
 def _up_to_date(
     output: Path, wanted: Mapping[str, EngineIdentity], chosen: Sequence[str], source: Path, options: EngineOptions
 ) -> dict[str, EngineRecord]:
-    """Return the engines of all networks that are up to date; a stale one is an error, as a set must not mix builds."""
+    """Return the plans of all networks that are up to date; a stale one is an error, as a set must not mix builds."""
     if not (output / MANIFEST).is_file():
         return {}
     made = _load_engine_set(output)
@@ -144,7 +144,7 @@ def _up_to_date(
 
 
 def _refusal(output: Path, made: ModelSet, name: str, differences: Sequence[str]) -> str | None:
-    """Return why an engine is not the wanted one; None if it is."""
+    """Return why an engine plan is not the wanted one; None if it is."""
     if differences:
         return f"built for {'; for '.join(differences)}"
     try:
@@ -155,7 +155,7 @@ def _refusal(output: Path, made: ModelSet, name: str, differences: Sequence[str]
 
 
 def rebuild_command(source: Path, output: Path, options: EngineOptions, networks: Sequence[str]) -> str:
-    """Return the shell command that rebuilds the engines of some networks; empty = of all."""
+    """Return the shell command that rebuilds the engine plans of some networks; empty = of all."""
     words = ["respin", "engines", str(source), "--output", str(output), "--flavour", options.library.flavour]
     for capability in options.capabilities:
         words += ["--capability", capability.partition(":")[0]]
@@ -179,7 +179,7 @@ def _profile(graph: Path, name: str, sizes: Sizes) -> dict[str, tuple[InputShape
 
 
 def _build(task: EngineTask, identity: EngineIdentity, report: ReportPhase, build: Build) -> EngineRecord:
-    """Build an engine, move it into place, and remove those that it replaces."""
+    """Build an engine plan, move it into place, and remove those that it replaces."""
     folder = task.engine.parent
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as unfinished:

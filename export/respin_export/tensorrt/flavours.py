@@ -1,7 +1,8 @@
 """Find the installed TensorRT, and the GPUs that it can build for.
 
 There are two flavours of one API. `tensorrt` builds for the GPU of the machine, and Triton's backend serves its
-engines; `tensorrt_rtx` builds ahead of time without a GPU, and its engines are compiled further when they are loaded.
+engine plans; `tensorrt_rtx` builds ahead of time without a GPU, and its plans are compiled further when they are
+loaded.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def device_capability(driver: Any = None) -> str | None:
 
 
 def target_capabilities(library: Library, wanted: Sequence[str], device: str | None) -> tuple[str, ...]:
-    """Return the compute capabilities to build an engine for.
+    """Return the compute capabilities to build an engine plan for.
 
     Args:
         library: the TensorRT that builds it.

@@ -1,4 +1,4 @@
-"""The identity of an engine, its sources and targets, and its record in the manifest of a set."""
+"""The identity of an engine plan, its sources and targets, and its record in the manifest of a set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PART_NAMES = {
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """Everything that an engine depends on; a difference in any part makes another engine.
+    """Everything that an engine plan depends on; a difference in any part makes another engine plan.
 
     Args:
         network: name of the network.
@@ -58,7 +58,7 @@ class EngineIdentity:
         return f"model-{self.key}.plan"
 
     def differences(self, wanted: EngineIdentity) -> list[str]:
-        """Return a clause for each part in which this engine differs from the wanted one."""
+        """Return a clause for each part in which this engine plan differs from the wanted one."""
         return [
             f"{_PART_NAMES[each.name]} {_brief(ours, theirs)}, wanted {_brief(theirs, ours)}"
             for each in fields(self)
@@ -79,7 +79,7 @@ class EngineRecord:
     """The record of an engine's file, in `origin["engines"]` of its set's manifest.
 
     Args:
-        identity: sources and targets of the engine.
+        identity: sources and targets of the engine plan.
         sha256: hash of the file, in hex.
         size_bytes: size of the file.
         build_s: seconds from parsing to the written file.
@@ -108,8 +108,8 @@ def engine_records(made: ModelSet) -> dict[str, EngineRecord]:
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise ContractMismatch(
-            f"the manifest of '{made.name}' does not say what its engines were built of ({error!r}); delete that set "
-            "and build the engines again"
+            f"the manifest of '{made.name}' does not say what its plans were built of ({error!r}); delete that set "
+            "and build the engine plans again"
         ) from None
 
 
