@@ -47,8 +47,8 @@ class Installed:
     tensorrt: tuple[str, ...]
 
     @classmethod
-    def here(cls) -> Installed:
-        """Return what this machine has."""
+    def detect(cls) -> Installed:
+        """Find out what this machine has."""
         return cls(
             gpu=_GPU_DEVICE.exists(),
             onnx_cuda=_has_file("onnxruntime", "capi/libonnxruntime_providers_cuda.so"),

@@ -215,7 +215,7 @@ def _assemble(
     if not wanted.is_default:
         if models is not None and wanted.weights is not None:
             raise InvalidInput("--models names a set and --weights checkpoints in its place; give one of them")
-        choice = choose(wanted, _set_folder(models), Installed.here(), limits.unet_batch)
+        choice = choose(wanted, _set_folder(models), Installed.detect(), limits.unet_batch)
         typer.echo(f"runtime: {choice.sentence}")
     return assemble_repository(
         bundled_path("model_repository"), _set_folder(models), chosen, output, limits, choice=choice

@@ -94,8 +94,8 @@ class Measurement:
         many = (replace(self.usual, views=options.views), replace(self.usual, jobs=options.most_jobs))
         self.cells = {cell.key: cell for cell in (self.usual, few, *many)}
 
-    def tell(self, text: str) -> None:
-        """Print what happens, and when."""
+    def log(self, text: str) -> None:
+        """Print a line with the time since the beginning."""
         typer.echo(f"{self.budget.elapsed_s:6.1f} s  {text}")
 
     def run(self) -> None:
@@ -104,7 +104,7 @@ class Measurement:
         self.weights, self.checkpoints, words = load_weights(self.options.weights, self.options.work, jobs=cores)
         self.subject = Subject(words, self.machine.precision, self.machine.circumstances)
         self.bench = JobBench(self.machine, words)
-        self.tell(f"weights are there: {words}")
+        self.log(f"weights are there: {words}")
         choices = self._choices()
         try:
             for runtime, choice in choices.items():
@@ -112,7 +112,7 @@ class Measurement:
                 self._measure("served", runtime, partial(self._server, choice))
                 self._measure("engine", runtime, partial(open_engine, choice, self.machine, self._report))
         except OutOfTime as error:
-            self.tell(str(error))
+            self.log(str(error))
 
     def _choices(self) -> dict[str, Choice]:
         """Return what `respin serve` would load by the runtime of the set, if there is one, and by PyTorch."""
@@ -124,7 +124,7 @@ class Measurement:
         for name in runtimes:
             is_torch, compiled = name in ("torch", COMPILED), {"torch": False, COMPILED: True}.get(name)
             wanted = Wanted(device, name.split()[0], self.checkpoints if is_torch else None, compiled=compiled)
-            choice = choose(wanted, models, Installed.here())
+            choice = choose(wanted, models, Installed.detect())
             choices[choice.in_process.runtime if name == AUTO else name] = choice
         return choices
 
@@ -144,13 +144,13 @@ class Measurement:
         turns = self._turns_left(way, runtime) if {"engine": "jobs"}.get(way, way) in self.options.measure else []
         networks = self._networks_left(runtime) if way == "engine" and "networks" in self.options.measure else []
         if not turns and not networks:
-            self.tell(f"{way}, {runtime}: nothing is left to measure")
+            self.log(f"{way}, {runtime}: nothing is left to measure")
             return
         reference = self.reference if turns else {}
         self.machine.release_memory()
         self._stop_if_time_is_up()
         with start(self.machine.memory()) as started:
-            self.tell(f"{way}, {runtime}: ready in {started.ready_s:.1f} s")
+            self.log(f"{way}, {runtime}: ready in {started.ready_s:.1f} s")
             # Networks come last: their batches would count as a job's memory.
             if turns:
                 self._run_turns(started, runtime, turns, reference)
@@ -181,7 +181,7 @@ class Measurement:
 
     def _report(self, step: str) -> None:
         """Print a step of loading, of which compiling takes minutes; raise OutOfTime if it may not begin any more."""
-        self.tell(step)
+        self.log(step)
         self._stop_if_time_is_up()
 
     def _add(self, row: JobRun) -> None:
@@ -189,7 +189,7 @@ class Measurement:
         write_rows(self.jobs_file, JobRun, [*kept, row])
         asked = f"{row.sampler} {row.steps}+{row.background_steps}, {row.views} views x {row.jobs}"
         found = f"not measured: {row.note}" if row.note else f"{row.latency_s:.3f} s, {row.images_s:.2f} images/s"
-        self.tell(f"{row.way}, {row.runtime}: {asked}: {found}")
+        self.log(f"{row.way}, {row.runtime}: {asked}: {found}")
 
     def _turns_left(self, way: str, runtime: str) -> list[list[JobKey]]:
         rows = read_rows(self.jobs_file, JobRun)
@@ -202,7 +202,7 @@ class Measurement:
         script = Baseline(self.weights, device=self.machine.kind, half=self.machine.precision == "fp16")
         run_baseline(script, replace(self.usual, steps=WARM_UP_STEPS, background_steps=WARM_UP_STEPS))
         memory = self.machine.memory_since(before)
-        self.tell(f"baseline: warm, {memory.whole} MiB")
+        self.log(f"baseline: warm, {memory.whole} MiB")
         return script, memory
 
     @cached_property
@@ -255,7 +255,7 @@ class Measurement:
         if not names:
             return
         ceilings = self.machine.measure_ceilings()
-        self.tell(f"at best {ceilings.matmul_tflops:g} TFLOP/s and {ceilings.copy_gb_s:g} GB/s")
+        self.log(f"at best {ceilings.matmul_tflops:g} TFLOP/s and {ceilings.copy_gb_s:g} GB/s")
         bench = NetworkBench(self.machine, ceilings, self.weights, self.subject.weights, self.options.calls)
         for name in names:
             self._stop_if_time_is_up()
@@ -266,5 +266,5 @@ class Measurement:
                 if (row.network, row.runtime) != (name, runtime)
             ]
             write_rows(self.networks_file, NetworkRun, [*others, *rows])
-            self.tell(f"{runtime}: {name}: {', '.join(f'{row.best_ms:.2f} ms x {row.batch}' for row in rows)}")
+            self.log(f"{runtime}: {name}: {', '.join(f'{row.best_ms:.2f} ms x {row.batch}' for row in rows)}")
             self.machine.release_memory()

@@ -51,7 +51,7 @@ def serve(
 ):
     repository = folder / "repository"
     chosen, mini = EngineLimits(**limits), bundled_path("models/mini")
-    choice = None if runtime is None else choose(Wanted("cpu", runtime), mini, Installed.here())
+    choice = None if runtime is None else choose(Wanted("cpu", runtime), mini, Installed.detect())
     if choice is not None:
         # `respin serve` takes a memory budget for a GPU only; the engine keeps to it on any device.
         choice = replace(choice, in_process=replace(choice.in_process, **in_process))
