@@ -35,11 +35,12 @@ class CpuSession:
         spec: contract of the network.
         threads: threads per call; 0 = all cores if one sample keeps them busy (see `is_one_by_one`), else half of them,
             because the two UNets of a job run at the same time.
+        cores: number of cores to use; None = all that this process may use.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int = 0) -> None:
+    def __init__(self, path: Path, spec: ModelSpec, threads: int = 0, cores: int | None = None) -> None:
         self._spec, self._one_by_one = spec, is_one_by_one(path, spec)
-        cores = len(os.sched_getaffinity(0))
+        cores = cores or len(os.sched_getaffinity(0))
         half = max(1, cores // 2)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or (cores if self._one_by_one else half)
