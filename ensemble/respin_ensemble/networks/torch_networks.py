@@ -174,6 +174,10 @@ def load_in_process(source: Source, report: ReportLoading) -> TorchNetworks:
     """
     choice, precision = source.choice, source.model_set.precision
     require_device(choice.device)
+    if choice.compiled:
+        # Before the modules' libraries import PyTorch's compiler, which then takes a folder of its own.
+        keep_compiled_code()
+        read_text_as_utf8()
     if choice.device == "cuda":
         limit_gpu_memory(choice.gpu_memory_mib)
         torch.backends.cudnn.benchmark = True
@@ -192,8 +196,6 @@ def load_in_process(source: Source, report: ReportLoading) -> TorchNetworks:
 
     compilation = None
     if choice.compiled:
-        keep_compiled_code()
-        read_text_as_utf8()
         gpu_batch = source.unet_batch if choice.device == "cuda" else None
         compilation = Compilation.of_warm_up(source.model_set.sizes, gpu_batch, report)
     return TorchNetworks.load(

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from respin.bundled import bundled_path
 from respin.contracts.networks import EDSR, VAE_DECODER
 from respin.errors import ContractMismatch, InvalidInput
 from respin.model_set import MANIFEST, ModelSet, Sizes
+from respin.runtimes import InProcess
+from respin_ensemble.networks.in_process import Source
 from respin_ensemble.networks.onnx import OnnxNetworks
 from respin_ensemble.networks.tensorrt import TensorRtNetworks
 from respin_ensemble.networks.torch_calls import EagerCall
 from respin_ensemble.networks.torch_compile import CACHE_VARIABLE, Compilation, CompiledCall, keep_compiled_code
-from respin_ensemble.networks.torch_networks import ModuleNetworks, TorchNetworks
+from respin_ensemble.networks.torch_networks import ModuleNetworks, TorchNetworks, load_in_process
 from respin_ensemble.networks.torch_paged import PagedModule
 from respin_export.inference_modules import InferenceModules
 from respin_export.mini.trained import MiniSet
@@ -242,3 +245,22 @@ def test_a_cache_folder_that_cannot_be_made_costs_the_cache_alone(tmp_path, capl
     keep_compiled_code(environment)
     assert CACHE_VARIABLE not in environment
     assert "compiled code is not kept for later starts" in caplog.text
+
+
+def test_the_folder_is_chosen_before_the_modules_libraries_choose_another(tmp_path, monkeypatch):
+    seen = []
+
+    def module_loader(folder, device, precision):
+        seen.append(os.environ[CACHE_VARIABLE])
+        raise ContractMismatch("enough")
+
+    maker = ModuleType("asking_modules")
+    maker.module_loader = module_loader
+    monkeypatch.setitem(sys.modules, "asking_modules", maker)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, "restored at the end, whatever is set meanwhile")
+    monkeypatch.delenv(CACHE_VARIABLE)
+    choice = InProcess("torch", modules="asking_modules", compiled=True)
+    with pytest.raises(ContractMismatch, match="enough"):
+        load_in_process(Source(tmp_path, ModelSet.load(MINI), choice), print)
+    assert seen == [str(tmp_path / "respin" / "torch-compile")]
