@@ -23,7 +23,6 @@ BENCHMARKS: dict[str, tuple[type[Any], str]] = {
     "batcher": (of.BatcherOptions, "step_batcher.session:run"),
     "stages": (of.StagesOptions, "served.session:run_stages"),
     "load": (of.LoadOptions, "served.session:run_load"),
-    "spin": (of.SpinOptions, "served.session:run_spin"),
     "perf": (of.PerfOptions, "perf_analyzer.session:run"),
     "expected": (of.ExpectedOptions, "in_process.expected:run"),
     "gpu-memory": (of.GpuMemoryOptions, "gpu_memory:run"),

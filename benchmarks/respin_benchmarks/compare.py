@@ -66,7 +66,6 @@ KINDS = (
         "p95_ms",
     ),
     ResultKind("load", (*JOB, "concurrency"), "p50_s", "p95_s"),
-    ResultKind("spin", (*JOB, "views"), "latency_s"),
     ResultKind("stages", JOB, "latency_s"),
     ResultKind("startup", ("profile",), "second_job_s"),
     ResultKind("stepping", ("unet", "way", "arrival", "concurrency", "steps"), "wall_s"),

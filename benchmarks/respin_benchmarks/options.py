@@ -121,13 +121,6 @@ class LoadOptions(ServedOptions):
 
 
 @dataclass(kw_only=True)
-class SpinOptions(ServedOptions):
-    """Many views in one request, against one view."""
-
-    views: Annotated[list[int], Option(min=1, help="Views of one request.")] = many(1, 2, 4, 8, 12)
-
-
-@dataclass(kw_only=True)
 class BatcherOptions(ReportOptions):
     """Continuous batching on the server, against loops; many views in one request."""
 

@@ -23,9 +23,7 @@ def test_each_benchmark_explains_itself(name):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
-@pytest.mark.parametrize(
-    ("command", "option"), [("load", "--concurrency"), ("spin", "--views"), ("in-process", "--calls")]
-)
+@pytest.mark.parametrize(("command", "option"), [("load", "--concurrency"), ("in-process", "--calls")])
 def test_numbers_that_make_no_sense_are_refused(command, option, number):
     result = bench(command, option, number)
     assert result.exit_code == 2

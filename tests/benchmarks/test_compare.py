@@ -86,7 +86,7 @@ def test_files_that_cannot_be_compared_are_refused_in_words(compared, newer, sen
 @pytest.mark.parametrize(
     "name",
     [
-        *("jobs_cpu", "networks_cpu", "perf_analyzer", "served_load", "served_spin", "served_stages"),
+        *("jobs_cpu", "networks_cpu", "perf_analyzer", "served_load", "served_stages"),
         *("startup", "step_batcher", "many_views"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Whole jobs on the real server: load, many views, stages."""
+"""Whole jobs on the real server: load and stages."""
 
 import math
 
@@ -10,8 +10,8 @@ from respin.report.markdown import with_section
 from respin.report.rows import read_rows
 from respin_benchmarks.circumstances import FILE, read_circumstances
 from respin_benchmarks.embedded import embedded_server
-from respin_benchmarks.served.page import LOAD, SERVED, SPIN, STAGES
-from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
+from respin_benchmarks.served.page import LOAD, SERVED, STAGES
+from respin_benchmarks.served.rows import LoadRun, StagesRun
 
 EMPTY_PAGE = "<!-- served: begin -->\n<!-- served: end -->\n"
 NOWHERE = "127.0.0.1:1"
@@ -34,14 +34,13 @@ def measured(tmp_path_factory):
     where = ["--results", folder, "--page", folder / "page.md"]
     measure("stages", *SMALL, "--repeats", 1, *where)
     measure("load", *LOADED, *where)
-    measure("spin", *SMALL, "--repeats", 1, "--views", 1, "--views", 2, *where)
     return folder
 
 
 @pytest.mark.triton
 def test_the_circumstances_of_each_measurement_lie_beside_its_rows(measured):
     noted = {run["benchmark"]: run["results"] for run in read_circumstances(measured / FILE)}
-    assert noted == {"served: stages": [STAGES], "served: load": [LOAD], "served: spin": [SPIN]}
+    assert noted == {"served: stages": [STAGES], "served: load": [LOAD]}
 
 
 @pytest.mark.triton
@@ -71,14 +70,6 @@ def test_every_process_of_the_server_is_weighed(measured):
 
 
 @pytest.mark.triton
-def test_every_view_of_a_request_is_counted(measured):
-    rows = read_rows(measured / SPIN, SpinRun)
-    assert [(row.views, row.profile) for row in rows] == [(1, "cpu"), (1, "local"), (2, "cpu"), (2, "local")]
-    assert all(0 < row.first_view_s <= row.latency_s for row in rows)
-    assert [row.zero123_samples for row in rows] == [1, 1, 2, 2]
-
-
-@pytest.mark.triton
 def test_every_stage_has_its_time(measured):
     for row in read_rows(measured / STAGES, StagesRun):
         parts = [row.decoding_s, row.segmentation_s, row.background_s, row.super_resolution_s, row.outline_s]
@@ -91,7 +82,7 @@ def test_every_stage_has_its_time(measured):
 def test_the_page_is_written_from_the_files(measured):
     page = (measured / "page.md").read_text()
     assert page == with_section(EMPTY_PAGE, "served", SERVED.text(measured))
-    for title in ("Where one job's time goes", "Many jobs at once", "Many views in one request"):
+    for title in ("Where one job's time goes", "Many jobs at once"):
         assert f"### {title}" in page
 
 
@@ -112,5 +103,5 @@ def test_a_running_server_is_measured_without_its_memory_and_what_it_refuses_is_
 def test_a_running_server_that_keeps_results_is_refused(tmp_path):
     with embedded_server("local", limits=DEFAULT_LIMITS) as server:
         where = ["--url", server.endpoints["gRPC"], "--metrics-url", server.endpoints["metrics"]]
-        error = bench("spin", *SMALL, *where, "--results", tmp_path).exception
+        error = bench("stages", *SMALL, *where, "--results", tmp_path).exception
     assert "respin serve --limit cache_mib=0" in str(error)

@@ -1,4 +1,4 @@
-"""One run of the measurement, begun or gone on with: through the server, in this process, as far as the time goes."""
+"""One run of the measurement, started or resumed: through the server, in this process, as far as the time goes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run(options: InProcessOptions) -> None:
 
 
 class Measurement:
-    """One measurement, begun or gone on with.
+    """One measurement, started or resumed.
 
     Args:
         options: options of the command, with device and weights filled in.

@@ -1,4 +1,4 @@
-"""One measurement of a server each: many jobs at once, many views in one request, one job's stages."""
+"""One measurement of a server each: many jobs at once, or one job's stages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from respin.contracts.networks import INPAINT_UNET, ZERO123_UNET
-from respin.errors import Busy, InternalError, RespinError
+from respin.errors import Busy, RespinError
 from respin.report.statistics import percentile
 from respin_benchmarks.embedded import poll_in_background
-from respin_benchmarks.served.rows import LoadRun, SpinRun, StagesRun
+from respin_benchmarks.served.rows import LoadRun, StagesRun
 from respin_benchmarks.served.servers import MeasuredServer
 
 JOBS_EACH = 2
@@ -72,13 +72,13 @@ def send_closed_loop(job: Callable[[], object], *, concurrency: int, jobs: int) 
     )
 
 
-def measure_load(server: MeasuredServer, concurrency: int, repeat: int, *, jobs: int) -> LoadRun:
+def measure_load(server: MeasuredServer, repeat: int, *, concurrency: int, jobs: int) -> LoadRun:
     """Keep so many jobs under way until all are done.
 
     Args:
         server: that is measured.
-        concurrency: jobs at the same time.
         repeat: number of the run.
+        concurrency: jobs at the same time.
         jobs: at least so many in all.
     """
     columns, jobs = server.columns(repeat), max(jobs, JOBS_EACH * concurrency)
@@ -107,37 +107,13 @@ def measure_load(server: MeasuredServer, concurrency: int, repeat: int, *, jobs:
     )
 
 
-def measure_spin(server: MeasuredServer, views: int, repeat: int) -> SpinRun:
-    """Ask for so many views in one request.
-
-    Raises:
-        RespinError: it was not answered, or not completely.
-    """
-    columns, request = server.columns(repeat), server.request(views)
-    came_s: list[float] = []
-    began_s = time.perf_counter()
-    for event in server.client.stream(request):
-        if event.image is not None:
-            came_s.append(time.perf_counter() - began_s)
-    latency_s = time.perf_counter() - began_s
-    if len(came_s) != views:
-        raise InternalError(f"{len(came_s)} views of {views} came")
-    return SpinRun(
-        **columns,
-        views=views,
-        latency_s=round(latency_s, 4),
-        first_view_s=round(came_s[0], 4),
-        zero123_samples=round(server.read_added(1).samples_per_call(ZERO123_UNET.name), 3),
-    )
-
-
-def measure_stages(server: MeasuredServer, views: int, repeat: int) -> StagesRun:
-    """Run one job of so many views alone.
+def measure_stages(server: MeasuredServer, repeat: int) -> StagesRun:
+    """Run one job alone.
 
     Raises:
         RespinError: it was not answered.
     """
-    columns, request = server.columns(repeat), server.request(views)
+    columns, request = server.columns(repeat), server.request()
     began_s = time.perf_counter()
     server.client.rotate_object(request)
     latency_s = time.perf_counter() - began_s

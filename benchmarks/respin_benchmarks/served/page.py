@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from respin.report.markdown import table
 from respin.report.rows import read_rows
 from respin_benchmarks.runner import PageReport
-from respin_benchmarks.served.rows import LoadRun, ServedRun, SpinRun, StagesRun
-from respin_benchmarks.tables import Repeats, cell_table, cells_of, medians_of, percentiles_of, where_text
+from respin_benchmarks.served.rows import LoadRun, ServedRun, StagesRun
+from respin_benchmarks.tables import Repeats, cell_table, cells_of, percentiles_of, where_text
 
-LOAD, SPIN, STAGES = "served_load.csv", "served_spin.csv", "served_stages.csv"
+LOAD, STAGES = "served_load.csv", "served_stages.csv"
 
 STAGE_ROWS = {
     "latency_s": "the whole job, as its client saw it",
@@ -41,32 +41,20 @@ LOAD_COLUMNS = {
     "samples a call": "{zero123_samples:.2f} / {inpaint_samples:.2f}",
     "peak PSS, MiB": "{peak_pss_mib.least:.0f}",
 }
-SPIN_COLUMNS = {
-    "profile": "`{profile}`",
-    "views": "{views:g}",
-    "latency, s": "{latency_s:.2f}",
-    "spread": "{latency_s.spread:.0%}",
-    "to one view": "{to_one:.2f} x",
-    "a view, s": "{each_s:.2f}",
-    "first view after, s": "{first_view_s:.2f}",
-    "samples a call": "{zero123_samples:.2f}",
-}
 
 R = TypeVar("R", bound=ServedRun)
 
 
-def page_of(loads: Sequence[LoadRun], spins: Sequence[SpinRun], stages: Sequence[StagesRun]) -> str:
+def page_of(loads: Sequence[LoadRun], stages: Sequence[StagesRun]) -> str:
     """Return the section; what has not been measured is left out.
 
     Args:
         loads: runs of many jobs at once.
-        spins: runs of many views.
         stages: runs of one job, stage by stage.
     """
     parts = (
         _part("Where one job's time goes", stages, _stages),
         _part("Many jobs at once", loads, _loads),
-        _part("Many views in one request", spins, _spins),
     )
     return "\n".join(filter(None, parts))
 
@@ -93,15 +81,6 @@ def _loads(runs: Sequence[LoadRun]) -> list[str]:
     ]
 
 
-def _spins(runs: Sequence[SpinRun]) -> list[str]:
-    def more(cell: Sequence[SpinRun]) -> dict[str, Any]:
-        latency_s = medians_of(cell)["latency_s"]
-        one_s = Repeats(run.latency_s for run in runs if (run.profile, run.views) == (cell[0].profile, 1))
-        return {"to_one": Repeats([latency_s / one_s]), "each_s": latency_s / cell[0].views}
-
-    return cell_table(SPIN_COLUMNS, cells_of(runs, "profile", "views"), more)
-
-
 def _stages(runs: Sequence[StagesRun]) -> list[str]:
     form = "{0:.1f} ({0.least:.1f} to {0.greatest:.1f})"
     profiles = [
@@ -114,9 +93,7 @@ def _stages(runs: Sequence[StagesRun]) -> list[str]:
 
 def text_of(results: Path) -> str:
     """Return the section from the folder of results; what is not there is left out."""
-    return page_of(
-        read_rows(results / LOAD, LoadRun), read_rows(results / SPIN, SpinRun), read_rows(results / STAGES, StagesRun)
-    )
+    return page_of(read_rows(results / LOAD, LoadRun), read_rows(results / STAGES, StagesRun))
 
 
 SERVED = PageReport("served", text_of)

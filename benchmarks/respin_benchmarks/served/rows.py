@@ -38,16 +38,6 @@ class LoadRun(ServedRun):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpinRun(ServedRun):
-    """One request of many views, over the stream."""
-
-    views: int  # that were asked for
-    latency_s: float  # from the request to the end of the stream
-    first_view_s: float  # from the request to the first picture
-    zero123_samples: float  # samples per call, mean
-
-
-@dataclass(frozen=True, kw_only=True)
 class StagesRun(ServedRun):
     """One job alone on the server: what each part took, s. The background is made beside the view."""
 

@@ -54,9 +54,9 @@ class MeasuredServer:
                 "start it with respin serve --limit cache_mib=0"
             )
 
-    def request(self, views: int = 1) -> RotationRequest:
+    def request(self) -> RotationRequest:
         """Return the next request, like all others but for its seed; callable by several threads."""
-        return request_for_cup(**self.job, views=views, seed=next(self.seeds))
+        return request_for_cup(**self.job, seed=next(self.seeds))
 
     def read_added(self, answered: int) -> MetricsReading:
         """Return what the metrics counted since the last reading, once so many answered jobs are in them."""

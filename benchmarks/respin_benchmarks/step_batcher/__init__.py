@@ -1,4 +1,1 @@
-"""Continuous batching against independent loops, and many views in one request against many requests.
-
-Both on the real embedded server, on UNets of fixed cost per call, whatever the batch, as a GPU's nearly have.
-"""
+"""Continuous batching against independent loops, and many views in one request, on UNets of fixed cost per call."""
