@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import onnx_ir
 import torch
@@ -22,6 +22,7 @@ from torch.export import Dim
 from respin.contracts.networks import GUIDED
 from respin.errors import ContractMismatch
 from respin.model_set import Sizes
+from respin.runtimes import Precision
 from respin.specs import BATCH_NAME, Array, Axis, ModelSpec
 from respin_export.example import example_inputs, example_lengths
 from respin_export.graph import check_graph, named_shape
@@ -50,8 +51,6 @@ LARGE_BYTES = 10**9
 
 SLOW_RULE = "SlicesSplit"
 """Rule of onnxscript's optimizer that compares all pairs of nodes: minutes for GroundingDINO."""
-
-Precision = Literal["fp32", "fp16"]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ Device = Literal["cpu", "cuda"]
 
 DEVICES: tuple[Device, ...] = ("cpu", "cuda")
 
+Precision = Literal["fp32", "fp16"]
+"""Number format of a network's arithmetic."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -98,7 +101,7 @@ class InProcess:
         return RUNTIMES[self.runtime].file
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """Precision of PyTorch modules on the device: "fp16" on a GPU, "fp32" on a CPU."""
         return "fp16" if self.device == "cuda" else "fp32"
 

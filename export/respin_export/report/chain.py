@@ -20,6 +20,7 @@ from torch import nn
 from respin.contracts import NETWORKS
 from respin.errors import RespinError
 from respin.model_set import Sizes
+from respin.runtimes import Precision
 from respin.specs import Array, ModelSpec, TensorSpec
 from respin_export.checkpoints import load_network, load_sizes
 from respin_export.deviation import MeasureDeviations
@@ -32,12 +33,12 @@ from respin_export.originals.grounding_dino import network_with_all_queries
 from respin_export.originals.reference import Reference
 from respin_export.parity import deviations_fp32, graph_outputs, module_outputs, outputs_by_name, run_graph
 from respin_export.report.rows import LINKS, ParityRow
-from respin_export.to_onnx import ExportOptions, Precision, export_network
+from respin_export.to_onnx import ExportOptions, export_network
 from respin_export.weights.catalogue import choose
 from respin_export.weights.synthesize import Synthesizer
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
-"""In this order: to compute in float16 changes the module for good."""
+"""Precisions in the order of their exports: the one in float16 changes the module for good."""
 
 SHAPES = ((1, (0.4, 0.3), 1), (3, (0.21, 0.2), 2), (4, (0.3, 0.16), 3))
 """Batch, shares of the way from least to usual length, seed; what is traced is a batch of 2 at (0.3, 0.5). No side of

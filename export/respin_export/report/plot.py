@@ -10,7 +10,7 @@ from respin_export.report.rows import LINKS, ParityRow
 
 PASSING, BROKEN = "#1f6f8b", "#c0392b"
 LEAST = 1e-8
-"""Where an error of zero is drawn."""
+"""Error at whose position one of zero is drawn."""
 
 
 def plot_parity(rows: Sequence[ParityRow], path: Path) -> None:

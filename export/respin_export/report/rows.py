@@ -12,7 +12,7 @@ LINKS = (
     "module → ONNX FP32",
     "module → ONNX FP16",
 )
-"""What is compared with what, in the order of the report."""
+"""Comparisons, in the order of the report."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class ParityRow:
     """One deviation in one link.
 
     Args:
-        network: its name.
+        network: name of the network.
         link: one of `LINKS`.
-        case: which inputs.
+        case: name of the inputs.
         output: output of the network.
         error: as `measure` says; NaN where there is no number.
         allowed: the greatest error that passes.
@@ -67,7 +67,7 @@ class Cost:
     """What one step took, and what came of it.
 
     Args:
-        network: its name.
+        network: name of the network.
         step: one of `STEPS`.
         wall_s: duration of the step's process, in seconds; of an engine plan, from parsing to the written file.
         peak_rss_mib: most memory that the process held.

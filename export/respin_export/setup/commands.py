@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from respin.errors import InvalidInput
-from respin.runtimes import Device
+from respin.runtimes import Device, Precision
 from respin_export.checks import check_installed
 from respin_export.cuda_device import has_cuda
 from respin_export.disk import existing_parent, free_bytes
 from respin_export.progress import bars
-from respin_export.setup.plan import DEFAULT_RUNTIMES, Precision, RuntimeName, SetupPlan
+from respin_export.setup.plan import DEFAULT_RUNTIMES, ServedRuntime, SetupPlan
 from respin_export.setup.steps import SetupTools, SetupView, check_disks, run_setup, steps_of
 from respin_export.tensorrt.builder import EngineOptions
 from respin_export.tensorrt.flavours import FLAVOURS, Library, device_capability, target_capabilities
@@ -40,7 +40,7 @@ def setup(
         Device | None, typer.Option(help="Where the networks will run. Default: cuda if there is a GPU here.")
     ] = None,
     runtime: Annotated[
-        RuntimeName | None,
+        ServedRuntime | None,
         typer.Option(
             help="What will run them: torch loads the checkpoints, onnxruntime needs an export, tensorrt plans too. "
             "Default: torch for cuda, onnxruntime for cpu."

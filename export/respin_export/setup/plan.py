@@ -10,14 +10,13 @@ from typing import Literal
 from respin.contracts import NETWORKS
 from respin.errors import InvalidInput
 from respin.model_set import MANIFEST, ModelSet
-from respin.runtimes import Device
+from respin.runtimes import Device, Precision
 from respin_export.weights.catalogue import CATALOGUE, Chosen
 from respin_export.weights.verify import SYNTHESIZED, bytes_left, found_variants
 
-RuntimeName = Literal["onnxruntime", "tensorrt", "torch"]
-Precision = Literal["fp32", "fp16"]
+ServedRuntime = Literal["onnxruntime", "tensorrt", "torch"]
 
-DEFAULT_RUNTIMES: dict[Device, RuntimeName] = {"cpu": "onnxruntime", "cuda": "torch"}
+DEFAULT_RUNTIMES: dict[Device, ServedRuntime] = {"cpu": "onnxruntime", "cuda": "torch"}
 """What runs the networks by default, by device: the fastest measured that needs no plans (docs/benchmarks.md)."""
 
 GRAPHS_MIB = {"fp32": 10456, "fp16": 5238}
@@ -49,7 +48,7 @@ class SetupPlan:
     weights: Path
     models: Path
     device: Device
-    runtime: RuntimeName
+    runtime: ServedRuntime
     precision: Precision | None = None
     flavour: str | None = None
 

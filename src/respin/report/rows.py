@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from respin.report.circumstances import Circumstances
 
-Row = TypeVar("Row")
+RowType = TypeVar("RowType")
 
 
 def columns_of(kind: type[Any]) -> list[str]:
@@ -30,7 +30,7 @@ def write_rows(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
     write_records(path, columns_of(kind), (asdict(row) for row in rows))
 
 
-def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+def read_rows(path: Path, kind: type[RowType]) -> list[RowType]:
     """Read a CSV file.
 
     Args:
