@@ -107,7 +107,16 @@ class InProcess:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> InProcess:
-        """Read the choice from the parameters of a config; other parameters are ignored."""
+        """Read the choice from the parameters of a config; other parameters are ignored.
+
+        Raises:
+            InvalidInput: a value is unknown, or a parameter is missing.
+        """
+        if missing := [field.name for field in fields(cls) if field.name not in parameters]:
+            raise InvalidInput(
+                f"the engine's config has no parameter '{missing[0]}': an older version assembled this repository; "
+                "run respin assemble again"
+            )
         given: dict[str, Any] = {field.name: parameters[field.name] for field in fields(cls)}
         given["gpu_memory_mib"] = int(given["gpu_memory_mib"])
         given["compiled"] = given["compiled"] == str(True)

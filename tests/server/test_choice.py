@@ -199,3 +199,10 @@ def test_other_profiles_take_no_runtime(tmp_path, profile):
     choice = choose(Wanted("cpu"), MINI, CPU)
     with pytest.raises(InvalidInput, match=f"profile '{profile}' takes no --device or --runtime"):
         assemble(bundled_path("model_repository"), MINI, PROFILES[profile], tmp_path / "served", choice=choice)
+
+
+def test_a_repository_that_an_older_version_assembled_is_to_be_assembled_again():
+    parameters = InProcess().parameters()
+    del parameters["compiled"]
+    with pytest.raises(InvalidInput, match=r"no parameter 'compiled'.* run respin assemble again"):
+        InProcess.from_parameters(parameters)
