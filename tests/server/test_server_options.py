@@ -1,6 +1,7 @@
 """What a server may be told, and the ports that it gets."""
 
 import socket
+import os
 from itertools import pairwise
 
 import pytest
@@ -84,6 +85,7 @@ def test_the_command_line_says_what_the_options_say(tmp_path):
         ("--model-config-name", "local"),
         ("--load-model", "a"),
         ("--load-model", "b"),
+        ("--model-load-thread-count", str(len(os.sched_getaffinity(0)))),
         ("--grpc-port", "1"),
         ("--http-address", "127.0.0.1"),
         ("--metrics-port", "3"),
