@@ -39,6 +39,7 @@ TITLES = (
 )
 READY_WITHIN_S, CALL_S, STEPS = 120.0, 250.0, 30
 FROZEN_S = 3.0
+STOPPED = "stopped"
 PATIENT = ("--exit-timeout-s", "120")
 """On a busy machine the jobs in flight may take longer than half a minute."""
 
@@ -166,10 +167,9 @@ def row(blow: Blow) -> list[str]:
         blow.strike(command)
         ends = [call.result() for call in calls]
         failed_s = [end_s - began_s for code, end_s in ends if code != "answered"]
-        stopped = command.process.poll() is not None or "stopping" in " ".join(command.lines)
-        back = "stopped" if stopped else ready_after(once, began_s)
+        back = ready_after(command, once, began_s)
         again = retried.result()[0]
-        if stopped:
+        if back == STOPPED:
             command.process.wait(60)
         left = what_is_left(command, threads, Path(folder))
         cells = [
@@ -184,9 +184,11 @@ def row(blow: Blow) -> list[str]:
     return cells
 
 
-def ready_after(client: Client, began_s: float) -> str:
-    """Return when a small job is answered again."""
+def ready_after(command: ServeCommand, client: Client, began_s: float) -> str:
+    """Return when a small job is answered again, or that the server has stopped for good."""
     while time.monotonic() - began_s < READY_WITHIN_S:
+        if command.process.poll() is not None or command.count("stopping"):
+            return STOPPED
         try:
             client.segment_object(request())
         except RespinError:
