@@ -27,8 +27,8 @@ def repository_arguments(options: ServerOptions, models: Sequence[str]) -> list[
         # Lets an operator load models again.
         *("--model-control-mode", "explicit"),
         *(part for model in models for part in ("--load-model", model)),
-        # One stub for each core at a time: one that takes ten seconds to start ends the server (boost's lock_exception),
-        # which 13 at once do on a machine that is busy with other things.
+        # One stub for each core at a time: one that takes ten seconds to start ends the server (boost's
+        # lock_exception), as 13 at once do on a machine that is busy with other things.
         *("--model-load-thread-count", str(len(os.sched_getaffinity(0)))),
         *("--exit-on-error", "true"),
     ]

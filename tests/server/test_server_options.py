@@ -1,7 +1,7 @@
 """What a server may be told, and the ports that it gets."""
 
-import socket
 import os
+import socket
 from itertools import pairwise
 
 import pytest
