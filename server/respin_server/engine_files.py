@@ -41,9 +41,9 @@ class EngineFiles:
             is_running: whether the engine still runs.
 
         Returns:
-            Whether they have finished.
+            Whether none is left: they have finished, or there is no engine.
         """
         self._drain.touch()
         while self._drain.exists() and time.monotonic() < deadline_s and is_running():
             time.sleep(_POLL_S)
-        return not self._drain.exists()
+        return not self._drain.exists() or not is_running()
