@@ -107,52 +107,49 @@ class Foreground:
             event = self._last_event
             if self._stop_asked or event is None:
                 return None
-            if event.works and self._renew(triton, event):
-                continue
             if failure := self._restart(triton, event):
                 return failure
-
-    def _renew(self, triton: EmbeddedTriton, event: SupervisorEvent) -> bool:
-        """Restart a server that works, once its jobs are done; return whether it is ready again.
-
-        It has not died, so this does not count as one of its restarts.
-        """
-        self._last_event = None
-        if not self._stop_asked:
-            self._wake.clear()
-        self._print(f"{event.message}; restarting the server once its jobs are done")
-        try:
-            with self._status:
-                triton.restart(drain=True)
-        except InternalError:
-            return False
-        self._print(f"ready again in {triton.ready_s:.1f} s")
-        return True
 
     def _restart(self, triton: EmbeddedTriton, event: SupervisorEvent) -> str | None:
         """Restart the server until it is ready; return why it stays down."""
         died, report = (triton.how_it_ended(), triton.exit_report()) if not triton.is_running() else (event.message, "")
+        if event.works:
+            # It has not died, so this is none of the restarts that are counted.
+            self._forget_event()
+            self._print(f"{died}; restarting the server once its jobs are done")
+            report = self._try_to_restart(triton, drain=True)
+            if not report:
+                return None
+            died = report.partition("\n")[0]
         while (delay_s := self._policy.next_delay_s(time.monotonic())) is not None:
-            self._last_event = None
-            if not self._stop_asked:
-                self._wake.clear()
+            self._forget_event()
             when = f" in {delay_s:g} s" if delay_s else ""
             self._print(
                 f"{died}; restarting the server{when} (at most {self._restarts} times in {WINDOW_S / 60:g} min)"
             )
             if self._wake.wait(delay_s) and self._stop_asked:
                 return None
-            try:
-                # By this thread: Linux kills the server with the thread that started it.
-                with self._status:
-                    triton.restart()
-            except InternalError as error:
-                report = str(error)
-                died = report.partition("\n")[0]
-                continue
-            self._print(f"ready again in {triton.ready_s:.1f} s")
-            return None
+            report = self._try_to_restart(triton)
+            if not report:
+                return None
+            died = report.partition("\n")[0]
         return f"{report or died}\nit was restarted {self._restarts} times in {WINDOW_S / 60:g} min and stays down"
+
+    def _try_to_restart(self, triton: EmbeddedTriton, *, drain: bool = False) -> str:
+        """Restart the server once; return why it is not ready, empty if it is."""
+        try:
+            # By this thread: Linux kills the server with the thread that started it.
+            with self._status:
+                triton.restart(drain=drain)
+        except InternalError as error:
+            return str(error)
+        self._print(f"ready again in {triton.ready_s:.1f} s")
+        return ""
+
+    def _forget_event(self) -> None:
+        self._last_event = None
+        if not self._stop_asked:
+            self._wake.clear()
 
     @contextlib.contextmanager
     def _running_command(self, triton: EmbeddedTriton) -> Iterator[None]:

@@ -13,6 +13,9 @@ from respin_client import Client
 
 pytestmark = pytest.mark.triton
 
+ALWAYS_FULL = ("--restart-above-mib", "1", "--restarts", "0", "--exit-timeout-s", "60")
+"""A limit that every server exceeds; no death may be survived, so that this restart cannot count as one."""
+
 
 def report_crash(model, file):
     """Make a model write to a file where its process crashes."""
@@ -53,8 +56,7 @@ def test_a_model_that_does_not_unload_delays_a_stop_after_all_jobs_no_longer_tha
 
 @pytest.mark.timeout(180)
 def test_a_server_that_holds_too_much_memory_is_restarted_when_its_jobs_are_done(tmp_path, turn):
-    """With a limit that every server exceeds."""
-    with serve_command("local", tmp_path, "--restart-above-mib", "1", "--exit-timeout-s", "60") as command:
+    with serve_command("local", tmp_path, *ALWAYS_FULL) as command:
         first = command.triton().pid
         patient, impatient = command.client(), command.client(retries=0)
         with patient, impatient, ThreadPoolExecutor(2) as callers:
