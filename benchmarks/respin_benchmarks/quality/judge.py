@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from respin.geometry import Placement, Size, bounding_box, square_around
+from respin.geometry import Placement, Size, blend, bounding_box, square_around
 from respin.model_set import Sizes
 from respin.request import DEFAULTS
 from respin.scenes import Scene, ViewPair
@@ -21,9 +21,10 @@ from respin_benchmarks.quality.metrics import (
     psnr_db,
     view_figures,
 )
-from respin_ensemble.imaging.masks import dilate
+from respin_ensemble.imaging.masks import dilate, feather_inside
 from respin_ensemble.imaging.tensors import Mask, Picture
 from respin_ensemble.stages.composition import EDGE_PX, paste
+from respin_ensemble.stages.inpainting import FEATHER_SHARE
 
 DILATE_PX = int(DEFAULTS["dilate_px"])
 """Growth of a mask to the region that is judged, whatever the request asked for."""
@@ -95,15 +96,16 @@ def _outline_figures(scene: Scene, outputs: JobOutputs) -> dict[str, float]:
 
 
 def _background_figures(scene: Scene, outputs: JobOutputs) -> dict[str, float]:
-    """Return the figures of the background beside `cv2.inpaint` on the same photo and hole."""
+    """Return the figures of the background beside `cv2.inpaint` on the same photo and hole, with the same edge."""
     hole = dilate(outputs.mask, DILATE_PX)
+    opacity = feather_inside(hole, DILATE_PX * FEATHER_SHARE)
     figures = {
         "hole_psnr": psnr_db(outputs.background, scene.background, hole),
         "ghost": ghost(outputs.background, scene.photo, scene.background, scene.target.mask, GHOST_REACH_PX),
     }
     for name, method in CV2_METHODS.items():
         filled = np.asarray(cv2.inpaint(scene.photo, hole.astype(np.uint8), CV2_RADIUS_PX, method), np.uint8)
-        figures[f"hole_psnr_{name}"] = psnr_db(filled, scene.background, hole)
+        figures[f"hole_psnr_{name}"] = psnr_db(blend(scene.photo, filled, opacity), scene.background, hole)
     best = max(figures[f"hole_psnr_{name}"] for name in CV2_METHODS)
     return {**figures, "fills_better": float(figures["hole_psnr"] > best)}
 

@@ -36,6 +36,7 @@ NOTES = f"""\
   {CLASS_MEAN_OBJECTS} training objects of its kind from the true new side, the VAE ceiling the truth decoded from its
   own latents.
 * Inpainting: the hole is the job's mask grown by {DILATE_PX} px, the truth is the room rendered without the object.
+  What OpenCV fills in is pasted with the same fading edge as the job's.
   "No longer detected": no box of the name with IoU >= {SAME_PLACE_IOU} where the object stood.
 * Super-resolution: the truth, reduced to a quarter by the mean of each area, is enlarged again.
 * Whole job: PSNR where the object is or was, grown by {DILATE_PX} px, against the scene rendered with its object
