@@ -26,6 +26,8 @@ NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "groun
 NEEDS = {"vae_decoder": "vae", "zero123": "vae_decoder", "inpainting": "vae_decoder"}
 """Run that must be finished before another."""
 
+DATA = "data"
+"""Name under which the rendering of the data is shown."""
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 """Files of a run, as `respin_export.training.loop` names them; it imports PyTorch."""
@@ -95,32 +97,56 @@ def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[s
     Returns:
         The runs that failed.
     """
-    console = Console()
-    columns = (
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     failed: list[TaskFailed] = []
-    with Progress(*columns, console=console) as progress:
-        shown = {name: progress.add_task(name, total=1.0, said="waiting") for name in names}
-        _render(names, output, jobs, progress)
+    with _Board(names) as board:
+        _render(names, output, jobs, board)
         for wave in _waves(names):
             tasks = {name: partial(_train, name, output, dict(settings)) for name in wave}
             for event in run_isolated(tasks, jobs):
                 if isinstance(event, TaskProgress):
                     share, _, said = event.stage.partition(" ")
-                    progress.update(shown[event.name], completed=float(share), said=said)
+                    board.show(event.name, float(share), said)
                 elif isinstance(event, TaskDone):
-                    progress.update(shown[event.name], completed=1.0, said="done")
+                    board.show(event.name, 1, "done")
                 else:
                     failed.append(event)
-                    progress.update(shown[event.name], said="failed")
+                    board.show(event.name, 0, "failed")
             if failed:
                 break
     return failed
+
+
+class _Board:
+    """Shows how far the runs are: a bar each on a terminal; elsewhere, as in a log, a line for each news or tenth."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._console = Console()
+        self._bars = Progress(
+            TextColumn("{task.description:16}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks = {name: self._bars.add_task(name, total=1.0, said="waiting") for name in (DATA, *names)}
+        self._told: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> _Board:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, name: str, share: float, said: str) -> None:
+        """Show how far a run is, or the rendering of the data, and what it says of itself."""
+        self._bars.update(self._tasks[name], completed=share, said=said)
+        news = said, int(10 * share)
+        if self._bars.disable and self._told.get(name) != news:
+            self._told[name] = news
+            self._console.print(f"{name}: {share:.0%} {said}", highlight=False, soft_wrap=True)
 
 
 def _waves(names: Sequence[str]) -> list[list[str]]:
@@ -134,13 +160,12 @@ def _waves(names: Sequence[str]) -> list[list[str]]:
     return waves
 
 
-def _render(names: Sequence[str], output: Path, jobs: int, progress: Progress) -> None:
+def _render(names: Sequence[str], output: Path, jobs: int, board: _Board) -> None:
     """Render missing data in this process, since daemonic processes of runs cannot start others."""
     from respin_export.training.run import render_data  # noqa: PLC0415 (torch)
 
-    bar = progress.add_task("data", total=1.0, said="")
-    render_data(names, output, jobs=jobs, report=lambda name, share: progress.update(bar, completed=share, said=name))
-    progress.update(bar, completed=1.0, said="rendered")
+    render_data(names, output, jobs=jobs, report=lambda name, share: board.show(DATA, share, name))
+    board.show(DATA, 1, "rendered")
 
 
 def _train(name: str, output: Path, settings: dict[str, object], report: Callable[[str], None]) -> str:

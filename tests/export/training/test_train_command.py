@@ -41,3 +41,16 @@ def test_the_names_of_the_files_are_those_of_the_loop():
 def test_a_network_whose_vae_is_not_trained_says_so(tmp_path):
     with pytest.raises(RespinError, match=r"zero123: no weights.*train vae_decoder first"):
         commands._train("zero123", tmp_path, {}, lambda _: None)
+
+
+def test_a_log_gets_a_line_for_each_tenth_and_for_what_a_run_says(capsys):
+    with commands._Board(["edsr"]) as board:
+        for share in (0.0, 0.05, 0.12, 0.19, 1.0):
+            board.show(commands.DATA, share, "rooms")
+        board.show("edsr", 0.25, "step 100 of 400  psnr 31.2")
+    assert capsys.readouterr().out.splitlines() == [
+        "data: 0% rooms",
+        "data: 12% rooms",
+        "data: 100% rooms",
+        "edsr: 25% step 100 of 400  psnr 31.2",
+    ]
