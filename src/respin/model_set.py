@@ -189,7 +189,7 @@ class ModelSet:
         """Sentences for callers about the limits of the set, from its `origin`.
 
         `origin["knows"]` is the one kind of picture that the networks were trained on, e.g. "rendered scenes";
-        `origin["training"][network]["trained"]` is false for a network with random weights.
+        `origin["training"][network]["trained"]` is false for a network with random weights, or that missed its targets.
         """
         notes = []
         knows, training = self.origin.get("knows"), mapping_of(self.origin.get("training"))

@@ -22,8 +22,8 @@ from respin_export.mini.stored import store_in_half
 from respin_export.mini.trained import KEPT, load_or_build
 from respin_export.set_writer import SetWriter
 from respin_export.to_onnx import OPSET, export_network
-from respin_export.training.loop import CURVE, WEIGHTS
 from respin_export.training.recipes import TRAINED
+from respin_export.training.run_files import CURVE, WEIGHTS
 
 EXAMPLES = """examples:
   python -m respin_export.mini                        the whole set from the committed weights
@@ -31,7 +31,8 @@ EXAMPLES = """examples:
   python -m respin_export.mini --only edsr            one network, the other files and their records stay
   python -m respin_export.mini --output models/trial  somewhere else, to compare
 
-A network without a finished run is exported with the weights from which training starts, and recorded as not trained.
+A network without a run is exported with the weights from which training starts. It is recorded as not trained, and so
+is one whose run has not reached its targets (`respin_export.mini.trained.TARGETS`): every command and answer says it.
 A network whose ONNX file does not keep to its contract, or computes something else than its module, is refused and
 leaves file and manifest as they were.
 """

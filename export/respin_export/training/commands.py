@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from respin.errors import InvalidInput, RespinError
 from respin.runtimes import Device
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isolated
+from respin_export.training.run_files import CHECKPOINT, WEIGHTS
 
 NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "grounding_dino")
 """Names of the runs, in an order in which they can be trained."""
@@ -29,9 +30,6 @@ NEEDS = {"vae_decoder": "vae", "zero123": "vae_decoder", "inpainting": "vae_deco
 DATA = "data"
 """Name under which the rendering of the data is shown."""
 
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
-"""Files of a run, as `respin_export.training.loop` names them; it imports PyTorch."""
-
 
 def train(
     network: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}, or all.")],
@@ -40,20 +38,29 @@ def train(
         Path, typer.Option(help="Folder of the runs: rendered data, checkpoints, curves. An existing run continues.")
     ] = Path("build/training"),
     device: Annotated[Device, typer.Option(help="Where to train.")] = "cpu",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, with one thread each; as many as there are cores.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Networks that are trained at a time, with one thread each.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and noise.")] = 0,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop each run after this long; the same command resumes it.")
+        float | None,
+        typer.Option(
+            min=0.1, help="Stop each run at its next evaluation after this long; the same command resumes it."
+        ),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Folder of runs with weights to start from, e.g. models/mini-weights.")
+        Path | None,
+        typer.Option(
+            help="Folder of runs with weights to start from, e.g. models/mini-weights; runs in OUTPUT keep theirs."
+        ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again, without the checkpoint there.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard the checkpoint, the weights and the curve of each run.")
+    ] = False,
 ) -> None:
     """Train networks of the mini set on rendered scenes.
 
     Scenes are rendered first, once. Checkpoint and curve of each run are in OUTPUT/NETWORK; a run that was stopped
-    continues from its checkpoint. `python -m respin_export.mini` writes the set from the runs.
+    continues from its checkpoint. zero123 and inpainting need the run vae_decoder, which needs vae.
+    `python -m respin_export.mini` writes the set from the runs.
 
     `respin train all` trains everything; `respin train zero123 --minutes 60` trains one network for an hour.
     """
@@ -75,12 +82,15 @@ def train(
 
 def _take_weights(init: Path, output: Path) -> None:
     """Copy the weights of runs that have none yet."""
-    found = sorted(init.glob(f"*/{WEIGHTS}"))
+    found = {path.parent.name: path for path in init.glob(f"*/{WEIGHTS}")}
     if not found:
         raise InvalidInput(f"no runs with a {WEIGHTS} in '{init}'; name a folder like models/mini-weights")
-    for path in found:
-        target = output / path.parent.name
-        if not any((target / name).is_file() for name in (CHECKPOINT, WEIGHTS)):
+    if "vae_decoder" in found:
+        # That run begins with the whole VAE and goes on with its decoder, so vae itself need not be kept.
+        found.setdefault("vae", found["vae_decoder"])
+    for name, path in found.items():
+        target = output / name
+        if not any((target / file).is_file() for file in (CHECKPOINT, WEIGHTS)):
             target.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
 

@@ -21,12 +21,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from respin_export.training.run_files import CHECKPOINT, CURVE, WEIGHTS
+
 Batch = Mapping[str, Tensor]
 Metrics = dict[str, float]
-
-CHECKPOINT = "checkpoint.pt"
-WEIGHTS = "weights.safetensors"
-CURVE = "curve.csv"
 
 SMOOTHING = 0.98
 """Weight of the past in the running mean of the loss that the curve shows."""
@@ -60,7 +58,7 @@ class TrainingSchedule:
     weight_decay: float = 0.01
     beta2: float = 0.98
     evaluate_every: int = 500
-    patience: int | None = None
+    patience: int | None = 8
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -266,6 +264,7 @@ class _Run:
             "step": progress.step,
             "samples": progress.step * self.task.schedule.batch,
             "cpu_s": round(progress.cpu_s, 1),
+            "seed": self.seed,
             "loss": round(progress.loss, 5),
             **{name: round(value, 4) for name, value in progress.metrics.items()},
         }

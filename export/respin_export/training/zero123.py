@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class Zero123Task:
         self._arrays |= {name: chunks.column(name) for name in ("coverage", "target_coverage")}
         self._views = VIEWS.training(self.data)
         self._held = _held_out(self.data)
+        self._copies: dict[torch.device, MiniVaeDecoder] = {}
 
     def build(self) -> nn.Module:
         """Build the UNet and the camera's projection."""
@@ -150,7 +152,7 @@ class Zero123Task:
 
     def _picture_loss(self, latents: Tensor, picture: Tensor) -> Tensor:
         """Compare decoded latents with pictures (B, 3, H, W): their pixels and their silhouettes."""
-        decoder = self.decoder.to(latents.device)
+        decoder = self._decoder_on(latents.device)
         with torch.autocast(latents.device.type, torch.bfloat16):
             decoded = decoder(latents / LATENT_SCALE).float()
         silhouette = (picture.amin(dim=1) < 1 - WHITE_LEVEL).float()
@@ -158,6 +160,14 @@ class Zero123Task:
         outline = F.binary_cross_entropy_with_logits(shown, silhouette)
         loss: Tensor = (decoded - picture).abs().mean() + SILHOUETTE_WEIGHT * outline
         return loss
+
+    def _decoder_on(self, device: torch.device) -> MiniVaeDecoder:
+        """Return the decoder on a device, copied once; the evaluation needs the original on the CPU."""
+        if device.type == "cpu":
+            return self.decoder
+        if device not in self._copies:
+            self._copies[device] = copy.deepcopy(self.decoder).to(device)
+        return self._copies[device]
 
     def evaluate(self, module: Any) -> Metrics:
         """Measure one-step and 12-step predictions on held-out views against copying the input."""

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from respin_export.training.loop import CURVE, TrainingSchedule, fit, load_weights
+from respin_export.training.loop import TrainingSchedule, fit, load_weights
+from respin_export.training.run_files import CURVE
 
 
 @dataclass

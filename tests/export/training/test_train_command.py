@@ -3,9 +3,10 @@
 import pytest
 
 from respin.errors import InvalidInput, RespinError
-from respin_export.training import commands, loop
+from respin_export.training import commands
 from respin_export.training.commands import NEEDS, NETWORKS, train
 from respin_export.training.recipes import RECIPES, TRAINED
+from respin_export.training.run_files import WEIGHTS
 
 
 def test_every_run_has_a_recipe_and_comes_after_the_one_that_it_needs():
@@ -24,18 +25,23 @@ def test_an_unknown_network_is_refused_with_those_that_there_are(tmp_path):
 def test_weights_to_start_from_are_copied_once(tmp_path):
     kept, runs = tmp_path / "kept", tmp_path / "runs"
     (kept / "edsr").mkdir(parents=True)
-    (kept / "edsr" / loop.WEIGHTS).write_bytes(b"kept")
+    (kept / "edsr" / WEIGHTS).write_bytes(b"kept")
     commands._take_weights(kept, runs)
-    assert (runs / "edsr" / loop.WEIGHTS).read_bytes() == b"kept"
-    (runs / "edsr" / loop.WEIGHTS).write_bytes(b"trained on")
+    assert (runs / "edsr" / WEIGHTS).read_bytes() == b"kept"
+    (runs / "edsr" / WEIGHTS).write_bytes(b"trained on")
     commands._take_weights(kept, runs)
-    assert (runs / "edsr" / loop.WEIGHTS).read_bytes() == b"trained on"
+    assert (runs / "edsr" / WEIGHTS).read_bytes() == b"trained on"
+    assert not (runs / "vae").exists()
     with pytest.raises(InvalidInput, match="no runs with a"):
         commands._take_weights(tmp_path / "empty", runs)
 
 
-def test_the_names_of_the_files_are_those_of_the_loop():
-    assert (commands.CHECKPOINT, commands.WEIGHTS) == (loop.CHECKPOINT, loop.WEIGHTS)
+def test_the_kept_vae_is_the_one_of_its_decoders_run(tmp_path):
+    kept, runs = tmp_path / "kept", tmp_path / "runs"
+    (kept / "vae_decoder").mkdir(parents=True)
+    (kept / "vae_decoder" / WEIGHTS).write_bytes(b"both halves")
+    commands._take_weights(kept, runs)
+    assert (runs / "vae" / WEIGHTS).read_bytes() == (runs / "vae_decoder" / WEIGHTS).read_bytes() == b"both halves"
 
 
 def test_a_network_whose_vae_is_not_trained_says_so(tmp_path):
