@@ -184,7 +184,7 @@ class QualityOptions:
         str | None,
         Option(metavar="HOST:PORT", envvar="RESPIN_URL", help="A running server of the same set. Default: embedded."),
     ] = None
-    device: Annotated[str, Option(help="cpu or cuda, of the stages that run in this process.")] = "cpu"
+    device: Annotated[str, Option(help="Where the stages that run in this process run: cpu or cuda.")] = "cpu"
     check: Annotated[bool, Option("--check", help="Exit with status 1 if a target is missed.")] = False
     report_only: Annotated[bool, Option("--report-only", help="Write the report again from the CSV file.")] = False
     broken_stages: Annotated[

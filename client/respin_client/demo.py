@@ -60,7 +60,7 @@ def demo(
     scene: Annotated[
         int, typer.Option(metavar="INTEGER", help="Seed of the rendered scene (see respin scene)")
     ] = DEMO_SEED,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="For every picture")] = Path("demo-output"),
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all pictures")] = Path("demo-output"),
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Sheet of all pictures, a PNG; default sheet.png in the folder")
     ] = None,
