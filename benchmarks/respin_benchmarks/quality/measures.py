@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from respin_benchmarks.quality.rows import SceneRow, mean_of
 
-FORMATS = {"dB": "{:.1f} dB", "%": "{:.1%}", "IoU": "{:.3f}", "px": "{:.2f} px", "levels": "{:.1f} / 255"}
+FORMATS = {
+    "dB": ("{:.1f}", " dB"),
+    "%": ("{:.1%}", ""),
+    "IoU": ("{:.3f}", ""),
+    "px": ("{:.2f}", " px"),
+    "levels": ("{:.1f}", " / 255"),
+}
+"""Format of a number in each unit, and what follows it."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,12 @@ class Measure:
         value = self.value(rows)
         return None if self.target is None or math.isnan(value) else self.reaches(value, self.target)
 
-    def text(self, value: float) -> str:
-        """Return a value with its unit; a dash for NaN."""
-        return "–" if math.isnan(value) else FORMATS[self.unit].format(value)  # noqa: RUF001
+    def text(self, value: float, *, with_unit: bool = True) -> str:
+        """Return a value, by default with its unit; a dash for NaN."""
+        number, unit = FORMATS[self.unit]
+        if math.isnan(value):
+            return "–"  # noqa: RUF001
+        return number.format(value) + (unit if with_unit else "")
 
     @property
     def target_text(self) -> str:
@@ -98,10 +108,6 @@ MEASURES = (
 """All measures, in the order of the report."""
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
-
-_OF_VIEWS = ("view_psnr", "over_copy", "over_class_mean", "object_psnr", "silhouette", "colour_error")
-BY_GROUP = (*_OF_VIEWS, "composite_psnr", "closer")
-"""Measures that are reported by kind and by angle."""
 
 
 def missed_targets(rows: Sequence[SceneRow]) -> list[Measure]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from respin.report.markdown import check_section, table
 from respin.scenes import KINDS
 from respin_benchmarks.quality.judge import DILATE_PX
-from respin_benchmarks.quality.measures import BY_GROUP, BY_NAME, MEASURES, Measure
+from respin_benchmarks.quality.measures import MEASURES, Measure
 from respin_benchmarks.quality.rows import BIN_EDGES, SceneRow, azimuth_bin, mean_of
 from respin_benchmarks.quality.stages import CLASS_MEAN_OBJECTS, SAME_PLACE_IOU
 
@@ -44,6 +45,10 @@ NOTES = f"""\
 * VAE, super-resolution, absent names and the choice between two are measured on the networks in the process of the
   command; everything else on what the server returned."""
 
+GROUPS_NOTE = """\
+The same measures by kind of the object, |azimuth| and number of objects in the photo. The values in brackets are the
+baselines that the measure names, in the same order and unit. A dash means that no scene of the group has the figure."""
+
 
 def ensure_page(page: Path) -> None:
     """Create the page if there is none.
@@ -58,7 +63,7 @@ def ensure_page(page: Path) -> None:
 
 
 def quality_text(rows: Sequence[SceneRow], notes: Sequence[str], images: str) -> str:
-    """Return the report: summary, table of measures, tables by kind and angle, pictures.
+    """Return the report: summary, table of measures, table by groups of scenes, pictures.
 
     Args:
         rows: rows of at least one scene.
@@ -75,7 +80,9 @@ def quality_text(rows: Sequence[SceneRow], notes: Sequence[str], images: str) ->
         "",
         NOTES,
         "",
-        *table(("", "scenes", *map(_heading, BY_GROUP)), _groups(rows)),
+        GROUPS_NOTE,
+        "",
+        *_table_by_group(rows),
         "",
         f"![Gain over the baselines, scene by scene]({images}/quality_{name}.png)",
         "",
@@ -104,21 +111,38 @@ def _line(measure: Measure, rows: Sequence[SceneRow]) -> list[str]:
     return [measure.stage, measure.title, value, ", ".join(beside), measure.target_text, met]
 
 
-def _heading(name: str) -> str:
-    return f"{BY_NAME[name].stage}: {BY_NAME[name].title}"
+def _table_by_group(rows: Sequence[SceneRow]) -> list[str]:
+    groups = _groups(rows)
+    scenes = ["", "number of scenes", *(f"{len(group)}" for group in groups.values())]
+    lines = (_line_by_group(measure, rows, groups.values()) for measure in MEASURES)
+    return table(("stage", "measure", *groups), [scenes, *lines])
 
 
-def _groups(rows: Sequence[SceneRow]) -> list[list[str]]:
-    def is_kind(kind: str) -> Callable[[SceneRow], bool]:
-        return lambda row: row.kind == kind
+def _groups(rows: Sequence[SceneRow]) -> dict[str, Sequence[SceneRow]]:
+    bins = map(azimuth_bin, BIN_EDGES[:-1])
+    return {
+        "all": rows,
+        **{kind: [row for row in rows if row.kind == kind] for kind in KINDS},
+        **{f"{name} degrees": [row for row in rows if azimuth_bin(row.azimuth) == name] for name in bins},
+        "1 object": [row for row in rows if row.objects == 1],
+        "2 objects": [row for row in rows if row.objects == 2],
+    }
 
-    def is_bin(name: str) -> Callable[[SceneRow], bool]:
-        return lambda row: azimuth_bin(row.azimuth) == name
 
-    groups = {kind: is_kind(kind) for kind in KINDS}
-    groups |= {f"{name} degrees": is_bin(name) for name in map(azimuth_bin, BIN_EDGES[:-1])}
-    return [_group(title, [row for row in rows if belongs(row)]) for title, belongs in groups.items()]
+def _line_by_group(measure: Measure, rows: Sequence[SceneRow], groups: Iterable[Sequence[SceneRow]]) -> list[str]:
+    # Without the baselines that no scene has: the box is not found if the request carries it, for example.
+    baselines = {title: name for title, name in measure.baselines.items() if not math.isnan(mean_of(rows, name))}
+    title = measure.title + _brackets(baselines)
+    return [measure.stage, title, *(_cell(measure, baselines.values(), group) for group in groups)]
 
 
-def _group(title: str, rows: Sequence[SceneRow]) -> list[str]:
-    return [title, f"{len(rows)}", *(BY_NAME[name].text(BY_NAME[name].value(rows)) for name in BY_GROUP)]
+def _cell(measure: Measure, baselines: Iterable[str], rows: Sequence[SceneRow]) -> str:
+    value = measure.value(rows)
+    if math.isnan(value):
+        return measure.text(value)
+    return measure.text(value) + _brackets(measure.text(mean_of(rows, name), with_unit=False) for name in baselines)
+
+
+def _brackets(texts: Iterable[str]) -> str:
+    joined = " / ".join(texts)
+    return f" ({joined})" if joined else ""
