@@ -81,12 +81,12 @@ bench-gpu: $(if $(BENCH_PYTHON),,$(TEST)/.installed)  ## jobs through gRPC and i
 	  -m respin_benchmarks in-process --device cuda --budget-s 540 --page docs/benchmarks.md \
 	  $(if $(TRITONSERVER),--tritonserver "$(TRITONSERVER)") $(BENCH_FLAGS)
 
-mini: $(TEST)/.installed  ## train the mini set from nothing (some two hours on two cores with AMX) and export it: models/mini
+mini: $(TEST)/.installed  ## train the mini set from nothing (three to four hours on two cores with AMX) and export it: models/mini
 	$(TEST)/bin/respin train all
 	$(TEST)/bin/python -m respin_export.mini --runs build/training --keep
 
-quality: $(TEST)/.installed  ## measure the mini set on 200 held-out scenes: docs/quality.md
-	$(TEST)/bin/respin quality --set mini --scenes 200 --page docs/quality.md
+quality: $(TEST)/.installed  ## measure the mini set on 400 held-out scenes: docs/quality.md
+	$(TEST)/bin/respin quality --set mini --scenes 400 --page docs/quality.md
 
 config: $(TEST)/.installed  ## write every config.pbtxt, and docs/protocol.md, again from the contracts
 	$(TEST)/bin/python -m respin.pbtxt

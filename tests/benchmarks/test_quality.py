@@ -44,7 +44,7 @@ def test_page_plots_and_gallery_are_written(measured):
     page = (measured / "docs" / "quality.md").read_text()
     assert f"set `mini`, {SCENES} scenes" in page
     assert BY_NAME["closer"].title in page
-    for name in ("quality_mini.png", "quality_gallery_mini.png"):
+    for name in ("quality_mini.webp", "quality_gallery_mini.webp"):
         assert f"](images/{name})" in page
         assert np.asarray(Image.open(measured / "docs" / "images" / name)).shape[1] > 500
 

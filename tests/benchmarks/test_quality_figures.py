@@ -247,13 +247,13 @@ def test_a_set_is_named_or_is_a_folder(tmp_path):
 
 
 def test_the_gallery_shows_what_there_is(tmp_path, scene, perfect):
-    draw_gallery([(scene, perfect), (scene, None)], tmp_path / "gallery.png")
-    draw_figures([row(view_psnr=20.0, view_psnr_copy=12.0, view_psnr_class_mean=16.0), row()], tmp_path / "plot.png")
-    gallery = np.asarray(Image.open(tmp_path / "gallery.png"))
+    draw_gallery([(scene, perfect), (scene, None)], tmp_path / "gallery.webp")
+    draw_figures([row(view_psnr=20.0, view_psnr_copy=12.0, view_psnr_class_mean=16.0), row()], tmp_path / "plot.webp")
+    gallery = np.asarray(Image.open(tmp_path / "gallery.webp"))
     upper, lower = gallery[16 : 16 + 144, 192:384], gallery[176 : 176 + 144, 192:384]
-    assert upper.min() == 0, "a mask has black"
-    assert (lower == 255).all(), "no mask, no tile"
-    assert (tmp_path / "plot.png").stat().st_size > 0
+    assert upper.min() < 5, "a mask has black"
+    assert lower.min() > 250, "no mask, no tile"
+    assert (tmp_path / "plot.webp").stat().st_size > 0
 
 
 class Remembering:

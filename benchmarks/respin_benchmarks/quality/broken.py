@@ -196,7 +196,9 @@ def broken_text(measured: Mapping[BrokenStage, Sequence[SceneRow]]) -> str:
         ),
         "",
         "Halfway: between the result as built and the closest stage that has to fail the measure, for setting "
-        "tolerances.",
+        "tolerances. The tests hold the served job to them, and each broken stage, in one process, against them "
+        "(tests/ensemble/serving/test_mini_quality.py). A mask that is not grown leaves more of the photo as it was: "
+        "composites are closer, with the outline of the old object in them.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -84,11 +84,11 @@ def quality_text(rows: Sequence[SceneRow], notes: Sequence[str], images: str) ->
         "",
         *_table_by_group(rows),
         "",
-        f"![Gain over the baselines, scene by scene]({images}/quality_{name}.png)",
+        f"![Gain over the baselines, scene by scene]({images}/quality_{name}.webp)",
         "",
         "The first scenes, as they come: photo, mask, novel view, background, composite, truth.",
         "",
-        f"![Gallery of the first scenes]({images}/quality_gallery_{name}.png)",
+        f"![Gallery of the first scenes]({images}/quality_gallery_{name}.webp)",
     ]
     return "\n".join(lines) + "\n"
 

@@ -93,13 +93,13 @@ class QualityMeasurement:
                 if len(examples) < GALLERY_SCENES:
                     examples.append(example)
                 write_scene_rows(self._csv, rows)
-        draw_gallery(examples, self._images / f"quality_gallery_{self._set.name}.png")
+        draw_gallery(examples, self._images / f"quality_gallery_{self._set.name}.webp")
         # As rounded in the file, so that the report can be written from it again.
         return self.earlier_rows()
 
     def report(self, rows: Sequence[SceneRow]) -> str:
         """Draw the plots, update the page, and return the report's text."""
-        draw_figures(rows, self._images / f"quality_{self._set.name}.png")
+        draw_figures(rows, self._images / f"quality_{self._set.name}.webp")
         text = quality_text(rows, self._set.notes, "images" if self.page else ".")
         if self.page:
             ensure_page(self.page)
