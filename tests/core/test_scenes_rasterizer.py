@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from respin.scenes.rasterizer import Camera, Canvas, Frame, downsample, scan_convert, visible_faces
+from respin.scenes.rasterizer import Camera, Canvas, Frame, downsample, majority, scan_convert, visible_faces
 from respin.scenes.solids import box, join
 from respin.scenes.views import render_pair
+from respin.scenes.window import Window
 
 RED, GREEN, WHITE = np.array([200.0, 0, 0]), np.array([0, 200.0, 0]), np.array([255.0, 255, 255])
 CUBE = box((-0.5, 0.5), (-0.5, 0.5), (-0.5, 0.5), WHITE)
@@ -109,11 +110,11 @@ def test_what_is_nearer_hides_what_is_farther(near_first):
     camera = Camera(0, 5.0)
     near = visible_faces(box((1, 1.1), (-0.2, 0.2), (-0.2, 0.2), RED), camera)
     far = visible_faces(box((-1, -0.9), (-1, 1), (-1, 1), GREEN), camera)
-    canvas = Canvas(np.zeros((64, 64, 3), np.uint8), scale=100.0, origin=(32.0, 32.0))
+    canvas = Canvas(np.zeros((3, 64, 64), np.uint8), scale=100.0, origin=(32.0, 32.0))
     drawn = {name: canvas.draw(faces) for name, faces in (("near", near), ("far", far))[:: 1 if near_first else -1]}
-    assert canvas.pixels[32, 32, 0] > 0
-    assert canvas.pixels[32, 32, 1] == 0
-    assert canvas.pixels[32, 18, 1] > 0
+    assert canvas.planes[0, 32, 32] > 0
+    assert canvas.planes[1, 32, 32] == 0
+    assert canvas.planes[1, 32, 18] > 0
     assert drawn["near"][32, 32]
     assert drawn["far"][32, 18]
     assert drawn["far"][32, 32] != near_first
@@ -153,23 +154,40 @@ def test_an_edge_that_two_polygons_share_belongs_to_exactly_one(step):
 
 def test_a_polygon_outside_the_picture_covers_nothing():
     square = np.array([(0, 0), (5, 0), (5, 5), (0, 5)], np.float64)
-    assert scan_convert(square + 100, (20, 20)) is None
-    assert scan_convert(square - 100, (20, 20)) is None
+    assert not painted(square + 100, (20, 20)).any()
+    assert not painted(square - 100, (20, 20)).any()
     assert painted(square - 2, (20, 20)).sum() == 9
+
+
+def test_a_window_shows_the_part_of_the_picture_that_it_cuts_out():
+    faces = visible_faces(RED_ON_THE_RIGHT.rotate(-35), Camera(20, 4.0))
+    whole = Canvas(np.zeros((3, 90, 120), np.uint8), scale=180.3, origin=(57.4, 43.2))
+    mask = whole.draw(faces)
+    for window in (Window(20, 60, 30, 71), Window(0, 90, 0, 50), Window(0, 4, 0, 120)):
+        part = Canvas(np.zeros((3, *window.shape), np.uint8), whole.scale, (57.4, 43.2), window)
+        np.testing.assert_array_equal(part.draw(faces), window.crop(mask))
+        np.testing.assert_array_equal(part.planes, window.crop(whole.planes))
 
 
 def test_shrinking_averages_blocks():
     pixels = np.array([[0, 1, 255, 255], [1, 1, 255, 255]], np.uint8)
-    np.testing.assert_array_equal(downsample(pixels, 2), [[1, 255]])  # 0.75 is nearer to 1
-    colours = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)[:, :3]
-    np.testing.assert_array_equal(downsample(colours, 3)[0, 0], np.rint(colours.reshape(9, 3).mean(axis=0)))
+    np.testing.assert_array_equal(downsample(pixels[None], 2)[..., 0], [[1, 255]])  # 0.75 is nearer to 1
+    planes = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    np.testing.assert_array_equal(downsample(planes, 3)[0, 0], planes.reshape(3, 9).mean(axis=1))
+
+
+def test_a_shrunk_mask_is_true_where_half_of_a_block_is():
+    mask = np.zeros((6, 8), np.bool_)
+    mask[2, 2:5] = True
+    np.testing.assert_array_equal(np.argwhere(majority(mask, 2)), [(1, 1)])
+    assert not majority(mask & False, 2).any()
 
 
 def painted(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The pixels that a polygon covers, as a whole picture."""
+    spans = scan_convert(polygon[None], Window(0, shape[0], 0, shape[1]))
     picture = np.zeros(shape, bool)
-    covered = scan_convert(polygon, shape)
-    if covered is not None:
-        rows, columns, inside = covered
+    for rows, columns, inside in spans.boxes():
         picture[rows, columns] = inside
+    np.testing.assert_array_equal(spans.union(), picture)
     return picture

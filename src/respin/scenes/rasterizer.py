@@ -3,16 +3,20 @@
 Camera frame: x right, y down, z forward. The camera stands at azimuth 0, which is positive x, and looks at the origin.
 Objects turn instead of the camera: a camera that moves right by an angle sees what it would see of an object turned
 clockwise by that angle, and the light, fixed to the camera, stays where it was.
+
+Pictures are drawn as a plane per channel, (3, H, W): NumPy's inner loops then run along rows, not over three channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from respin.scenes.solids import Mesh
+from respin.scenes.window import Window
 
 _TO_LIGHT = np.array([-0.45, -0.75, -0.5]) / np.linalg.norm([-0.45, -0.75, -0.5])
 """Unit vector towards the light in the camera frame: the light is above, left of and behind the camera."""
@@ -73,6 +77,11 @@ class Frame:
         projected: NDArray[np.float64] = seen[..., :2] / seen[..., 2:] * self.scale + np.asarray(self.origin)
         return projected
 
+    def window_of(self, faces: Faces) -> Window:
+        """Return the pixels around some faces."""
+        low, high = faces.extent * self.scale + np.asarray(self.origin)
+        return Window.around(low, high, self.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Faces:
@@ -108,25 +117,24 @@ def visible_faces(mesh: Mesh, camera: Camera) -> Faces:
     return Faces(corners[..., :2] / corners[..., 2:], normals / offsets[:, None], colours)
 
 
-_NEXT = {corners: np.roll(np.arange(corners), -1) for corners in (3, 4)}
-"""Index of each corner's successor, by the number of corners."""
-
-
 class Canvas:
     """A picture with a z-buffer.
 
     Args:
-        pixels: (H, W, 3) uint8, changed in place.
+        planes: (3, H, W) uint8, a plane per channel, changed in place.
         scale: pixels per unit of the image plane at distance 1.
         origin: (x, y) px of the principal point.
+        window: the part of a larger picture that the planes are; None = a picture of their own.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], scale: float, origin: tuple[float, float]) -> None:
-        self.pixels = pixels
+    def __init__(
+        self, planes: NDArray[np.uint8], scale: float, origin: tuple[float, float], window: Window | None = None
+    ) -> None:
+        self.planes = planes
         self.scale = scale
         self.origin = np.asarray(origin, np.float64)
-        self._shape = (pixels.shape[0], pixels.shape[1])
-        self._inverse_depth = np.zeros(self._shape, np.float32)
+        self.window = window or Window(0, planes.shape[1], 0, planes.shape[2])
+        self._inverse_depth = np.zeros(self.window.shape, np.float32)
 
     def draw(self, faces: Faces) -> NDArray[np.bool_]:
         """Draw faces, except where something nearer was drawn before.
@@ -134,70 +142,122 @@ class Canvas:
         Returns:
             (H, W) bool: the pixels that this call changed.
         """
-        shows = np.zeros(self._shape, np.bool_)
-        corners = faces.corners * self.scale + self.origin
+        shows = np.zeros(self.window.shape, np.bool_)
         planes = faces.planes.copy()
         planes[:, :2] /= self.scale
         planes[:, 2] -= planes[:, :2] @ self.origin
-        for polygon, plane, colour in zip(corners, planes, faces.colours, strict=True):
-            covered = scan_convert(polygon, self._shape)
-            if covered is None:
-                continue
-            rows, columns, inside = covered
-            across = (np.arange(columns.start, columns.stop) + 0.5) * plane[0] + plane[2]
-            down = (np.arange(rows.start, rows.stop) + 0.5) * plane[1]
-            nearness = (across[None] + down[:, None]).astype(np.float32)
+        spans = scan_convert(faces.corners * self.scale + self.origin, self.window)
+        centre_x = np.arange(self.window.left, self.window.right) + 0.5
+        centre_y = np.arange(self.window.top, self.window.bottom) + 0.5
+        for (rows, columns, inside), plane, colour in zip(spans.boxes(), planes, faces.colours, strict=True):
+            across, down = centre_x[columns] * plane[0] + plane[2], centre_y[rows] * plane[1]
+            nearness = (across + down[:, None]).astype(np.float32)
             nearest = inside & (nearness > self._inverse_depth[rows, columns])
-            self._inverse_depth[rows, columns][nearest] = nearness[nearest]
-            self.pixels[rows, columns][nearest] = colour.astype(np.uint8)
+            np.copyto(self._inverse_depth[rows, columns], nearness, where=nearest)
+            np.copyto(self.planes[:, rows, columns], colour.astype(np.uint8)[:, None, None], where=nearest)
             shows[rows, columns] |= nearest
         return shows
 
 
-def scan_convert(polygon: NDArray[np.float64], shape: tuple[int, int]) -> tuple[slice, slice, NDArray[np.bool_]] | None:
-    """Find the pixels whose centres lie in a convex polygon.
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """The pixels whose centres lie in convex polygons: a range of columns in each row.
 
     Args:
-        polygon: (3, 2) or (4, 2) px, corners in order.
-        shape: (H, W) of the picture.
-
-    Returns:
-        The rows and columns of the bounding box, and (rows, columns) bool; None if the box misses the picture. A pixel
-        centre on an edge that two polygons share belongs to exactly one of them.
+        width: W px of the window.
+        first: (F, H) int32: the first column that a polygon covers in each row of the window.
+        stop: (F, H) int32: the column after the last; at most `first` where it covers none.
     """
-    low, high = polygon.min(axis=0), polygon.max(axis=0)
-    top, bottom = max(int(low[1]), 0), min(int(high[1]) + 1, shape[0])
-    left, right = max(int(low[0]), 0), min(int(high[0]) + 1, shape[1])
-    if bottom <= top or right <= left:
-        return None
-    centres = np.arange(top, bottom) + 0.5
-    start, end = polygon, polygon[_NEXT[len(polygon)]]
-    # From the upper end: the two polygons that share an edge traverse it in opposite directions, and must round alike.
-    upper, lower = np.where(start[:, 1:] <= end[:, 1:], (start, end), (end, start))
-    rise = lower[:, 1:] - upper[:, 1:]
-    share = (centres - upper[:, 1:]) / np.where(rise == 0, 1, rise)
-    crossing = upper[:, :1] + share * (lower[:, :1] - upper[:, :1])
-    # Half open, so that a row through a corner counts for the edge below it; level edges are never crossed.
-    crossed = (centres >= upper[:, 1:]) & (centres < lower[:, 1:])
-    first = np.where(crossed, crossing, np.inf).min(axis=0)
-    last = np.where(crossed, crossing, -np.inf).max(axis=0)
-    across = np.arange(left, right) + 0.5
-    inside = (across[None] >= first[:, None]) & (across[None] < last[:, None])
-    return slice(top, bottom), slice(left, right), inside
+
+    width: int
+    first: NDArray[np.int32]
+    stop: NDArray[np.int32]
+
+    def boxes(self) -> Iterator[tuple[slice, slice, NDArray[np.bool_]]]:
+        """Yield for each polygon the rows and columns of a box around its pixels, and which of them it covers."""
+        for first, stop in zip(self.first, self.stop, strict=True):
+            covered = np.flatnonzero(first < stop)
+            if not len(covered):
+                yield slice(0, 0), slice(0, 0), np.zeros((0, 0), np.bool_)
+                continue
+            low, high = covered[0], covered[-1] + 1
+            left, right = first[low:high].min(), stop[low:high].max()
+            columns = np.arange(left, right, dtype=np.int32)
+            inside = (columns >= first[low:high, None]) & (columns < stop[low:high, None])
+            yield slice(low, high), slice(left, right), inside
+
+    def union(self) -> NDArray[np.bool_]:
+        """Return the pixels that any polygon covers, (H, W)."""
+        polygons, rows = np.nonzero(self.first < self.stop)
+        # One step up where a span starts and one down where it stops, which may be the column after the last.
+        shape = (self.first.shape[1], self.width + 1)
+        up, down = (
+            np.bincount(rows * shape[1] + ends[polygons, rows], minlength=shape[0] * shape[1]).reshape(shape)
+            for ends in (self.first, self.stop)
+        )
+        covered: NDArray[np.bool_] = (up - down).cumsum(axis=1)[:, :-1] > 0
+        return covered
 
 
-def downsample(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Average blocks of `factor` x `factor` pixels, rounded to the nearest level.
+def scan_convert(polygons: NDArray[np.float64], window: Window) -> Spans:
+    """Find the pixels whose centres lie in convex polygons.
+
+    A pixel centre on an edge that two polygons share belongs to exactly one of them.
 
     Args:
-        pixels: (H, W) or (H, W, 3) uint8; H and W are multiples of `factor`.
+        polygons: (F, 3, 2) or (F, 4, 2) px, corners in order.
+        window: the part of the picture to convert; the spans count rows and columns from its corner.
+    """
+    centres = np.arange(window.top, window.bottom) + 0.5
+    start, end = polygons, np.roll(polygons, -1, axis=1)
+    # From the upper end: the two polygons that share an edge traverse it in opposite directions, and must round alike.
+    upper, lower = np.where(start[..., 1:] <= end[..., 1:], (start, end), (end, start))
+    rise = lower[..., 1:] - upper[..., 1:]
+    share = (centres - upper[..., 1:]) / np.where(rise == 0, 1, rise)
+    crossing = upper[..., :1] + share * (lower[..., :1] - upper[..., :1])
+    # Half open, so that a row through a corner counts for the edge below it; level edges are never crossed.
+    crossed = (centres >= upper[..., 1:]) & (centres < lower[..., 1:])
+    first = np.where(crossed, crossing, np.inf).min(axis=1)
+    last = np.where(crossed, crossing, -np.inf).max(axis=1)
+    # Column c is covered if first <= c + 0.5 < last.
+    width = window.shape[1]
+    starts, stops = ((np.ceil(ends - 0.5) - window.left).clip(0, width).astype(np.int32) for ends in (first, last))
+    return Spans(width, starts, stops)
+
+
+def downsample(planes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Average blocks of `factor` x `factor` pixels, rounded to the nearest level, and interleave the channels.
+
+    Args:
+        planes: (C, H, W) uint8; H and W are multiples of `factor`.
         factor: at most 16.
 
     Returns:
-        (H / factor, W / factor) or (H / factor, W / factor, 3) uint8.
+        (H / factor, W / factor, C) uint8.
     """
-    total = np.zeros((pixels.shape[0] // factor, pixels.shape[1] // factor, *pixels.shape[2:]), np.uint16)
-    for row in range(factor):
-        for column in range(factor):
-            total += pixels[row::factor, column::factor]
-    return ((total + factor**2 // 2) // factor**2).astype(np.uint8)
+    total = _sum_blocks(planes, factor)
+    levels = (total + factor**2 // 2) // factor**2
+    pixels = np.empty((*levels.shape[1:], len(levels)), np.uint8)
+    # One channel at a time: a single assignment would loop over three elements at a time.
+    for channel, plane in enumerate(levels):
+        pixels[..., channel] = plane
+    return pixels
+
+
+def majority(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    """Reduce an (H, W) mask to (H / factor, W / factor): true where at least half of the pixels of a block are."""
+    reduced = np.zeros((mask.shape[0] // factor, mask.shape[1] // factor), np.bool_)
+    blocks = Window.around_mask(mask).to_blocks(factor)
+    reduced[blocks.slices] = _sum_blocks(mask[blocks.to_pixels(factor).slices], factor) * 2 >= factor**2
+    return reduced
+
+
+def _sum_blocks(values: NDArray[np.uint8] | NDArray[np.bool_], factor: int) -> NDArray[np.uint16]:
+    """Add the values, (..., H, W), of blocks of `factor` x `factor`."""
+    rows = values[..., ::factor, :].astype(np.uint16)
+    for row in range(1, factor):
+        rows += values[..., row::factor, :]
+    total = rows[..., ::factor].copy()
+    for column in range(1, factor):
+        total += rows[..., column::factor]
+    return total

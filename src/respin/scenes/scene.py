@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from respin.geometry import Box, bounding_box
 from respin.scenes.furniture import KINDS, make_object
-from respin.scenes.rasterizer import Camera, Canvas, Frame, downsample, visible_faces
-from respin.scenes.room import Room, darken, shadow_of
+from respin.scenes.rasterizer import Camera, Canvas, Faces, Frame, downsample, majority, visible_faces
+from respin.scenes.room import Room, Shadow, shadow_of
 from respin.scenes.solids import Mesh
 from respin.scenes.views import ViewPair, render_pair
+from respin.scenes.window import Window
 
 TRAINING_SEEDS = range(0, 1_000_000)
 """Seeds of the scenes that networks may be trained on."""
@@ -125,20 +126,21 @@ def render_scene(seed: int, options: SceneOptions = SceneOptions()) -> Scene:
     azimuth = float(generator.choice([-1, 1]) * generator.uniform(15, options.most_azimuth))
     stage = _Stage.draw(meshes, facings, options, generator)
     others = [mesh.rotate(-facing) for mesh, facing in zip(meshes[1:], facings[1:], strict=True)]
-    background = stage.with_others(others)
-    before, mask, hidden = stage.with_target(background, meshes[0].rotate(-facings[0]), others)
-    after, turned_mask, _ = stage.with_target(background, meshes[0].rotate(-facings[0] - azimuth), others)
-    masks = [mask, *hidden]
+    rendered, shown = stage.with_others(others)
+    background = downsample(rendered, SUPERSAMPLING)
+    before, mask = stage.with_target(rendered, background, meshes[0].rotate(-facings[0]), others)
+    after, turned_mask = stage.with_target(rendered, background, meshes[0].rotate(-facings[0] - azimuth), others)
+    masks = [majority(visible, SUPERSAMPLING) for visible in (mask, *(other & ~mask for other in shown))]
     return Scene(
         seed=seed,
         photo=before,
         objects=tuple(
             SceneObject(str(kind), shown, bounding_box(shown).box) for kind, shown in zip(kinds, masks, strict=True)
         ),
-        background=downsample(background, SUPERSAMPLING),
+        background=background,
         azimuth=azimuth,
         turned=after,
-        turned_mask=turned_mask,
+        turned_mask=majority(turned_mask, SUPERSAMPLING),
         mesh=meshes[0],
         facing=float(facings[0]),
         camera=stage.frame.camera,
@@ -176,35 +178,54 @@ class _Stage:
         drop = self.room.floor - float(mesh.corners[:, 2].min())
         return mesh.translate((self.offset[0], self.offset[1], drop))
 
-    def with_others(self, others: list[Mesh]) -> NDArray[np.uint8]:
-        """Render the room and all objects but the first: (H, W, 3) uint8 at the rendered resolution."""
-        pixels = self.room.photograph(self.frame)
+    def with_others(self, others: list[Mesh]) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
+        """Render the room and all objects but the first.
+
+        Returns:
+            (3, H, W) uint8, and the (H, W) masks of these objects, at the rendered resolution.
+        """
+        planes, masks = self.room.photograph(self.frame), []
         for mesh in map(self._placed, others):
-            pixels = darken(pixels, self._shadow(mesh))
-            self._canvas(pixels).draw(visible_faces(mesh, self.frame.camera))
-        return pixels
+            shadow, faces, window = self._footprint(mesh)
+            shadow.fall_on(planes)
+            canvas = self._canvas(window.crop(planes), window)
+            masks.append(self._whole(canvas.draw(faces), window))
+        return planes, masks
 
     def with_target(
-        self, background: NDArray[np.uint8], mesh: Mesh, others: list[Mesh]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[NDArray[np.bool_]]]:
-        """Render the photo, the first object's mask, and the masks of the visible parts of the others."""
-        canvas = self._canvas(darken(background, self._shadow(mesh)))
+        self, rendered: NDArray[np.uint8], background: NDArray[np.uint8], mesh: Mesh, others: list[Mesh]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Render the photo, (H, W, 3) uint8, and the first object's mask, (H, W) at the rendered resolution.
+
+        Args:
+            rendered: (3, H, W) uint8: the background at the rendered resolution.
+            background: (H, W, 3) uint8: the background at the photo's resolution.
+            mesh: the first object.
+            others: the other objects, which the background shows.
+        """
+        shadow, faces, window = self._footprint(mesh)
+        canvas = self._canvas(window.crop(rendered).copy(), window)
+        shadow.fall_on(canvas.planes, window)
         # The shadow falls on the floor, not on the other objects: they are drawn again.
-        shown = [canvas.draw(visible_faces(self._placed(other), self.frame.camera)) for other in others]
-        mask = canvas.draw(visible_faces(mesh, self.frame.camera))
-        return (
-            downsample(canvas.pixels, SUPERSAMPLING),
-            _majority(mask),
-            [_majority(other & ~mask) for other in shown],
-        )
+        for other in others:
+            canvas.draw(visible_faces(self._placed(other), self.frame.camera))
+        mask = canvas.draw(faces)
+        photo = background.copy()
+        photo[window.to_blocks(SUPERSAMPLING).slices] = downsample(canvas.planes, SUPERSAMPLING)
+        return photo, self._whole(mask, window)
 
-    def _shadow(self, mesh: Mesh) -> NDArray[np.float32]:
-        return shadow_of(mesh, self.room.floor, self.frame)
+    def _footprint(self, mesh: Mesh) -> tuple[Shadow, Faces, Window]:
+        """Return the shadow and the faces of a mesh, and the whole blocks of pixels that they may change."""
+        shadow = shadow_of(mesh, self.room.floor, self.frame)
+        faces = visible_faces(mesh, self.frame.camera)
+        window = shadow.window.union(self.frame.window_of(faces))
+        return shadow, faces, window.to_blocks(SUPERSAMPLING).to_pixels(SUPERSAMPLING)
 
-    def _canvas(self, pixels: NDArray[np.uint8]) -> Canvas:
-        return Canvas(pixels, self.frame.scale, self.frame.origin)
+    def _canvas(self, planes: NDArray[np.uint8], window: Window) -> Canvas:
+        return Canvas(planes, self.frame.scale, self.frame.origin, window)
 
-
-def _majority(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Reduce a mask to the picture's resolution: true where at least half of the rendered pixels are."""
-    return downsample(mask.astype(np.uint8) * np.uint8(200), SUPERSAMPLING) >= 100
+    def _whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
+        """Return the mask of a window as one of the picture."""
+        whole = np.zeros(self.frame.shape, np.bool_)
+        window.crop(whole)[:] = mask
+        return whole

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from respin.scenes.rasterizer import Camera, Canvas, Faces, downsample, visible_faces
+from respin.scenes.rasterizer import Camera, Canvas, Faces, downsample, majority, visible_faces
 from respin.scenes.solids import Mesh
 
 SUPERSAMPLING = 3
@@ -72,7 +72,7 @@ def draw_on_white(faces: Faces, scale: float, side: int) -> tuple[NDArray[np.uin
     """
     rendered = side * SUPERSAMPLING
     centre = faces.extent.mean(axis=0) * scale * SUPERSAMPLING
-    pixels = np.full((rendered, rendered, 3), 255, np.uint8)
-    canvas = Canvas(pixels, scale * SUPERSAMPLING, (rendered / 2 - centre[0], rendered / 2 - centre[1]))
+    planes = np.full((3, rendered, rendered), 255, np.uint8)
+    canvas = Canvas(planes, scale * SUPERSAMPLING, (rendered / 2 - centre[0], rendered / 2 - centre[1]))
     shown = canvas.draw(faces)
-    return downsample(pixels, SUPERSAMPLING), downsample(shown.astype(np.uint8) * np.uint8(200), SUPERSAMPLING) >= 100
+    return downsample(planes, SUPERSAMPLING), majority(shown, SUPERSAMPLING)
