@@ -245,7 +245,7 @@ def test_two_steps_of_training_make_a_module_that_can_be_loaded(data, tmp_path):
     for name, value in trained.state_dict().items():
         stored = value.half().float() if value.is_floating_point() else value
         torch.testing.assert_close(loaded.state_dict()[name], stored, msg=lambda text, name=name: f"{name}: {text}")
-    assert (tmp_path / "curve.csv").read_text().startswith("step,samples,cpu_s,loss,score,found")
+    assert (tmp_path / "curve.csv").read_text().startswith("step,samples,cpu_s,seed,loss,score,found")
 
 
 def test_the_same_seed_and_step_draw_the_same_batch(data):
