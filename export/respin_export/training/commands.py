@@ -113,11 +113,10 @@ def train_all(names: Sequence[str], output: Path, *, jobs: int, settings: dict[s
         for wave in _waves(names):
             tasks = {name: partial(_train, name, output, dict(settings)) for name in wave}
             for event in run_isolated(tasks, jobs):
-                if isinstance(event, TaskProgress):
-                    share, _, said = event.stage.partition(" ")
+                if isinstance(event, (TaskProgress, TaskDone)):
+                    told = event.stage if isinstance(event, TaskProgress) else event.result
+                    share, _, said = told.partition(" ")
                     board.show(event.name, float(share), said)
-                elif isinstance(event, TaskDone):
-                    board.show(event.name, 1, "done")
                 else:
                     failed.append(event)
                     board.show(event.name, 0, "failed")

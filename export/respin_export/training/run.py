@@ -59,7 +59,7 @@ def train_one(
         restart: whether to discard an existing checkpoint.
 
     Returns:
-        One line about the result.
+        Like the progress: "<share done> <description>".
 
     Raises:
         InvalidInput: the device is not available.
@@ -74,9 +74,14 @@ def train_one(
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
 
+    ended = "1 done"
+
     def on_progress(progress: TrainingProgress) -> None:
+        nonlocal ended
+        share, step = f"{progress.step / progress.steps:.4f}", f"step {progress.step} of {progress.steps}"
         numbers = "  ".join(f"{key} {value:.3g}" for key, value in progress.metrics.items())
-        report(f"{progress.step / progress.steps:.4f} step {progress.step} of {progress.steps}  {numbers}")
+        report(f"{share} {step}  {numbers}")
+        ended = f"{share} ended at {step}"
 
     fit(recipe.task(output), folder, seed=seed, device=device, on_progress=on_progress, stop_after_s=stop_after_s)
-    return f"{name} is trained"
+    return ended

@@ -3,6 +3,7 @@
 import pytest
 
 from respin.errors import InvalidInput, RespinError
+from respin_export.isolated import TaskDone, TaskProgress
 from respin_export.training import commands
 from respin_export.training.commands import NEEDS, NETWORKS, train
 from respin_export.training.recipes import RECIPES, TRAINED
@@ -60,3 +61,14 @@ def test_a_log_gets_a_line_for_each_tenth_and_for_what_a_run_says(capsys):
         "data: 100% rooms",
         "edsr: 25% step 100 of 400  psnr 31.2",
     ]
+
+
+def test_a_run_that_was_stopped_is_not_shown_as_done(monkeypatch, tmp_path, capsys):
+    def run_two(tasks, jobs):
+        yield TaskProgress("edsr", "0.2500 step 225 of 900  score 5.31")
+        yield TaskDone("edsr", "0.2500 ended at step 225 of 900", 61.0, 500.0)
+
+    monkeypatch.setattr(commands, "_render", lambda *_: None)
+    monkeypatch.setattr(commands, "run_isolated", run_two)
+    assert commands.train_all(["edsr"], tmp_path, jobs=1, settings={}) == []
+    assert capsys.readouterr().out.splitlines()[-1] == "edsr: 25% ended at step 225 of 900"
