@@ -197,7 +197,7 @@ class ModelSet:
             notes.append(f"{self.name}: trained on {knows}; {_FOR_PHOTOS}")
         for name in self.networks:
             if mapping_of(training.get(name)).get("trained") is False:
-                notes.append(f"{name} of this set is not trained: {_UNTRAINED.get(name, 'its output means nothing')}")
+                notes.append(f"{name} of this set is not trained: {_UNTRAINED.get(name, 'do not rely on its output')}")
         return tuple(notes)
 
     @property

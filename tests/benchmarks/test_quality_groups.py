@@ -5,7 +5,7 @@ import pytest
 from respin.bundled import bundled_path
 from respin.scenes import HELD_OUT_SEEDS, SceneOptions, render_scene
 from respin_benchmarks.quality.jobs import JobOutputs
-from respin_benchmarks.quality.measures import MEASURES
+from respin_benchmarks.quality.measures import DASH, MEASURES
 from respin_benchmarks.quality.page import quality_text
 from respin_benchmarks.quality.rows import SceneRow
 from respin_benchmarks.quality.session import SceneJudge
@@ -70,11 +70,10 @@ def test_shares_keep_their_percent_signs_and_a_measure_without_baselines_has_no_
 
 def test_a_group_without_the_figure_shows_a_dash():
     table = by_group(row(**view(22.0, 12.0, 17.0, 30.0)), row(objects=2, right_of_two=1.0, view_psnr_copy=12.0))
-    dash = "–"  # noqa: RUF001
     two = table["detection: right one of two objects"]
-    assert (two["all"], two["1 object"], two["2 objects"]) == ("100.0%", dash, "100.0%")
-    assert table[VIEW_TITLE]["2 objects"] == dash, "the job failed: no baselines behind a dash"
-    assert table[VIEW_TITLE]["sofa"] == dash
+    assert (two["all"], two["1 object"], two["2 objects"]) == ("100.0%", DASH, "100.0%")
+    assert table[VIEW_TITLE]["2 objects"] == DASH, "the job failed: no baselines behind a dash"
+    assert table[VIEW_TITLE]["sofa"] == DASH
 
 
 def test_a_baseline_that_no_scene_has_is_not_named():
@@ -82,7 +81,7 @@ def test_a_baseline_that_no_scene_has_is_not_named():
     assert table["segmentation: IoU of the mask"]["all"] == "0.900"
     hole = table["inpainting: PSNR of the hole (Navier-Stokes)"]
     assert hole["1 object"] == "23.0 dB (20.0)"
-    assert hole["2 objects"] == "24.0 dB (–)", "each value in brackets keeps its place"  # noqa: RUF001
+    assert hole["2 objects"] == f"24.0 dB ({DASH})", "each value in brackets keeps its place"
 
 
 def test_every_measure_has_a_line_of_its_own():

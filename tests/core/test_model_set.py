@@ -202,7 +202,7 @@ def test_a_set_says_what_it_knows_and_which_networks_are_not_trained(folder):
         "tiny: trained on rendered scenes; for photos export the published weights "
         "(respin weights fetch, respin export)",
         "grounding_dino of this set is not trained: send a box",
-        "edsr of this set is not trained: its output means nothing",
+        "edsr of this set is not trained: do not rely on its output",
     )
 
 

@@ -17,6 +17,9 @@ FORMATS = {
 }
 """Format of a number in each unit, and what follows it."""
 
+DASH = "\N{EN DASH}"
+"""In the place of a figure that there is not."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -54,10 +57,10 @@ class Measure:
         return None if self.target is None or math.isnan(value) else self.reaches(value, self.target)
 
     def text(self, value: float, *, with_unit: bool = True) -> str:
-        """Return a value, by default with its unit; a dash for NaN."""
+        """Return a value, by default with its unit; `DASH` for NaN."""
         number, unit = FORMATS[self.unit]
         if math.isnan(value):
-            return "–"  # noqa: RUF001
+            return DASH
         return number.format(value) + (unit if with_unit else "")
 
     @property

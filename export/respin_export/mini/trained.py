@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from respin.errors import InvalidInput
 from respin.model_set import Sizes
 from respin_export.mini.networks import SEED, build, build_seeded
 from respin_export.mini.sizes import SIZES
@@ -69,14 +70,25 @@ def training_record(run: str, runs: Path) -> dict[str, Any]:
     Returns:
         Whether it reached its `TARGETS` ("trained"), those that it missed ("missed"), its command, the path of its
         curve in the folder of the runs, and the curve's last row.
+
+    Raises:
+        InvalidInput: the curve does not say what the run reached.
     """
-    with (runs / run / CURVE).open() as file:
-        figures = {name: float(value) for name, value in list(csv.DictReader(file))[-1].items()}
-    missed = {name: least for name, least in TARGETS[run].items() if figures[name] < least}
+    path = runs / run / CURVE
+    try:
+        with path.open(newline="") as file:
+            figures = {name: float(value) for name, value in list(csv.DictReader(file))[-1].items()}
+        missed = {name: least for name, least in TARGETS[run].items() if figures[name] < least}
+        seed = int(figures.pop("seed"))
+    except (OSError, LookupError, TypeError, ValueError):
+        raise InvalidInput(
+            f"'{path}' does not say what the run reached, wanted is a last row with seed, {', '.join(TARGETS[run])}; "
+            f"train it (respin train {run} --output {runs}), or export other networks (--only)"
+        ) from None
     return {
         "trained": not missed,
         **({"missed": missed} if missed else {}),
-        "command": f"respin train {run} --seed {int(figures.pop('seed'))}",
+        "command": f"respin train {run} --seed {seed}",
         "curve": f"{run}/{CURVE}",
         **figures,
     }

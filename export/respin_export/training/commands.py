@@ -19,16 +19,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from respin.errors import InvalidInput, RespinError
 from respin.runtimes import Device
 from respin_export.isolated import TaskDone, TaskFailed, TaskProgress, run_isolated
-from respin_export.training.run_files import CHECKPOINT, WEIGHTS
+from respin_export.training.run_files import CHECKPOINT, DATA, WEIGHTS
 
 NETWORKS = ("vae", "vae_decoder", "zero123", "inpainting", "sam", "edsr", "grounding_dino")
 """Names of the runs, in an order in which they can be trained."""
 
 NEEDS = {"vae_decoder": "vae", "zero123": "vae_decoder", "inpainting": "vae_decoder"}
 """Run that must be finished before another."""
-
-DATA = "data"
-"""Name under which the rendering of the data is shown."""
 
 
 def train(

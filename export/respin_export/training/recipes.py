@@ -18,14 +18,12 @@ from respin_export.training.grounding_dino import GroundingDinoTask, load_traine
 from respin_export.training.inpainting import InpaintTask, encode_rooms
 from respin_export.training.latents import encode_chunks
 from respin_export.training.loop import TrainingTask, channels_last, load_weights
+from respin_export.training.run_files import DATA
 from respin_export.training.sam import SamTask, load_trained_sam
 from respin_export.training.scenes import PHOTOS, WHITE, DataSet
 from respin_export.training.vae import Vae, VaeDecoderTask, VaeTask
 from respin_export.training.views import VIEWS
 from respin_export.training.zero123 import ViewNetwork, Zero123Task, encode_views
-
-DATA = "data"
-"""Folder of all data sets, beside the runs'."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 
 from respin.errors import InvalidInput
 from respin_export.training.loop import TrainingProgress, fit
-from respin_export.training.recipes import DATA, RECIPES
+from respin_export.training.recipes import RECIPES
+from respin_export.training.run_files import DATA
 from respin_export.training.scenes import DataSet
 
 ReportShare = Callable[[str], None]

@@ -1,4 +1,7 @@
-"""Names of the files of a training run, in its folder. Apart from the loop, which imports PyTorch."""
+"""Names of the files of a training run, in its folder, and of the data beside the runs. Free of PyTorch."""
+
+DATA = "data"
+"""Folder of all data sets, beside the runs'."""
 
 CHECKPOINT = "checkpoint.pt"
 """State to go on from."""

@@ -7,7 +7,7 @@ from respin_export.isolated import TaskDone, TaskProgress
 from respin_export.training import commands
 from respin_export.training.commands import NEEDS, NETWORKS, train
 from respin_export.training.recipes import RECIPES, TRAINED
-from respin_export.training.run_files import WEIGHTS
+from respin_export.training.run_files import DATA, WEIGHTS
 
 
 def test_every_run_has_a_recipe_and_comes_after_the_one_that_it_needs():
@@ -53,7 +53,7 @@ def test_a_network_whose_vae_is_not_trained_says_so(tmp_path):
 def test_a_log_gets_a_line_for_each_tenth_and_for_what_a_run_says(capsys):
     with commands._Board(["edsr"]) as board:
         for share in (0.0, 0.05, 0.12, 0.19, 1.0):
-            board.show(commands.DATA, share, "rooms")
+            board.show(DATA, share, "rooms")
         board.show("edsr", 0.25, "step 100 of 400  psnr 31.2")
     assert capsys.readouterr().out.splitlines() == [
         "data: 0% rooms",

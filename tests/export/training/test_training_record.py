@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from respin.bundled import bundled_path
+from respin.errors import InvalidInput
 from respin.model_set import ModelSet
 from respin_export.mini.trained import KEPT, TARGETS, load_or_build, training_record
 from respin_export.training.recipes import TRAINED
@@ -46,6 +47,18 @@ def test_a_network_below_its_target_counts_as_not_trained(tmp_path):
     _, record = load_or_build("edsr", tmp_path)
     assert (record["trained"], record["missed"]) == (False, {"rooms_gain": 1})
     assert record["views_gain"] == pytest.approx(float(last["views_gain"]))
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [None, "", "step,seed,views_gain\n", "step,views_gain,rooms_gain\n1,2,3\n", "step,seed,views_gain,rooms_gain\n1,0"],
+)
+def test_weights_whose_curve_does_not_say_what_they_reached_are_refused(tmp_path, curve):
+    (tmp_path / "edsr").mkdir()
+    if curve is not None:
+        (tmp_path / "edsr" / CURVE).write_text(curve)
+    with pytest.raises(InvalidInput, match=r"curve\.csv' does not say what the run reached.*respin train edsr"):
+        training_record("edsr", tmp_path)
 
 
 def test_a_network_without_a_run_counts_as_not_trained(tmp_path):
