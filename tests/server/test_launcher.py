@@ -207,15 +207,17 @@ def test_regions_and_log_are_for_this_user_only(server):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_http_is_closed_unless_a_port_is_asked_for(repository, embedded, echoed):
+def test_http_is_closed_unless_a_port_is_asked_for(repository, embedded, echoed, eventually):
+    def listening():
+        connections = psutil.Process(server.pid).net_connections("inet")
+        return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+
     with embedded(repository) as server:
         assert set(server.endpoints) == {"gRPC", "metrics"}
-        listening = [
-            each.laddr.port
-            for each in psutil.Process(server.pid).net_connections("inet")
-            if each.status == psutil.CONN_LISTEN
-        ]
-        assert sorted(listening) == sorted(endpoint.port for endpoint in server.endpoints.values())
+        wanted = {endpoint.port for endpoint in server.endpoints.values()}
+        # Triton opens the port of the metrics last, after its gRPC port has said that it is ready.
+        eventually(lambda: wanted <= listening(), "both ports listen")
+        assert listening() == wanted
         assert echoed(server, 8.0) == 8.0
 
 
