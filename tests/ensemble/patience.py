@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def await_true(holds: Callable[[], object], what: str) -> None:

@@ -3,11 +3,11 @@
 import threading
 
 import numpy as np
+from patience import PATIENCE_S
 
 from respin_ensemble.sampling import Guidance, Sample, apply_guidance, ddim, leading_schedule
 
 SHAPE = (4, 8, 8)
-PATIENCE_S = 20
 
 
 def no_report(done, steps):

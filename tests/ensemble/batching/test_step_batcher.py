@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from counting_unet import PATIENCE_S, SHAPE, Gate, Unet, no_report, run, sample
-from patience import await_true
+from counting_unet import SHAPE, Gate, Unet, no_report, run, sample
+from patience import PATIENCE_S, await_true
 
 from respin.contracts.networks import ZERO123_UNET
 from respin.errors import Busy, Cancelled

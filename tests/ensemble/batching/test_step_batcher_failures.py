@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from counting_unet import PATIENCE_S, SHAPE, Unet, gather, no_report, run, sample
+from counting_unet import SHAPE, Unet, gather, no_report, run, sample
+from patience import PATIENCE_S
 
 from respin.contracts.networks import ZERO123_UNET
 from respin.errors import InternalError

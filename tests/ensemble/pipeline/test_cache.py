@@ -5,13 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 
 from respin.errors import Cancelled
 from respin_ensemble.metrics import InMemoryMeter
 from respin_ensemble.pipeline.cache import Cache, digest
 from respin_ensemble.pipeline.cancellation import Cancellation
-
-PATIENCE_S = 20
 
 
 def picture(value=0, size=100):

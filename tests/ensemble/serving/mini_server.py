@@ -79,7 +79,7 @@ def series(server) -> dict[str, float]:
 def eventually(server, name: str, wanted) -> float:
     """A series once it satisfies a condition: metrics are published every half second, later where much is going on."""
     pause = threading.Event()
-    for _ in range(600):
+    for _ in range(1200):
         value = series(server).get(name, 0.0)
         if wanted(value):
             return value

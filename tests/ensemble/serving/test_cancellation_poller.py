@@ -4,11 +4,10 @@ import threading
 import weakref
 
 import pytest
+from patience import PATIENCE_S
 from serve_command import eventually
 
 from respin_ensemble.serving.cancellation_poller import POLL_S, CancellationPoller
-
-PATIENCE_S = 20
 
 
 def test_without_callers_nothing_is_polled_until_one_comes():

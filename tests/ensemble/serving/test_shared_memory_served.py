@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gated_modules import GATE
+from gated_modules import GATE, waiting_file
 from mini_server import eventually, send, series, serve
+from patience import await_true
 from tritonclient import grpc as triton
 
 from respin.bundled import bundled_path
@@ -112,7 +113,7 @@ def test_a_job_that_is_cancelled_while_it_waits_for_memory_ends_before_there_is_
         gate.unlink()
         try:
             working = threads.submit(ask, server, turn(azimuth=(40.0,)))
-            eventually(server, 'respin_stage_seconds_count{stage="background"}', lambda value: value == 1)
+            await_true(waiting_file(gate).exists, "the call of EDSR")
             waiting = send(triton_client, turn(box=None))  # for a detection, which needs the memory of all networks
             eventually(server, 'respin_stage_seconds_count{stage="decoding"}', lambda value: value == 2)
             waiting.cancel()
