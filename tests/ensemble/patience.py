@@ -8,8 +8,8 @@ PATIENCE_S = 60
 
 
 def await_true(holds: Callable[[], object], what: str) -> None:
-    """Return once `holds()` is true; an AssertionError names what did not happen."""
+    """Return once `holds()` is true; an AssertionError says what was waited for."""
     pause, until_s = threading.Event(), time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < until_s, f"{what} did not happen within {PATIENCE_S} s"
-        pause.wait(0.001)
+        assert time.monotonic() < until_s, f"not within {PATIENCE_S} s: {what}"
+        pause.wait(0.01)

@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -85,11 +84,3 @@ def serve_command(profile: str, temporary: Path, *arguments: str) -> Iterator[Se
         finally:
             process.terminate()
             process.wait(WAIT_S)
-
-
-def eventually(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
-    deadline_s = time.monotonic() + wait_s
-    while not condition():
-        if time.monotonic() > deadline_s:
-            raise AssertionError(f"not within {wait_s:g} s: {what}")
-        time.sleep(0.02)

@@ -4,8 +4,7 @@ import threading
 import weakref
 
 import pytest
-from patience import PATIENCE_S
-from serve_command import eventually
+from patience import PATIENCE_S, await_true
 
 from respin_ensemble.serving.cancellation_poller import POLL_S, CancellationPoller
 
@@ -72,5 +71,5 @@ def test_a_caller_who_has_gone_is_forgotten_with_his_photo():
     poller.wake()
     assert polled.wait(PATIENCE_S)
     callers.clear()
-    eventually(lambda: last() is None, "nothing refers to the caller")
+    await_true(lambda: last() is None, "nothing refers to the caller")
     poller.close()

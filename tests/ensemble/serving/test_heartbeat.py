@@ -4,7 +4,8 @@ import threading
 
 import pytest
 from mini_server import serve
-from serve_command import ENGINE, eventually
+from patience import await_true
+from serve_command import ENGINE
 
 from respin_client import Client
 from respin_ensemble.serving.heartbeat import BEAT_S, Heartbeat
@@ -55,7 +56,7 @@ def test_an_engine_that_hangs_without_dying_is_noticed_and_restarted(tmp_path, t
     with server, Client(str(server.endpoints["gRPC"]), timeout_s=100) as client:
         with Supervisor(server, note, hung_s=20.0):
             first = server.heartbeat()
-            eventually(lambda: server.heartbeat() != first, "an idle engine shows that it works")
+            await_true(lambda: server.heartbeat() != first, "an idle engine shows that it works")
             assert client.segment_object(turn()).mask
             assert events == []
             wish.touch()

@@ -11,7 +11,8 @@ import attacks
 import psutil
 import pytest
 from mini_server import serve
-from serve_command import CALL_S, ENGINE, PROXY, eventually, serve_command
+from patience import await_true
+from serve_command import CALL_S, ENGINE, PROXY, serve_command
 from tritonclient import grpc as grpc_client
 
 from respin.errors import Busy
@@ -152,10 +153,10 @@ def test_a_stop_lets_jobs_in_flight_finish_and_refuses_new_ones_as_unavailable(s
             users.submit(client.rotate_object, turn(**LONG)),
         ]
         # The unary ones have reached the engine once it has three jobs.
-        eventually(lambda: jobs_of(serving) == 3, "three jobs are in progress")
+        await_true(lambda: jobs_of(serving) == 3, "three jobs are in progress")
         serving.process.send_signal(number)
         serving.await_line("stopping")
-        eventually(lambda: is_refused(client, turn()), "the engine takes no more jobs")
+        await_true(lambda: is_refused(client, turn()), "the engine takes no more jobs")
         assert jobs[0].result(timeout=CALL_S)
         assert all(job.result(timeout=CALL_S).image for job in jobs[1:])
     assert serving.process.wait(timeout=60) == 0
@@ -187,7 +188,7 @@ def test_a_stopped_engine_is_not_taken_for_a_dead_one(cpu_serving, turn, users):
     with cpu_serving.client(retries=0) as client:
         stream = begin(client.stream(turn(**LONG)))
         answer = users.submit(client.rotate_object, turn(**LONG))
-        eventually(lambda: jobs_of(cpu_serving) == 2, "two jobs are in progress")
+        await_true(lambda: jobs_of(cpu_serving) == 2, "two jobs are in progress")
         engine = cpu_serving.stub(ENGINE)
         os.kill(engine, signal.SIGSTOP)
         cpu_serving.await_line("was stopped by a signal")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from serve_command import eventually
+from patience import await_true
 
 from respin_ensemble.serving.drain import Drain
 from respin_ensemble.serving.processes import model_state
@@ -28,18 +28,18 @@ def test_a_stopped_process_is_told_from_a_running_and_a_dead_one(sibling):
     def state():
         return model_state("engine", os.getpid())
 
-    eventually(lambda: state() == "running", "the process runs")
+    await_true(lambda: state() == "running", "the process runs")
     sibling.send_signal(signal.SIGSTOP)
-    eventually(lambda: state() == "stopped", "it is stopped")
+    await_true(lambda: state() == "stopped", "it is stopped")
     sibling.send_signal(signal.SIGCONT)
-    eventually(lambda: state() == "running", "it goes on")
+    await_true(lambda: state() == "running", "it goes on")
     sibling.kill()
     # It stays a zombie until its parent asks for it, which Triton does not.
-    eventually(lambda: state() == "dead", "it is dead")
+    await_true(lambda: state() == "dead", "it is dead")
 
 
 def test_a_model_of_another_server_is_not_ours(sibling):
-    eventually(lambda: model_state("engine", os.getpid()) == "running", "the process runs")
+    await_true(lambda: model_state("engine", os.getpid()) == "running", "the process runs")
     assert model_state("engine", os.getppid()) == "dead"
     assert model_state("another", os.getpid()) == "dead"
 
